@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"healthcheck/probe"
+)
+
+// schemes is THE registration table: which check serves which scheme. A new
+// kind of check is a file in probe/ and a line here.
+var schemes = []struct {
+	name string
+	make func(probe.Target, probe.HTTPOptions) (probe.Func, error)
+}{
+	{"http", probe.HTTP},
+	{"https", probe.HTTP},
+	{"unix", probe.Unix},
+	{"tcp", probe.TCP},
+	{"dns", probe.DNS},
+	{"file", probe.File},
+	{"pidfile", probe.Pidfile},
+}
+
+// newChecks builds the checks of a configuration, in declared order, those of
+// layers that are not selected included: a name in --optional may mean them.
+func newChecks(c *config) (selected []probe.Check, err error) {
+	all := resourceChecks(c)
+	for _, layer := range []string{layerAPI, layerDB, layerVector} {
+		checks, err := targetChecks(c, layer)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, checks...)
+	}
+	if err := uniqueNames(all); err != nil {
+		return nil, err
+	}
+	if err := markOptional(all, c.optional); err != nil {
+		return nil, err
+	}
+	for _, layer := range c.layers {
+		for _, check := range all {
+			if check.Layer == layer {
+				selected = append(selected, check)
+			}
+		}
+	}
+	return selected, nil
+}
+
+func resourceChecks(c *config) []probe.Check {
+	s := &probe.Sampler{Dir: stateDir(c.stateDir), Interval: c.interval, Window: c.cpuWindow}
+	add := func(name string, run probe.Func) probe.Check {
+		return probe.Check{Name: name, Layer: layerResource, Run: run}
+	}
+	checks := []probe.Check{
+		add("cpu", probe.CPU(s, c.cpuMax)),
+		add("memory", probe.Memory(s, c.memMax)),
+	}
+	for _, path := range c.diskPaths {
+		name := "disk"
+		if len(c.diskPaths) > 1 {
+			name += ":" + path
+		}
+		run := probe.Disk(path, c.diskMax, c.inodeMax)
+		if probe.MayHang(path) {
+			run = isolated(name, run)
+		}
+		checks = append(checks, add(name, run))
+	}
+	if c.pidsMax > 0 {
+		checks = append(checks, add("pids", probe.Pids(c.pidsMax)))
+	}
+	network := add("network", probe.Network(s, c.netErrorsMax))
+	network.Informs = c.netErrorsMax == 0
+	return append(checks, network)
+}
+
+// stateDir returns the directory for the sample, empty for none. The default
+// is memory that a container has even where its root is read-only.
+func stateDir(given string) string {
+	const shm = "/dev/shm"
+	switch {
+	case given == "none":
+		return ""
+	case given != "":
+		return given
+	case unix.Access(shm, unix.W_OK) == nil:
+		return shm
+	}
+	return os.TempDir()
+}
+
+func targetChecks(c *config, layer string) ([]probe.Check, error) {
+	var checks []probe.Check
+	for i, t := range c.targets[layer] {
+		run, err := targetCheck(t, c)
+		if err != nil {
+			return nil, targetError(layer, i, len(c.targets[layer]), err)
+		}
+		name := t.Name
+		if name == "" {
+			name = layer
+			if i > 0 {
+				name = fmt.Sprintf("%s-%d", layer, i+1)
+			}
+		}
+		if path := t.URL.Path; (t.URL.Scheme == "file" || t.URL.Scheme == "pidfile") && probe.MayHang(path) {
+			run = isolated(name, run)
+		}
+		checks = append(checks, probe.Check{Name: name, Layer: layer, Run: run})
+	}
+	return checks, nil
+}
+
+func targetCheck(t probe.Target, c *config) (probe.Func, error) {
+	var known []string
+	for _, s := range schemes {
+		if s.name == t.URL.Scheme {
+			return s.make(t, c.http)
+		}
+		known = append(known, s.name)
+	}
+	return nil, fmt.Errorf("scheme %q is not supported: use %s", clip(t.URL.Scheme), strings.Join(known, ", "))
+}
+
+func uniqueNames(checks []probe.Check) error {
+	seen := map[string]bool{}
+	for _, c := range checks {
+		if seen[c.Name] {
+			return usagef("give each target a name of its own: --db main=… --db replica=…", "two checks are called %q", clip(c.Name))
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
+// markOptional marks the checks that the names mean: a check, all of a layer,
+// or all disks.
+func markOptional(checks []probe.Check, names []string) error {
+	for _, name := range names {
+		found := slices.Contains(allLayers, name)
+		for i := range checks {
+			c := &checks[i]
+			kind, _, _ := strings.Cut(c.Name, ":")
+			if c.Name == name || c.Layer == name || kind == name {
+				c.Optional, found = true, true
+			}
+		}
+		if !found {
+			var known []string
+			for _, c := range checks {
+				known = append(known, c.Name)
+			}
+			return usagef("the checks are "+strings.Join(known, ", ")+"; the layers "+strings.Join(allLayers, ", "),
+				"--optional %q matches no check or layer", clip(name))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// helpText is made from the flags themselves, so that it cannot be wrong. It
+// fits 80 columns and what Docker keeps of a probe's output.
+func helpText() string {
+	fs, _ := newFlags()
+	var b strings.Builder
+	b.WriteString(`Usage: healthcheck [flags]
+
+Checks resources, API, database and vector store, says what is wrong, and
+exits 0 (healthy or degraded) or 1. With no flag: CPU 90, memory 90, disk 95,
+then /health, /db/health and /vector/health on http://localhost:5000.
+
+A TARGET is a path or a URL:
+`)
+	names := make([]string, len(schemes))
+	for i, s := range schemes {
+		names[i] = s.name
+	}
+	line := " "
+	for _, n := range names {
+		if len(line)+len(n)+1 > 78 {
+			b.WriteString(line + "\n")
+			line = " "
+		}
+		line += " " + n
+	}
+	b.WriteString(line + "\n\nFlags:\n")
+	fs.VisitAll(func(f *pflag.Flag) {
+		b.WriteString(flagLine(f) + "\n")
+	})
+	b.WriteString(`
+Every flag but --version and --help has a variable (HEALTHCHECK_CPU_MAX for
+--cpu-max), and HEALTHCHECK_CPU_MAX_FILE names a file that holds the value.
+Passwords belong there: the engine records the arguments of every probe.
+`)
+	return b.String()
+}
+
+func flagLine(f *pflag.Flag) string {
+	left := "  --" + f.Name
+	if f.Value.Type() != "bool" {
+		left += " " + strings.ToUpper(f.Value.Type())
+	}
+	right := f.Usage
+	if f.DefValue != "" && f.DefValue != "false" && f.Value.Type() != "bool" {
+		right += " (" + strings.TrimPrefix(f.DefValue, "http://") + ")"
+	}
+	return fmt.Sprintf("%-28s %s", left, right)
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"healthcheck/probe"
+)
+
+// A thread that is stuck in the kernel keeps its whole process from ending,
+// not even SIGKILL helps. A check that may get stuck so (see probe.MayHang)
+// therefore runs in a child: this very program with the same arguments and
+// environment, told by a variable which check to run alone. If the child
+// hangs, it is killed and left to the kernel; nobody waits for it.
+
+// isolateVariable tells the child which check it is. Its name does not begin
+// with HEALTHCHECK_, so it is not a setting.
+const isolateVariable = "_HEALTHCHECK_ISOLATED"
+
+// finding is what the child writes to its standard output, as JSON.
+type finding struct {
+	probe.Finding
+	Stage probe.Stage
+	Error string
+}
+
+// isolated returns a check that runs in a child process; in the child itself
+// it is run as it is.
+func isolated(name string, run probe.Func) probe.Func {
+	if os.Getenv(isolateVariable) != "" {
+		return run
+	}
+	return func(ctx context.Context) (probe.Finding, error) {
+		out, err := runChild(ctx, name)
+		if ctx.Err() != nil {
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: context.Cause(ctx)}
+		}
+		var f finding
+		if err == nil {
+			err = json.Unmarshal(out, &f)
+		}
+		if err != nil {
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("the check's own process failed: %w", err)}
+		}
+		if f.Error != "" {
+			return f.Finding, &probe.StageError{Stage: f.Stage, Err: errors.New(f.Error)}
+		}
+		return f.Finding, nil
+	}
+}
+
+func runChild(ctx context.Context, name string) ([]byte, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	child := exec.Command("/proc/self/exe", os.Args[1:]...)
+	child.Env = append(os.Environ(), isolateVariable+"="+name)
+	child.Stdout = w
+	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	err = child.Start()
+	w.Close()
+	if err != nil {
+		return nil, err
+	}
+	type output struct {
+		text []byte
+		err  error
+	}
+	done := make(chan output, 1)
+	go func() {
+		text, err := io.ReadAll(io.LimitReader(r, 64<<10))
+		if werr := child.Wait(); err == nil {
+			err = werr
+		}
+		done <- output{text, err}
+	}()
+	select {
+	case o := <-done:
+		return o.text, o.err
+	case <-ctx.Done():
+		syscall.Kill(-child.Process.Pid, syscall.SIGKILL)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// runIsolated is the child's part: the one check that it was asked for.
+func runIsolated(ctx context.Context, checks []probe.Check, name string, stdout io.Writer) int {
+	for _, c := range checks {
+		if c.Name != name {
+			continue
+		}
+		var f finding
+		var err error
+		if f.Finding, err = c.Run(ctx); err != nil {
+			f.Error = strings.ToValidUTF8(err.Error(), "?")
+			if se, ok := errors.AsType[*probe.StageError](err); ok {
+				f.Stage = se.Stage
+			}
+		}
+		if json.NewEncoder(stdout).Encode(f) != nil {
+			return 1
+		}
+		return 0
+	}
+	return 1
+}

@@ -1,0 +1,156 @@
+// Healthcheck decides whether the container that it runs in is healthy: it
+// checks resources, API, database and vector store under one deadline, says
+// what is wrong, and exits 0 or 1.
+//
+// Data flows one way: flags and environment → config → checks → results →
+// report → exit code.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"healthcheck/probe"
+)
+
+// writeGrace is how long the report may take to be written after the
+// deadline; with the checks' own grace it stays under the 100 ms that the
+// process may take beyond it.
+const writeGrace = 60 * time.Millisecond
+
+func main() {
+	// Every signal that would end a Go program with a code of its own.
+	ctx, stop := signal.NotifyContext(context.Background(),
+		syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGALRM,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGVTALRM, syscall.SIGXCPU, syscall.SIGIO, syscall.SIGPWR, syscall.SIGSYS, syscall.SIGTRAP)
+	// A reader that has gone away does not change the verdict.
+	signal.Ignore(syscall.SIGPIPE)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program: it returns the exit code, 0 or 1, by the deadline.
+// environ is the whole environment: an unknown HEALTHCHECK_ variable is an
+// error, so looking single ones up would not do.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			fail(stderr, usagef("this is a fault in healthcheck", "panic: %v", p))
+			code = 1
+		}
+	}()
+	begin := time.Now()
+	cfg, err := parseConfig(args, environ, func(path string, within time.Duration) (string, error) {
+		return readSecret(ctx, path, begin.Add(within))
+	})
+	if err != nil {
+		return fail(stderr, err)
+	}
+	switch {
+	case cfg.help:
+		io.WriteString(stdout, helpText())
+		return 0
+	case cfg.version:
+		io.WriteString(stdout, versionText())
+		return 0
+	}
+	checks, err := newChecks(cfg)
+	if err != nil {
+		return fail(stderr, err)
+	}
+
+	ctx, cancel := context.WithDeadlineCause(ctx, begin.Add(cfg.timeout), probe.Timeout(cfg.timeout))
+	defer cancel()
+	if name := os.Getenv(isolateVariable); name != "" {
+		return runIsolated(ctx, checks, name, stdout)
+	}
+	results := probe.Run(ctx, checks, probe.Options{CheckTimeout: cfg.checkTimeout, FailFast: cfg.failFast})
+	report := probe.NewReport(results, time.Since(begin))
+	code = 1
+	if report.Verdict != probe.Unhealthy {
+		code = 0
+	}
+	if cfg.quiet && report.Verdict == probe.Healthy {
+		return code
+	}
+	out := report.JSON()
+	if !cfg.json {
+		out = []byte(report.Text())
+	}
+	writeBy(stdout, out, begin.Add(cfg.timeout+writeGrace))
+	return code
+}
+
+// writeBy writes text, but does not wait beyond the deadline for a reader who
+// does not read.
+func writeBy(w io.Writer, text []byte, deadline time.Time) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.Write(text) // a verdict that cannot be told is still the exit code
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Until(deadline)):
+	}
+}
+
+// fail reports bad input and returns the exit code for it.
+func fail(stderr io.Writer, err error) int {
+	text := "error: " + probe.Clean(err.Error()) + "\n"
+	if ue, ok := errors.AsType[*usageError](err); ok && ue.hint != "" {
+		text += "hint: " + probe.Clean(ue.hint) + "\n"
+	}
+	writeBy(stderr, []byte(text), time.Now().Add(writeGrace))
+	return 1
+}
+
+// maxSecret bounds a HEALTHCHECK_…_FILE, in bytes.
+const maxSecret = 64 << 10
+
+// readSecret reads a file but does not wait for it beyond the deadline.
+func readSecret(ctx context.Context, path string, deadline time.Time) (string, error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errors.New("no answer before the deadline"))
+	defer cancel()
+	type outcome struct {
+		text []byte
+		err  error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		text, err := probe.ReadBounded(path, maxSecret)
+		done <- outcome{text, err}
+	}()
+	select {
+	case o := <-done:
+		return string(o.text), o.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// version is set by the linker for a release: -X main.version=v1.2.3.
+var version = ""
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}
+
+func versionText() string {
+	return fmt.Sprintf("healthcheck %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+}

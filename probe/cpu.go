@@ -1,0 +1,82 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// CPU checks the CPU time used since the last run, in percent of the cores
+// that this container may use, or of the host's where it has no limit. With
+// no earlier sample it measures over s.Window. It fails above limit percent.
+func CPU(s *Sampler, limit float64) Func {
+	return func(ctx context.Context) (Finding, error) {
+		if err := s.take(ctx); err != nil {
+			return Finding{}, &StageError{StageRead, err}
+		}
+		base, now, since := s.base, s.now, s.since
+		if base == nil {
+			select {
+			case <-time.After(s.Window):
+			case <-ctx.Done():
+				return Finding{}, &StageError{StageRead, context.Cause(ctx)}
+			}
+			later, err := (&Sampler{groups: s.groups}).read(ctx)
+			if err != nil {
+				return Finding{}, &StageError{StageRead, err}
+			}
+			base, now, since = &s.now, later, fmt.Sprintf("over %s", s.Window)
+		}
+		percent, of, source, ok := cpuPercent(*base, now)
+		if !ok {
+			return Finding{Status: Skip, Message: "the kernel counts no CPU time here"}, nil
+		}
+		msg := fmt.Sprintf("%.1f%% of %s %s%s, %s", percent, of, since, maxNote(limit), source)
+		if s.note != "" {
+			msg += " (no sample kept: " + s.note + ")"
+		}
+		return judge(percent, limit, msg)
+	}
+}
+
+// The sources of a figure, as messages name them.
+const (
+	fromLimit = "container limit"
+	fromHost  = "host"
+)
+
+// cpuPercent compares two samples. The figure is the group's where both know
+// its limit, else the host's.
+func cpuPercent(old, now sample) (percent float64, of, source string, ok bool) {
+	if now.Cores > 0 && old.Cores == now.Cores {
+		elapsed := float64(now.At - old.At)
+		if elapsed <= 0 {
+			return 0, "", "", false
+		}
+		return 100 * float64(now.Used-old.Used) / elapsed / now.Cores, cores(now.Cores), fromLimit, true
+	}
+	total := now.HostTotal - old.HostTotal
+	if total <= 0 {
+		return 0, "", "", false
+	}
+	seconds := float64(now.At-old.At) / 1e9
+	busy := min(max(0, now.HostBusy-old.HostBusy), total)
+	// /proc/stat counts every core's time: the host's cores are what it
+	// counted per second.
+	return 100 * busy / total, cores(float64(int(total/seconds + 0.5))), fromHost, true
+}
+
+func cores(n float64) string {
+	if n == 1 {
+		return "1 core"
+	}
+	return fmt.Sprintf("%.4g cores", n)
+}
+
+// maxNote is the limit as messages show it; nothing where there is none.
+func maxNote(limit float64) string {
+	if limit <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (max %g%%)", limit)
+}

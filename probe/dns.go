@@ -1,0 +1,100 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// dnsTypes are the record types that dns:// can ask for. The empty type asks
+// for any address.
+var dnsTypes = map[string]func(context.Context, *net.Resolver, string) ([]string, error){
+	"": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+		return r.LookupHost(ctx, name)
+	},
+	"A": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+		return lookupIP(ctx, r, "ip4", name)
+	},
+	"AAAA": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+		return lookupIP(ctx, r, "ip6", name)
+	},
+	"CNAME": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+		c, err := r.LookupCNAME(ctx, name)
+		return []string{c}, err
+	},
+	"TXT": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+		return r.LookupTXT(ctx, name)
+	},
+	"MX": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+		recs, err := r.LookupMX(ctx, name)
+		return texts(recs, func(m *net.MX) string { return m.Host }), err
+	},
+	"NS": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+		recs, err := r.LookupNS(ctx, name)
+		return texts(recs, func(n *net.NS) string { return n.Host }), err
+	},
+	"SRV": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+		_, recs, err := r.LookupSRV(ctx, "", "", name)
+		return texts(recs, func(s *net.SRV) string { return fmt.Sprintf("%s:%d", s.Target, s.Port) }), err
+	},
+}
+
+func lookupIP(ctx context.Context, r *net.Resolver, network, name string) ([]string, error) {
+	ips, err := r.LookupIP(ctx, network, name)
+	return texts(ips, net.IP.String), err
+}
+
+func texts[T any](in []T, text func(T) string) []string {
+	out := make([]string, len(in))
+	for i, v := range in {
+		out[i] = text(v)
+	}
+	return out
+}
+
+// DNS makes the check for dns://name[?type=AAAA][&server=host[:port]]: the
+// name has at least one record of that type.
+func DNS(t Target, _ HTTPOptions) (Func, error) {
+	name := t.URL.Hostname()
+	if name == "" || t.URL.Port() != "" || strings.Trim(t.URL.Path, "/") != "" {
+		return nil, errors.New("a dns target is a name: dns://name?type=AAAA&server=192.0.2.1")
+	}
+	q, err := t.params("type", "server")
+	if err != nil {
+		return nil, err
+	}
+	if err := t.noSettings(); err != nil {
+		return nil, err
+	}
+	typ := strings.ToUpper(q.Get("type"))
+	look, ok := dnsTypes[typ]
+	if !ok {
+		return nil, fmt.Errorf("unknown record type %q: use A, AAAA, CNAME, MX, NS, SRV or TXT", cutRunes(typ, 20))
+	}
+	r := resolver
+	if server := q.Get("server"); server != "" {
+		if _, _, err := net.SplitHostPort(server); err != nil {
+			server = net.JoinHostPort(strings.Trim(server, "[]"), "53")
+		}
+		r = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, server)
+		}}
+	}
+	return func(ctx context.Context) (Finding, error) {
+		records, err := look(ctx, r, name)
+		if dns, ok := errors.AsType[*net.DNSError](err); ok {
+			return Finding{}, t.errorf(StageResolve, "%s", resolveError(ctx, name, dns))
+		}
+		if err != nil {
+			return Finding{}, t.errorf(StageResolve, "%s", why(ctx, err))
+		}
+		if len(records) == 0 {
+			return Finding{}, t.errorf(StageResolve, "resolve %q: no such record", name)
+		}
+		slices.Sort(records)
+		return Finding{Message: fmt.Sprintf("%s: %s", t, cutRunes(strings.Join(records, ", "), echoBytes))}, nil
+	}, nil
+}

@@ -1,0 +1,427 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// HTTPOptions are the settings of HTTP targets: the command line's, which a
+// target's fragment may override one by one.
+type HTTPOptions struct {
+	Method       string
+	Header       http.Header
+	Status       StatusSet
+	Body         *regexp.Regexp // must match somewhere in the body
+	JSON         []JSONExpect
+	MaxRedirects int
+	Proxy        bool // honour HTTP_PROXY and its kin
+	UserAgent    string
+	TLS          TLSOptions
+}
+
+// Bounds on what a server may make the probe read, in bytes. A body is read
+// to its end up to healthBody where nothing is expected of it: one that
+// breaks off or stalls is a sick server's, one that is endless is left.
+const (
+	maxHeader   = 64 << 10
+	healthBody  = 64 << 10
+	maxBody     = 1 << 20
+	failureBody = 4 << 10
+)
+
+// HTTP makes the check for http and https targets: resolve → connect → TLS →
+// request → status → body → JSON.
+func HTTP(t Target, o HTTPOptions) (Func, error) {
+	if t.URL.Hostname() == "" {
+		return nil, errors.New("the URL has no host")
+	}
+	if p := t.URL.Port(); p != "" && !validPort(p) {
+		return nil, errors.New("the port is not between 1 and 65535")
+	}
+	return newHTTP(t, o, t.URL, "")
+}
+
+// Unix makes the check for unix:///path.sock:/health, HTTP over a Unix
+// socket; without the second path it only connects.
+func Unix(t Target, o HTTPOptions) (Func, error) {
+	if t.URL.Host != "" {
+		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
+	}
+	sock, reqPath, hasPath := strings.Cut(t.URL.Path, ":")
+	if !path.IsAbs(sock) || sock == "/" {
+		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
+	}
+	if !hasPath {
+		if err := t.noSettings(); err != nil {
+			return nil, err
+		}
+		return connectOnly(t, "unix", sock), nil
+	}
+	if !strings.HasPrefix(reqPath, "/") {
+		return nil, errors.New("the path behind the socket must begin with /: unix:///path.sock:/health")
+	}
+	return newHTTP(t, o, &url.URL{Scheme: "http", Host: "localhost", Path: reqPath, RawQuery: t.URL.RawQuery}, sock)
+}
+
+// validPort says whether p is a TCP port.
+func validPort(p string) bool {
+	n, err := strconv.Atoi(p)
+	return err == nil && n >= 1 && n <= 65535
+}
+
+type httpCheck struct {
+	target Target
+	opt    HTTPOptions
+	url    *url.URL
+	sock   string // a Unix socket to dial in place of the URL's host
+	action string // the method, as messages begin
+}
+
+func newHTTP(t Target, o HTTPOptions, u *url.URL, sock string) (Func, error) {
+	o, err := o.with(t.Settings)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range o.Header {
+		if !plainHeaders[name] {
+			for _, v := range values {
+				t.Secrets.Add(v)
+				if _, token, ok := strings.Cut(v, " "); ok {
+					t.Secrets.Add(token) // Bearer TOKEN
+				}
+			}
+		}
+	}
+	h := &httpCheck{t, o, u, sock, o.Method}
+	return h.run, nil
+}
+
+// plainHeaders hold no secret; the value of any other header is taken for one.
+var plainHeaders = map[string]bool{"Accept": true, "Accept-Charset": true, "Accept-Encoding": true,
+	"Accept-Language": true, "Cache-Control": true, "Connection": true, "Content-Type": true, "Host": true,
+	"Origin": true, "Pragma": true, "Range": true, "Referer": true, "User-Agent": true, "X-Forwarded-Proto": true,
+	"X-Forwarded-For": true, "X-Forwarded-Host": true}
+
+// with returns the options with a target's own settings in place.
+func (o HTTPOptions) with(settings []Setting) (HTTPOptions, error) {
+	o.Header = o.Header.Clone()
+	seen := map[string]bool{}
+	for _, s := range settings {
+		// The first setting of a kind replaces the command line's.
+		fresh := !seen[s.Key]
+		seen[s.Key] = true
+		var err error
+		switch s.Key {
+		case "status":
+			o.Status, err = ParseStatus(s.Value)
+		case "body":
+			o.Body, err = regexp.Compile(s.Value)
+		case "json":
+			var e JSONExpect
+			if e, err = ParseJSONExpect(s.Value); err == nil {
+				if fresh {
+					o.JSON = nil
+				}
+				o.JSON = append(o.JSON[:len(o.JSON):len(o.JSON)], e)
+			}
+		case "method":
+			o.Method, err = ParseMethod(s.Value)
+		case "header":
+			err = AddHeader(o.Header, s.Value)
+		case "ca-cert":
+			o.TLS.CACert = s.Value
+		case "insecure":
+			o.TLS.Insecure, err = strconv.ParseBool(s.Value)
+		case "max-redirects":
+			o.MaxRedirects, err = strconv.Atoi(s.Value)
+			if o.MaxRedirects < 0 {
+				err = errors.New("negative")
+			}
+		default:
+			return o, fmt.Errorf("unknown setting %q behind #: HTTP targets know status, body, json, method, header, ca-cert, insecure and max-redirects",
+				cutRunes(s.Key, 40))
+		}
+		if err != nil {
+			if s.Key == "header" {
+				return o, fmt.Errorf("the setting header behind # is not NAME: VALUE")
+			}
+			return o, fmt.Errorf("the setting %s=%q behind # is not valid", s.Key, cutRunes(s.Value, 60))
+		}
+	}
+	return o, nil
+}
+
+// ParseMethod reads an HTTP method.
+func ParseMethod(s string) (string, error) {
+	if !regexp.MustCompile(`^[A-Za-z]{1,20}$`).MatchString(s) {
+		return "", errors.New("not an HTTP method")
+	}
+	return strings.ToUpper(s), nil
+}
+
+// AddHeader reads "Name: value" into h. The error does not repeat it.
+func AddHeader(h http.Header, line string) error {
+	name, value, ok := strings.Cut(line, ":")
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	if !ok || !headerName.MatchString(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return errors.New("not of the form NAME: VALUE")
+	}
+	h.Add(name, value)
+	return nil
+}
+
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// StatusSet is a set of HTTP status codes, as ranges.
+type StatusSet struct {
+	text   string
+	ranges [][2]int
+}
+
+// ParseStatus reads codes (200), ranges (200-299) and classes (2xx),
+// separated by commas.
+func ParseStatus(s string) (StatusSet, error) {
+	set := StatusSet{text: s}
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.ToLower(strings.TrimSpace(part))
+		lo, hi, isRange := strings.Cut(part, "-")
+		if len(part) == 3 && strings.HasSuffix(part, "xx") {
+			lo, hi = part[:1]+"00", part[:1]+"99"
+		} else if !isRange {
+			hi = lo
+		}
+		a, err1 := strconv.Atoi(lo)
+		b, err2 := strconv.Atoi(hi)
+		if err1 != nil || err2 != nil || a < 100 || b > 599 || a > b {
+			return set, errors.New("not an HTTP status")
+		}
+		set.ranges = append(set.ranges, [2]int{a, b})
+	}
+	return set, nil
+}
+
+func (s StatusSet) has(code int) bool {
+	return slices.ContainsFunc(s.ranges, func(r [2]int) bool { return code >= r[0] && code <= r[1] })
+}
+
+func (s StatusSet) String() string { return s.text }
+
+// JSONExpect is a member that a JSON body must have, with its value as text.
+type JSONExpect struct{ Path, Want string }
+
+// ParseJSONExpect reads PATH=VALUE, where PATH walks objects (and, by number,
+// arrays) with dots.
+func ParseJSONExpect(s string) (JSONExpect, error) {
+	p, want, ok := strings.Cut(s, "=")
+	if !ok || p == "" {
+		return JSONExpect{}, errors.New("not of the form PATH=VALUE")
+	}
+	return JSONExpect{p, want}, nil
+}
+
+func (h *httpCheck) fail(s Stage, format string, args ...any) error {
+	return h.target.fail(h.action, s, format, args...)
+}
+
+func (h *httpCheck) run(ctx context.Context) (Finding, error) {
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(i httptrace.WroteRequestInfo) { sent.Store(i.Err == nil) },
+	})
+	req, err := http.NewRequestWithContext(ctx, h.opt.Method, h.url.String(), nil)
+	if err != nil {
+		return Finding{}, h.fail(StageRequest, "the request cannot be built")
+	}
+	req.Header = h.opt.Header.Clone()
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
+		req.Header.Del("Host")
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", h.opt.UserAgent)
+	}
+
+	resp, err := h.client().Do(req)
+	if err != nil {
+		return Finding{}, h.roundTripError(ctx, err, sent.Load())
+	}
+	defer resp.Body.Close()
+	return h.judge(ctx, resp)
+}
+
+// client is fresh for each probe: one request, one connection, closed after.
+func (h *httpCheck) client() *http.Client {
+	tr := &http.Transport{
+		DisableKeepAlives:      true,
+		DisableCompression:     true, // no bombs
+		MaxResponseHeaderBytes: maxHeader,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if h.sock != "" {
+				return dial(ctx, "unix", h.sock)
+			}
+			return dial(ctx, network, addr)
+		},
+	}
+	if h.opt.Proxy {
+		tr.Proxy = http.ProxyFromEnvironment
+		// Behind a CONNECT the transport does the handshake by itself.
+		if cfg, err := h.opt.TLS.config(""); err == nil {
+			tr.TLSClientConfig = cfg
+		}
+	}
+	tr.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := tr.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		host, _, _ := net.SplitHostPort(addr)
+		return h.opt.TLS.handshake(ctx, conn, host)
+	}
+	return &http.Client{Transport: tr, CheckRedirect: h.redirect}
+}
+
+// redirect follows up to MaxRedirects and takes what may be a credential off
+// a request that leaves the host: net/http itself drops only the headers that
+// it knows. With a limit of zero the 3xx answer itself is judged.
+func (h *httpCheck) redirect(req *http.Request, via []*http.Request) error {
+	if h.opt.MaxRedirects == 0 {
+		return http.ErrUseLastResponse
+	}
+	if len(via) > h.opt.MaxRedirects {
+		return &StageError{StageResponse, fmt.Errorf("stopped after %d redirects", h.opt.MaxRedirects)}
+	}
+	if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme && req.URL.Scheme != "https" {
+		for name := range req.Header {
+			if !plainHeaders[textproto.CanonicalMIMEHeaderKey(name)] {
+				req.Header.Del(name)
+			}
+		}
+	}
+	return nil
+}
+
+// roundTripError says at which stage a request broke that got no answer.
+func (h *httpCheck) roundTripError(ctx context.Context, err error, sent bool) error {
+	if se, ok := errors.AsType[*StageError](err); ok {
+		return h.fail(se.Stage, "%s", se.Err)
+	}
+	cause := why(ctx, err)
+	switch {
+	case ctx.Err() != nil && sent:
+		return h.fail(StageResponse, "%s", cause)
+	case ctx.Err() != nil:
+		return h.fail(StageRequest, "%s", cause)
+	}
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		err = ue.Err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return h.fail(StageResponse, "the server closed the connection without an answer")
+	}
+	stage := StageResponse
+	if !sent {
+		stage = StageRequest
+	}
+	return h.fail(stage, "%s", cutRunes(h.target.Secrets.Redact(plain(err).Error()), 2*echoBytes))
+}
+
+// judge looks at the answer: status, then body, then JSON.
+func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (Finding, error) {
+	if !h.opt.Status.has(resp.StatusCode) {
+		echo := ""
+		if body, _ := io.ReadAll(io.LimitReader(resp.Body, failureBody)); len(bytes.TrimSpace(body)) > 0 {
+			echo = ": " + h.target.Secrets.quote(string(body))
+		}
+		return Finding{}, h.fail(StageStatus, "status %d, want %s%s", resp.StatusCode, h.opt.Status, echo)
+	}
+	expects := h.opt.Body != nil || len(h.opt.JSON) > 0
+	limit := int64(healthBody)
+	if expects {
+		limit = maxBody
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return Finding{}, h.fail(StageBody, "status %d, then the body broke off after %d bytes: %s", resp.StatusCode, len(body), bodyFault(ctx, err))
+	}
+	if expects && int64(len(body)) > limit {
+		return Finding{}, h.fail(StageBody, "the body is larger than %d bytes", limit)
+	}
+	if h.opt.Body != nil && !h.opt.Body.Match(body) {
+		return Finding{}, h.fail(StageBody, "the body does not match %q: %s", cutRunes(h.opt.Body.String(), 100), h.target.Secrets.quote(string(body)))
+	}
+	if len(h.opt.JSON) > 0 {
+		if err := h.judgeJSON(body); err != nil {
+			return Finding{}, err
+		}
+	}
+	return Finding{Message: fmt.Sprintf("%s %s: status %d", h.action, h.target, resp.StatusCode)}, nil
+}
+
+func bodyFault(ctx context.Context, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the server closed the connection")
+	}
+	return plain(why(ctx, err))
+}
+
+func (h *httpCheck) judgeJSON(body []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber() // 1.0 and 12345678901234567890 are compared as written
+	var doc any
+	if err := dec.Decode(&doc); err != nil {
+		return h.fail(StageJSON, "the body is not JSON: %s", h.target.Secrets.quote(string(body)))
+	}
+	for _, e := range h.opt.JSON {
+		got, ok := walk(doc, e.Path)
+		if !ok {
+			return h.fail(StageJSON, "the body has no %q, want %q: %s", cutRunes(e.Path, 80), cutRunes(e.Want, 80), h.target.Secrets.quote(string(body)))
+		}
+		if got != e.Want {
+			return h.fail(StageJSON, "%q is %s, want %q", cutRunes(e.Path, 80), h.target.Secrets.quote(got), cutRunes(e.Want, 80))
+		}
+	}
+	return nil
+}
+
+// walk follows a dotted path through a decoded document and returns what it
+// found as text: strings as they are, everything else as JSON.
+func walk(doc any, dotted string) (string, bool) {
+	for key := range strings.SplitSeq(dotted, ".") {
+		switch v := doc.(type) {
+		case map[string]any:
+			next, ok := v[key]
+			if !ok {
+				return "", false
+			}
+			doc = next
+		case []any:
+			i, err := strconv.Atoi(key)
+			if err != nil || i < 0 || i >= len(v) {
+				return "", false
+			}
+			doc = v[i]
+		default:
+			return "", false
+		}
+	}
+	if s, ok := doc.(string); ok {
+		return s, true
+	}
+	text, err := json.Marshal(doc)
+	return string(text), err == nil
+}

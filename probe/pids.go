@@ -1,0 +1,58 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Pids checks the number of tasks in percent of the container's limit, or of
+// the host's kernel.pid_max where there is none. It fails above limit percent.
+func Pids(limit float64) Func {
+	return func(context.Context) (Finding, error) {
+		used, total, err := findCgroups(os.DirFS("/")).pids()
+		source := fromLimit
+		if err != nil {
+			source = fromHost
+			if !errors.Is(err, errNoLimit) {
+				source += " (container limit unreadable: " + err.Error() + ")"
+			}
+			if used, total, err = hostTasks(); err != nil {
+				return Finding{}, &StageError{StageRead, err}
+			}
+		}
+		if total <= 0 {
+			return Finding{}, &StageError{StageLimit, errors.New("the limit is 0 tasks")}
+		}
+		percent := 100 * used / total
+		return judge(percent, limit, fmt.Sprintf("%.1f%% of %.0f tasks%s, %s", percent, total, maxNote(limit), source))
+	}
+}
+
+func hostTasks() (used, total float64, err error) {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, 0, fmt.Errorf("the host's tasks: %w", err)
+	}
+	if used, err = parseTasks(string(load)); err != nil {
+		return 0, 0, err
+	}
+	most, err := os.ReadFile("/proc/sys/kernel/pid_max")
+	if err != nil {
+		return 0, 0, fmt.Errorf("the host's pid_max: %w", err)
+	}
+	total, err = parseNumber("pid_max", strings.TrimSpace(string(most)))
+	return used, total, err
+}
+
+// parseTasks reads the task count from /proc/loadavg: "0.01 0.02 0.03 2/345 678".
+func parseTasks(text string) (float64, error) {
+	f := strings.Fields(text)
+	if len(f) < 4 {
+		return 0, fmt.Errorf("/proc/loadavg holds %q", cutRunes(text, 40))
+	}
+	_, n, _ := strings.Cut(f[3], "/")
+	return parseNumber("/proc/loadavg", n)
+}

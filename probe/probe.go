@@ -1,0 +1,86 @@
+// Package probe is the room where checks live: what a check is, how a set of
+// them is run under one deadline, how their results become a report, and one
+// file per kind of check.
+//
+// Data flows one way: checks → [Run] → results → [Report]. The package knows
+// neither flags nor exit codes (cmd/healthcheck does) and writes nothing but
+// its own CPU and network sample.
+package probe
+
+import (
+	"context"
+	"time"
+)
+
+// Status is the outcome of one check.
+type Status string
+
+// The outcomes of a check.
+const (
+	OK   Status = "ok"
+	Fail Status = "fail"
+	Warn Status = "warn" // reported, but the program stays in service
+	Skip Status = "skip" // not run, or nothing to judge yet
+)
+
+// Finding is what a check saw.
+type Finding struct {
+	// Message is one line for a person: the figure with its limit, or the
+	// target with what it answered.
+	Message string
+	// Value and Limit carry the figure that was judged, in the unit that the
+	// message names (percent for resources); nil where there is none.
+	Value, Limit *float64
+	// Status says how a check that did not fail ended; empty means OK.
+	Status Status
+}
+
+// Func is one check. A nil error means healthy, degraded or skipped as the
+// finding says; any error is a failure and is reported in place of the
+// finding's message. A StageError in its chain names the stage that broke.
+// It must return soon after ctx ends; Run does not wait for one that hangs.
+type Func func(ctx context.Context) (Finding, error)
+
+// Check is a Func with the name and the layer that the report shows.
+type Check struct {
+	Name  string
+	Layer string
+	// Optional turns a failure into a warning.
+	Optional bool
+	// Informs marks a check that cannot fail: it is reported, but not counted
+	// among the checks that passed.
+	Informs bool
+	Run     Func
+}
+
+// Result is what became of one check.
+type Result struct {
+	Name         string
+	Layer        string
+	Status       Status
+	Stage        Stage // where it broke; empty unless it did
+	Message      string
+	Duration     time.Duration
+	Value, Limit *float64
+	Informs      bool
+}
+
+// judge builds the finding for a figure with an upper limit, both in percent:
+// unhealthy above it, as in the Python script that this program replaces.
+// A limit of zero is no limit.
+func judge(percent, limit float64, message string) (Finding, error) {
+	f := Finding{Message: message, Value: &percent}
+	if limit <= 0 {
+		return f, nil
+	}
+	f.Limit = &limit
+	if percent > limit {
+		return f, &StageError{StageLimit, errText(message)}
+	}
+	return f, nil
+}
+
+// errText is an error that is just its text.
+type errText string
+
+func (e errText) Error() string { return string(e) }

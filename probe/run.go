@@ -1,0 +1,152 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Options bound a run.
+type Options struct {
+	// CheckTimeout is one check's limit; the context's deadline is the whole
+	// run's.
+	CheckTimeout time.Duration
+	// FailFast runs the layers one after the other, in the order of the
+	// checks, and skips those that come after the first one that failed.
+	FailFast bool
+}
+
+// reportGrace is how long after the overall deadline a check may still hand
+// in its own cause, which tells more than 'no answer' does. It is part of
+// the 100 ms that the process may take after its deadline.
+const reportGrace = 25 * time.Millisecond
+
+// Timeout is the cause of a context that Run or its caller bounds.
+type Timeout time.Duration
+
+func (t Timeout) Error() string {
+	return "no answer within " + time.Duration(t).String()
+}
+
+// Run runs the checks and returns one result for each, in the same order,
+// whatever hangs: it returns at most reportGrace after ctx ends. A check that
+// panics has failed. All run at once, unless o.FailFast.
+func Run(ctx context.Context, checks []Check, o Options) []Result {
+	if !o.FailFast {
+		return runAll(ctx, checks, o.CheckTimeout)
+	}
+	var results []Result
+	failedLayer := ""
+	for start := 0; start < len(checks); {
+		end := start + 1
+		for end < len(checks) && checks[end].Layer == checks[start].Layer {
+			end++
+		}
+		layer := checks[start:end]
+		start = end
+		if failedLayer != "" {
+			for _, c := range layer {
+				results = append(results, Result{Name: c.Name, Layer: c.Layer, Informs: c.Informs,
+					Status: Skip, Message: "not run: layer " + failedLayer + " failed first"})
+			}
+			continue
+		}
+		for _, r := range runAll(ctx, layer, o.CheckTimeout) {
+			if r.Status == Fail {
+				failedLayer = r.Layer
+			}
+			results = append(results, r)
+		}
+	}
+	return results
+}
+
+func runAll(ctx context.Context, checks []Check, limit time.Duration) []Result {
+	type indexed struct {
+		i int
+		r Result
+	}
+	done := make(chan indexed, len(checks)) // buffered: a late check must not leak
+	begin := time.Now()
+	for i, c := range checks {
+		go func() { done <- indexed{i, runOne(ctx, c, limit)} }()
+	}
+
+	results := make([]Result, len(checks))
+	var grace <-chan time.Time
+	ended := ctx.Done()
+	for missing := len(checks); missing > 0; {
+		select {
+		case d := <-done:
+			results[d.i] = d.r
+			missing--
+			continue
+		case <-ended:
+			ended = nil
+			grace = time.After(reportGrace)
+			continue
+		case <-grace:
+		}
+		break
+	}
+	for i, c := range checks {
+		if results[i].Status == "" {
+			results[i] = conclude(c, Finding{}, context.Cause(ctx), time.Since(begin))
+		}
+	}
+	return results
+}
+
+// runOne runs one check under its own limit and does not outlive it: one that
+// is stuck in the kernel is left behind.
+func runOne(ctx context.Context, c Check, limit time.Duration) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, Timeout(limit))
+	defer cancel()
+	begin := time.Now()
+
+	type outcome struct {
+		f   Finding
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			if p := recover(); p != nil {
+				o.err = &StageError{StagePanic, fmt.Errorf("panic: %v", p)}
+			}
+			done <- o
+		}()
+		o.f, o.err = c.Run(ctx)
+	}()
+	select {
+	case o := <-done:
+		return conclude(c, o.f, o.err, time.Since(begin))
+	case <-ctx.Done():
+	}
+	select {
+	case o := <-done:
+		return conclude(c, o.f, o.err, time.Since(begin))
+	case <-time.After(reportGrace / 2):
+		return conclude(c, Finding{}, context.Cause(ctx), time.Since(begin))
+	}
+}
+
+func conclude(c Check, f Finding, err error, took time.Duration) Result {
+	r := Result{Name: c.Name, Layer: c.Layer, Informs: c.Informs, Status: f.Status,
+		Message: f.Message, Value: f.Value, Limit: f.Limit, Duration: took}
+	if r.Status == "" {
+		r.Status = OK
+	}
+	if err != nil {
+		r.Status, r.Stage, r.Message = Fail, stageOf(err), err.Error()
+		if r.Stage == "" && errors.Is(err, context.DeadlineExceeded) {
+			r.Stage = StageResponse
+		}
+		if c.Optional {
+			r.Status = Warn
+		}
+	}
+	return r
+}

@@ -1,0 +1,200 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Target is one thing to look at, as the user wrote it: [NAME=]TARGET, where
+// TARGET is a path or a URL whose fragment holds settings of its own.
+type Target struct {
+	// Name is what the user called it; empty when not named.
+	Name string
+	// URL is the resolved target, without its fragment.
+	URL *url.URL
+	// Settings are the fragment's, in its order, percent-decoded.
+	Settings []Setting
+	// Secrets are the values in it that must not be printed.
+	Secrets *Secrets
+}
+
+// Setting is one KEY=VALUE of a target's fragment.
+type Setting struct{ Key, Value string }
+
+var targetName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_.-]*)=(.*)$`)
+
+// secretParams are the query parameters whose values are credentials.
+var secretParams = regexp.MustCompile(`(?i)pass|pwd|secret|token|key|auth|sig|cred|session`)
+
+// ParseTarget reads [NAME=]TARGET. A path is resolved against base. Errors
+// never repeat the target, which may hold a password.
+func ParseTarget(s string, base *url.URL) (Target, error) {
+	t := Target{Secrets: &Secrets{}}
+	s = strings.TrimSpace(s)
+	if m := targetName.FindStringSubmatch(s); m != nil {
+		t.Name, s = m[1], m[2]
+	}
+	s, fragment, _ := strings.Cut(s, "#")
+	var err error
+	switch {
+	case s == "":
+		return t, errors.New("the target is empty")
+	case strings.HasPrefix(s, "/"):
+		if t.URL, err = url.Parse(s); err == nil {
+			ref := *base
+			ref.Path, ref.RawPath, ref.RawQuery = joinPath(base, t.URL)
+			t.URL = &ref
+		}
+	case strings.HasPrefix(s, "unix://"):
+		// unix:///a.sock:/path has a colon that url.Parse takes as it is.
+		t.URL, err = url.Parse(s)
+	case !strings.Contains(s, "://"):
+		return t, errors.New("it is neither a path that begins with / nor a URL")
+	default:
+		t.URL, err = url.Parse(s)
+	}
+	if err != nil {
+		return t, errors.New("the URL is malformed: " + urlFault(err))
+	}
+	t.URL.Scheme = strings.ToLower(t.URL.Scheme)
+	t.Secrets.AddUser(t.URL.User)
+	if u := t.URL.User; u != nil && isHTTP(t.URL.Scheme) {
+		if _, ok := u.Password(); !ok {
+			t.Secrets.Add(u.Username()) // a token in the user's place
+		}
+	}
+	for k, vs := range t.URL.Query() {
+		if secretParams.MatchString(k) {
+			for _, v := range vs {
+				t.Secrets.Add(v)
+			}
+		}
+	}
+	t.Settings, err = parseSettings(fragment)
+	return t, err
+}
+
+// joinPath resolves a path-only target below the base's own path.
+func joinPath(base, ref *url.URL) (path, raw, query string) {
+	prefix := strings.TrimSuffix(base.EscapedPath(), "/")
+	raw = prefix + ref.EscapedPath()
+	path, err := url.PathUnescape(raw)
+	if err != nil {
+		path = raw
+	}
+	return path, raw, ref.RawQuery
+}
+
+// urlFault names what is wrong with a URL without repeating any of it:
+// url.Error's text and that of the errors behind it quote the input.
+func urlFault(err error) string {
+	text := err.Error()
+	for _, known := range []string{"invalid port", "invalid URL escape", "invalid character", "invalid userinfo",
+		"invalid control character", "missing ']'", "first path segment", "missing protocol scheme", "invalid host"} {
+		if strings.Contains(text, known) {
+			return known
+		}
+	}
+	return "it cannot be parsed"
+}
+
+func parseSettings(fragment string) ([]Setting, error) {
+	var out []Setting
+	if fragment == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(fragment, "&") {
+		key, value, ok := strings.Cut(part, "=")
+		if !ok {
+			key, value = part, "true" // a switch
+		}
+		k, err1 := url.PathUnescape(key)
+		v, err2 := url.PathUnescape(value)
+		if err1 != nil || err2 != nil {
+			return nil, errors.New("the setting " + fmt.Sprintf("%q", cutRunes(key, 40)) + " behind # has a malformed % escape")
+		}
+		out = append(out, Setting{k, v})
+	}
+	return out, nil
+}
+
+// noSettings returns an error when t carries settings behind # that its kind
+// of check does not know; nothing is silently ignored.
+func (t Target) noSettings() error {
+	if len(t.Settings) > 0 {
+		return fmt.Errorf("a %s target takes no settings behind #", t.URL.Scheme)
+	}
+	return nil
+}
+
+// params returns the values of the query parameters that a check knows, and
+// an error for one that it does not.
+func (t Target) params(known ...string) (url.Values, error) {
+	q, err := url.ParseQuery(t.URL.RawQuery)
+	if err != nil {
+		return nil, errors.New("the query is malformed")
+	}
+	for k := range q {
+		if !slices.Contains(known, k) {
+			if len(known) == 0 {
+				return nil, fmt.Errorf("a %s target takes no parameters, got %q", t.URL.Scheme, cutRunes(k, 40))
+			}
+			return nil, fmt.Errorf("unknown parameter %q: %s knows %s", cutRunes(k, 40), t.URL.Scheme, strings.Join(known, ", "))
+		}
+	}
+	return q, nil
+}
+
+func isHTTP(scheme string) bool { return scheme == "http" || scheme == "https" }
+
+// String is the target as it may be printed: no password, no token, no
+// settings.
+func (t Target) String() string {
+	u := *t.URL
+	u.User = nil
+	if u.RawQuery != "" {
+		u.RawQuery = redactQuery(u.RawQuery)
+	}
+	s := u.String()
+	if t.URL.User != nil {
+		user := redacted
+		if pw, has := t.URL.User.Password(); !isHTTP(u.Scheme) || has {
+			user = url.User(t.URL.User.Username()).String()
+			if has && pw != "" {
+				user += ":" + redacted
+			}
+		}
+		s = strings.Replace(s, "://", "://"+user+"@", 1)
+	}
+	return Clean(s)
+}
+
+func redactQuery(raw string) string {
+	parts := strings.Split(raw, "&")
+	for i, p := range parts {
+		key, _, ok := strings.Cut(p, "=")
+		name, err := url.QueryUnescape(key)
+		if ok && (err != nil || secretParams.MatchString(name)) {
+			parts[i] = key + "=" + redacted
+		}
+	}
+	return strings.Join(parts, "&")
+}
+
+// errorf is the error of a check: the target, then what came and what was
+// wanted. Secrets are taken out last, whatever put them in.
+func (t Target) errorf(s Stage, format string, args ...any) error {
+	return t.fail("", s, format, args...)
+}
+
+// fail is errorf with the action before the target, such as GET.
+func (t Target) fail(action string, s Stage, format string, args ...any) error {
+	if action != "" {
+		action += " "
+	}
+	return &StageError{s, errText(action + t.String() + ": " + t.Secrets.Redact(fmt.Sprintf(format, args...)))}
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+)
+
+// app is a small application with the endpoints that healthcheck asks by
+// default, and with faults that can be switched on.
+type app struct {
+	mu     sync.Mutex
+	faults map[string]fault // by path
+}
+
+// fault is how an endpoint misbehaves.
+type fault int
+
+const (
+	none fault = iota
+	failing
+	hanging
+)
+
+func newApp() *app { return &app{faults: map[string]fault{}} }
+
+// set makes the endpoint at path behave so from now on.
+func (a *app) set(path string, f fault) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.faults[path] = f
+}
+
+func (a *app) fault(path string) fault {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.faults[path]
+}
+
+// ServeHTTP answers /health, /ready, /db/health and /vector/health.
+func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	parts := map[string]string{"/health": "api", "/ready": "ready", "/db/health": "db", "/vector/health": "vector"}
+	part, ok := parts[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	switch a.fault(r.URL.Path) {
+	case hanging:
+		<-r.Context().Done()
+		return
+	case failing:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "pool exhausted")
+		return
+	}
+	fmt.Fprintf(w, `{"status":"ok","part":%q}`+"\n", part)
+}

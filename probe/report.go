@@ -187,9 +187,12 @@ func tenths(d time.Duration) float64 {
 
 // finite rounds to two decimals and drops what JSON cannot hold.
 func finite(v *float64) *float64 {
-	if v == nil || math.IsNaN(*v) || math.IsInf(*v, 0) {
+	if v == nil {
 		return nil
 	}
 	r := math.Round(*v*100) / 100
+	if math.IsNaN(r) || math.IsInf(r, 0) {
+		return nil
+	}
 	return &r
 }

@@ -225,7 +225,7 @@ func loadState(dir, name string) (state, error) {
 		return state{}, fmt.Errorf("%s is not a regular file", path)
 	case int(st.Uid) != os.Geteuid():
 		return state{}, fmt.Errorf("%s belongs to user %d", path, st.Uid)
-	case st.Nlink != 1:
+	case st.Nlink > 1: // 0: another probe has just replaced it
 		return state{}, fmt.Errorf("%s has %d links", path, st.Nlink)
 	case st.Mode&0o022 != 0:
 		return state{}, fmt.Errorf("%s is writable by others", path)
@@ -247,16 +247,11 @@ func saveState(dir, name string, s state) error {
 		return err
 	}
 	path := filepath.Join(dir, name)
-	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
-	f, err := os.OpenFile(tmp, flags, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		os.Remove(tmp) // left by a killed probe that had this process id
-		f, err = os.OpenFile(tmp, flags, 0o600)
-	}
+	f, err := os.CreateTemp(dir, name+".*") // O_EXCL, 0600: follows no link
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, plain(err))
 	}
+	tmp := f.Name()
 	_, err = f.Write(data)
 	if cerr := f.Close(); err == nil {
 		err = cerr

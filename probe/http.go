@@ -1,15 +1,17 @@
 package probe
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
 	"path"
@@ -17,7 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"time"
 )
 
 // HTTPOptions are the settings of HTTP targets: the command line's, which a
@@ -239,10 +241,6 @@ func (h *httpCheck) fail(s Stage, format string, args ...any) error {
 }
 
 func (h *httpCheck) run(ctx context.Context) (Finding, error) {
-	var sent atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteRequest: func(i httptrace.WroteRequestInfo) { sent.Store(i.Err == nil) },
-	})
 	req, err := http.NewRequestWithContext(ctx, h.opt.Method, h.url.String(), nil)
 	if err != nil {
 		return Finding{}, h.fail(StageRequest, "the request cannot be built")
@@ -255,44 +253,19 @@ func (h *httpCheck) run(ctx context.Context) (Finding, error) {
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", h.opt.UserAgent)
 	}
-
-	resp, err := h.client().Do(req)
+	client := http.Client{Transport: exchange{h}, CheckRedirect: h.redirect}
+	resp, err := client.Do(req)
 	if err != nil {
-		return Finding{}, h.roundTripError(ctx, err, sent.Load())
+		if se, ok := errors.AsType[*StageError](err); ok {
+			return Finding{}, h.fail(se.Stage, "%s", se.Err)
+		}
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err // without the URL, which is named already
+		}
+		return Finding{}, h.fail(StageResponse, "%s", cutRunes(h.target.Secrets.Redact(why(ctx, err).Error()), 2*echoBytes))
 	}
 	defer resp.Body.Close()
 	return h.judge(ctx, resp)
-}
-
-// client is fresh for each probe: one request, one connection, closed after.
-func (h *httpCheck) client() *http.Client {
-	tr := &http.Transport{
-		DisableKeepAlives:      true,
-		DisableCompression:     true, // no bombs
-		MaxResponseHeaderBytes: maxHeader,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if h.sock != "" {
-				return dial(ctx, "unix", h.sock)
-			}
-			return dial(ctx, network, addr)
-		},
-	}
-	if h.opt.Proxy {
-		tr.Proxy = http.ProxyFromEnvironment
-		// Behind a CONNECT the transport does the handshake by itself.
-		if cfg, err := h.opt.TLS.config(""); err == nil {
-			tr.TLSClientConfig = cfg
-		}
-	}
-	tr.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := tr.DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		host, _, _ := net.SplitHostPort(addr)
-		return h.opt.TLS.handshake(ctx, conn, host)
-	}
-	return &http.Client{Transport: tr, CheckRedirect: h.redirect}
 }
 
 // redirect follows up to MaxRedirects and takes what may be a credential off
@@ -315,29 +288,167 @@ func (h *httpCheck) redirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// roundTripError says at which stage a request broke that got no answer.
-func (h *httpCheck) roundTripError(ctx context.Context, err error, sent bool) error {
-	if se, ok := errors.AsType[*StageError](err); ok {
-		return h.fail(se.Stage, "%s", se.Err)
+// exchange is one request and its answer over a connection of its own. It
+// stands in for http.Transport, which keeps goroutines and a pool that a
+// single request has no use for, and which loses the stage of an abandoned
+// dial. Its errors are StageErrors.
+type exchange struct{ h *httpCheck }
+
+// RoundTrip implements http.RoundTripper. The connection is closed with the
+// body, and cut when the request's context ends.
+func (x exchange) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	conn, viaProxy, err := x.connect(ctx, req)
+	if err != nil {
+		return nil, err
 	}
-	cause := why(ctx, err)
+	cut := cutWith(ctx, conn)
+	resp, err := x.talk(ctx, conn, req, viaProxy)
+	if err != nil {
+		cut()
+		conn.Close()
+		return nil, err
+	}
+	resp.Body = &closing{resp.Body, func() { cut(); conn.Close() }}
+	return resp, nil
+}
+
+// cutWith makes conn's reads and writes fail when ctx ends, until the
+// function that it returns is called.
+func cutWith(ctx context.Context, conn net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+}
+
+// closing is a body that takes its connection along.
+type closing struct {
+	io.ReadCloser
+	also func()
+}
+
+// Close does not read the rest of the body, which may have no end: the
+// connection is not used again.
+func (c *closing) Close() error {
+	c.also()
+	return nil
+}
+
+// talk writes the request and reads the head of the answer.
+func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, viaProxy bool) (*http.Response, error) {
+	write := req.Write
+	if viaProxy {
+		write = req.WriteProxy
+	}
+	req.Close = true
+	// A server may answer and close before it has read the request: its
+	// answer tells more than the failed write.
+	werr := write(conn)
+
+	head := &io.LimitedReader{R: conn, N: maxHeader}
+	buf := bufio.NewReader(head)
+	for range 5 { // informational answers come before the real one
+		resp, err := http.ReadResponse(buf, req)
+		if err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
+			continue
+		}
+		if err == nil {
+			head.N = math.MaxInt64 // the body has bounds of its own
+			return resp, nil
+		}
+		cause := why(ctx, err)
+		switch {
+		case ctx.Err() != nil:
+		case head.N <= 0:
+			cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)
+		case werr != nil && errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, &StageError{StageRequest, plain(werr)}
+		case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+			cause = errors.New("the server closed the connection without an answer")
+		case strings.Contains(err.Error(), "malformed"):
+			cause = errors.New("the server does not speak HTTP: " + cutRunes(Clean(x.h.target.Secrets.Redact(err.Error())), echoBytes))
+		}
+		return nil, &StageError{StageResponse, plain(cause)}
+	}
+	return nil, &StageError{StageResponse, errors.New("the server sends informational answers without end")}
+}
+
+// connect returns the connection that req goes over, with TLS where it asks
+// for that, and whether it leads to a proxy that wants the whole URL.
+func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn, viaProxy bool, err error) {
+	u := req.URL
+	if !isHTTP(u.Scheme) {
+		return nil, false, &StageError{StageResponse, fmt.Errorf("redirected to the unsupported scheme %q", cutRunes(u.Scheme, 20))}
+	}
+	var proxy *url.URL
+	if x.h.opt.Proxy {
+		if proxy, err = http.ProxyFromEnvironment(req); err != nil {
+			return nil, false, &StageError{StageConnect, errors.New("the proxy's URL in the environment is malformed")}
+		}
+	}
 	switch {
-	case ctx.Err() != nil && sent:
-		return h.fail(StageResponse, "%s", cause)
-	case ctx.Err() != nil:
-		return h.fail(StageRequest, "%s", cause)
+	case x.h.sock != "":
+		conn, err = dial(ctx, "unix", x.h.sock)
+	case proxy == nil:
+		conn, err = dial(ctx, "tcp", hostPort(u))
+	case !isHTTP(proxy.Scheme):
+		err = &StageError{StageConnect, fmt.Errorf("a proxy of scheme %q is not supported", cutRunes(proxy.Scheme, 20))}
+	default:
+		conn, err = x.connectProxy(ctx, proxy, u)
+		viaProxy = u.Scheme == "http"
+		if viaProxy && proxy.User != nil {
+			req.Header.Set("Proxy-Authorization", basicAuth(proxy.User))
+		}
 	}
-	if ue, ok := errors.AsType[*url.Error](err); ok {
-		err = ue.Err
+	if err != nil || u.Scheme != "https" {
+		return conn, viaProxy, err
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return h.fail(StageResponse, "the server closed the connection without an answer")
+	conn, err = x.h.opt.TLS.handshake(ctx, conn, u.Hostname())
+	return conn, false, err
+}
+
+// connectProxy connects to a proxy and, for an https URL, through it.
+func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn, error) {
+	x.h.target.Secrets.AddUser(proxy.User)
+	conn, err := dial(ctx, "tcp", hostPort(proxy))
+	if err == nil && proxy.Scheme == "https" {
+		conn, err = x.h.opt.TLS.handshake(ctx, conn, proxy.Hostname())
 	}
-	stage := StageResponse
-	if !sent {
-		stage = StageRequest
+	if err != nil {
+		return nil, &StageError{stageOf(err), fmt.Errorf("proxy: %w", err)}
 	}
-	return h.fail(stage, "%s", cutRunes(h.target.Secrets.Redact(plain(err).Error()), 2*echoBytes))
+	if u.Scheme == "http" {
+		return conn, nil
+	}
+	defer cutWith(ctx, conn)()
+	ask := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: hostPort(u)}, Host: hostPort(u), Header: http.Header{}}
+	if proxy.User != nil {
+		ask.Header.Set("Proxy-Authorization", basicAuth(proxy.User))
+	}
+	if err = ask.Write(conn); err == nil {
+		var resp *http.Response
+		// The server speaks only after the client: nothing is read too far.
+		if resp, err = http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), ask); err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("CONNECT: status %d, want 200", resp.StatusCode)
+		}
+	}
+	if err != nil {
+		conn.Close()
+		return nil, &StageError{StageConnect, fmt.Errorf("proxy: %w", plain(why(ctx, err)))}
+	}
+	return conn, nil
+}
+
+func basicAuth(u *url.Userinfo) string {
+	pw, _ := u.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+pw))
+}
+
+// hostPort is the address of a URL, with its scheme's own port by default.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // judge looks at the answer: status, then body, then JSON.

@@ -40,7 +40,7 @@ func newChecks(c *config) (selected []probe.Check, err error) {
 	if err := uniqueNames(all); err != nil {
 		return nil, err
 	}
-	if err := markOptional(all, c.optional); err != nil {
+	if err := markOptional(all, c.optional, c.source("optional")); err != nil {
 		return nil, err
 	}
 	for _, layer := range c.layers {
@@ -101,7 +101,7 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 	for i, t := range c.targets[layer] {
 		run, err := targetCheck(t, c)
 		if err != nil {
-			return nil, targetError(layer, i, len(c.targets[layer]), err)
+			return nil, targetError(c.source(layer), i, len(c.targets[layer]), err)
 		}
 		name := t.Name
 		if name == "" {
@@ -142,7 +142,7 @@ func uniqueNames(checks []probe.Check) error {
 
 // markOptional marks the checks that the names mean: a check, all of a layer,
 // or all disks.
-func markOptional(checks []probe.Check, names []string) error {
+func markOptional(checks []probe.Check, names []string, source string) error {
 	for _, name := range names {
 		found := slices.Contains(allLayers, name)
 		for i := range checks {
@@ -158,7 +158,7 @@ func markOptional(checks []probe.Check, names []string) error {
 				known = append(known, c.Name)
 			}
 			return usagef("the checks are "+strings.Join(known, ", ")+"; the layers "+strings.Join(allLayers, ", "),
-				"--optional %q matches no check or layer", clip(name))
+				"%s %q matches no check or layer", source, clip(name))
 		}
 	}
 	return nil

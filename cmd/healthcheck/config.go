@@ -52,6 +52,9 @@ type config struct {
 	cpuWindow                       time.Duration
 	stateDir                        string // "" is the default place, "none" is off
 	json, quiet, version, help      bool
+	// source says where a flag's value came from, for errors: --db or
+	// HEALTHCHECK_DB.
+	source func(flag string) string
 }
 
 // usageError is bad input: what is wrong, and what to write instead.
@@ -167,6 +170,15 @@ type raw struct {
 	maxRedirects                               int
 	insecure, proxy, failFast, quiet           bool
 	version, help                              bool
+	variables                                  map[string]string // by flag: the variable that set it
+}
+
+// source names a flag as the user gave it.
+func (r *raw) source(flag string) string {
+	if v, ok := r.variables[flag]; ok {
+		return v
+	}
+	return "--" + flag
 }
 
 // newFlags declares every flag, in the order of the help text.
@@ -174,7 +186,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	r := &raw{
 		interval: durationValue(defaultInterval), timeout: durationValue(defaultTimeout),
 		checkTimeout: durationValue(defaultCheckTimeout), cpuWindow: durationValue(defaultCPUWindow),
-		cpuMax: 90, memMax: 90, diskMax: 95, targets: map[string]*[]string{},
+		cpuMax: 90, memMax: 90, diskMax: 95, targets: map[string]*[]string{}, variables: map[string]string{},
 	}
 	fs := pflag.NewFlagSet("healthcheck", pflag.ContinueOnError)
 	fs.SortFlags = false
@@ -243,8 +255,6 @@ func parseConfig(args, environ []string, read readFile) (*config, error) {
 	if r.version || r.help {
 		return &config{version: r.version, help: r.help}, nil
 	}
-	given := map[string]bool{}
-	fs.Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	if err := applyEnviron(fs, r, environ, read); err != nil {
 		return nil, err
 	}
@@ -365,20 +375,30 @@ func applyEnviron(fs *pflag.FlagSet, r *raw, environ []string, read readFile) er
 		_, isVar := flags[name]
 		_, isFile := flags[strings.TrimSuffix(name, fileSuffix)]
 		if !isVar && !isFile && !(kubernetes && serviceLink.MatchString(name)) {
-			if near := nearest(strings.TrimSuffix(name, fileSuffix), known); near != "" {
-				return usagef("did you mean "+near+"?", "unknown variable %s", clip(probe.Clean(name)))
-			}
-			return usagef("every flag has a variable: --cpu-max is "+variable("cpu-max"), "unknown variable %s", clip(probe.Clean(name)))
+			return usagef(variableHint(name, fs), "unknown variable %s", clip(probe.Clean(name)))
 		}
 	}
 	// The timeout first: it bounds how long the files may take.
 	slices.SortStableFunc(known, func(a, b string) int { return boolInt(b == variable("timeout")) - boolInt(a == variable("timeout")) })
 	for _, name := range known {
-		if err := applyVariable(flags[name], name, vars, time.Duration(r.timeout), read); err != nil {
+		if err := r.applyVariable(flags[name], name, vars, read); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// variableHint says which variable was meant.
+func variableHint(name string, fs *pflag.FlagSet) string {
+	flag := strings.TrimPrefix(strings.TrimSuffix(name, fileSuffix), envPrefix)
+	flag = strings.ToLower(strings.ReplaceAll(flag, "_", "-"))
+	if slices.Contains(noVariable, flag) {
+		return "--" + flag + " has no variable: every probe would succeed"
+	}
+	if near := nearest(flag, flagNames(fs)); near != "" && !slices.Contains(noVariable, near) {
+		return "did you mean " + variable(near) + "?"
+	}
+	return "a variable is a flag's name: --cpu-max is " + variable("cpu-max")
 }
 
 func boolInt(b bool) int {
@@ -388,7 +408,8 @@ func boolInt(b bool) int {
 	return 0
 }
 
-func applyVariable(f *pflag.Flag, name string, vars map[string]string, within time.Duration, read readFile) error {
+// applyVariable sets one flag, unless it was given.
+func (r *raw) applyVariable(f *pflag.Flag, name string, vars map[string]string, read readFile) error {
 	value, isSet := vars[name]
 	path, isFile := vars[name+fileSuffix]
 	switch {
@@ -397,7 +418,7 @@ func applyVariable(f *pflag.Flag, name string, vars map[string]string, within ti
 	case isSet && isFile:
 		return usagef("unset one of them", "%s and %s are both set", name, name+fileSuffix)
 	case isFile:
-		text, err := read(path, within)
+		text, err := read(path, time.Duration(r.timeout))
 		if err != nil {
 			return usagef("the file must be readable by the user that the probe runs as", "%s: reading %q: %s", name+fileSuffix, clip(path), err)
 		}
@@ -413,6 +434,7 @@ func applyVariable(f *pflag.Flag, name string, vars map[string]string, within ti
 		return valueError(name, f, value, err)
 	}
 	f.Changed = true
+	r.variables[f.Name] = name
 	return nil
 }
 
@@ -423,7 +445,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 		cpuWindow: time.Duration(r.cpuWindow), failFast: r.failFast, optional: r.optional,
 		cpuMax: float64(r.cpuMax), memMax: float64(r.memMax), diskMax: float64(r.diskMax),
 		inodeMax: float64(r.inodeMax), pidsMax: float64(r.pidsMax), netErrorsMax: float64(r.netErrorsMax),
-		stateDir: r.stateDir, quiet: r.quiet,
+		stateDir: r.stateDir, quiet: r.quiet, source: r.source,
 	}
 	if !fs.Changed("check-timeout") {
 		c.checkTimeout = min(c.checkTimeout, c.timeout)
@@ -431,19 +453,19 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	switch {
 	case c.timeout >= c.interval:
 		return nil, usagef("set --timeout below the interval, so that probes never overlap",
-			"--timeout %s is not shorter than --interval %s", c.timeout, c.interval)
+			"%s %s is not shorter than %s %s", r.source("timeout"), c.timeout, r.source("interval"), c.interval)
 	case c.checkTimeout > c.timeout:
 		return nil, usagef("set --check-timeout to --timeout or less",
-			"--check-timeout %s exceeds --timeout %s", c.checkTimeout, c.timeout)
+			"%s %s exceeds %s %s", r.source("check-timeout"), c.checkTimeout, r.source("timeout"), c.timeout)
 	case c.stateDir != "" && c.stateDir != "none" && !filepath.IsAbs(c.stateDir):
-		return nil, usagef("give an absolute path, or none", "--state-dir %q is not absolute", clip(c.stateDir))
+		return nil, usagef("give an absolute path, or none", "%s %q is not absolute", r.source("state-dir"), clip(c.stateDir))
 	}
 	switch r.output {
 	case "json":
 		c.json = true
 	case "text":
 	default:
-		return nil, usagef("--output text or --output json", "--output %q: want text or json", clip(r.output))
+		return nil, usagef("--output text or --output json", "%s %q: want text or json", r.source("output"), clip(r.output))
 	}
 	c.diskPaths = r.diskPaths
 	if len(c.diskPaths) == 0 {
@@ -451,7 +473,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	}
 	for _, p := range c.diskPaths {
 		if !filepath.IsAbs(p) {
-			return nil, usagef("--disk-path /data", "--disk-path %q is not absolute", clip(p))
+			return nil, usagef("--disk-path /data", "%s %q is not absolute", r.source("disk-path"), clip(p))
 		}
 	}
 	if err := r.resolveLayers(c); err != nil {
@@ -473,9 +495,9 @@ func (r *raw) resolveLayers(c *config) error {
 		if !slices.Contains(allLayers, l) {
 			hint := "the layers are " + strings.Join(allLayers, ", ")
 			if l == "gpu" {
-				return usagef(hint, "layer gpu is not in this build")
+				return usagef(hint, "%s: layer gpu is not in this build", r.source("layers"))
 			}
-			return usagef(hint, "unknown layer %q", clip(l))
+			return usagef(hint, "%s: unknown layer %q", r.source("layers"), clip(l))
 		}
 		if !slices.Contains(c.layers, l) {
 			c.layers = append(c.layers, l)
@@ -492,30 +514,30 @@ func (r *raw) resolveHTTP(c *config) error {
 	h.UserAgent = "healthcheck/" + buildVersion()
 	var err error
 	if h.Method, err = probe.ParseMethod(r.method); err != nil {
-		return usagef("--method HEAD", "--method %q: want the name of an HTTP method", clip(r.method))
+		return usagef("--method HEAD", "%s %q: want the name of an HTTP method", r.source("method"), clip(r.method))
 	}
 	if h.Status, err = probe.ParseStatus(r.status); err != nil {
-		return usagef("--expect-status 200,204 or --expect-status 2xx", "--expect-status %q: want HTTP status codes", clip(r.status))
+		return usagef("--expect-status 200,204 or --expect-status 2xx", "%s %q: want HTTP status codes", r.source("expect-status"), clip(r.status))
 	}
 	if r.body != "" {
 		if h.Body, err = regexp.Compile(r.body); err != nil {
-			return usagef("the syntax is RE2's", "--expect-body %q: not a regular expression", clip(r.body))
+			return usagef("the syntax is RE2's", "%s %q: not a regular expression", r.source("expect-body"), clip(r.body))
 		}
 	}
 	for _, e := range r.expectJSON {
 		j, err := probe.ParseJSONExpect(e)
 		if err != nil {
-			return usagef("--expect-json status=ok", "--expect-json %q: want PATH=VALUE", clip(e))
+			return usagef("--expect-json status=ok", "%s %q: want PATH=VALUE", r.source("expect-json"), clip(e))
 		}
 		h.JSON = append(h.JSON, j)
 	}
 	for i, line := range r.headers {
 		if err := probe.AddHeader(h.Header, line); err != nil {
-			return usagef("--header 'Accept: text/plain'; a secret one goes into HEALTHCHECK_HEADER_FILE", "--header number %d: want NAME: VALUE", i+1)
+			return usagef("--header 'Accept: text/plain'; a secret one goes into HEALTHCHECK_HEADER_FILE", "%s number %d: want NAME: VALUE", r.source("header"), i+1)
 		}
 	}
 	if h.MaxRedirects < 0 {
-		return usagef("--max-redirects 0 follows none", "--max-redirects %d: want 0 or more", h.MaxRedirects)
+		return usagef("--max-redirects 0 follows none", "%s %d: want 0 or more", r.source("max-redirects"), h.MaxRedirects)
 	}
 	return nil
 }
@@ -523,7 +545,7 @@ func (r *raw) resolveHTTP(c *config) error {
 func (r *raw) resolveTargets(c *config) error {
 	base, err := url.Parse(r.baseURL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
-		return usagef("--base-url "+defaultBaseURL, "--base-url: want an http or https URL with a host and no query")
+		return usagef("--base-url "+defaultBaseURL, "%s: want an http or https URL with a host and no query", r.source("base-url"))
 	}
 	c.targets = map[string][]probe.Target{}
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
@@ -534,7 +556,7 @@ func (r *raw) resolveTargets(c *config) error {
 		for i, text := range texts {
 			t, err := probe.ParseTarget(text, base)
 			if err != nil {
-				return targetError(layer, i, len(texts), err)
+				return targetError(r.source(layer), i, len(texts), err)
 			}
 			c.targets[layer] = append(c.targets[layer], t)
 		}
@@ -543,10 +565,10 @@ func (r *raw) resolveTargets(c *config) error {
 }
 
 // targetError names a target by its place: its text may hold a password.
-func targetError(layer string, i, n int, err error) error {
-	which := "--" + layer
+func targetError(source string, i, n int, err error) error {
+	which := source
 	if n > 1 {
-		which = fmt.Sprintf("--%s number %d", layer, i+1)
+		which = fmt.Sprintf("%s number %d", source, i+1)
 	}
 	return usagef("a target is a path (/health) or a URL (http://localhost:5000/health, tcp://db:5432)", "%s: %s", which, err)
 }

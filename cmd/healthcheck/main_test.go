@@ -1,0 +1,403 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"healthcheck/probe"
+)
+
+// binary is the program as users get it: static, stripped.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "healthcheck-test-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "healthcheck")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "building healthcheck: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// execute runs the built program with these variables alone.
+func execute(t *testing.T, environ []string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Env = append([]string{"HEALTHCHECK_STATE_DIR=" + t.TempDir()}, environ...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// TestUsageErrors replays testdata/usage.txt: after "$", variables and
+// arguments, then exactly what the program prints, with exit code 1.
+func TestUsageErrors(t *testing.T) {
+	text, err := os.ReadFile("../../testdata/usage.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := strings.Split(string(text), "$ ")[1:]
+	if len(cases) < 40 {
+		t.Fatalf("only %d cases", len(cases))
+	}
+	for _, c := range cases {
+		line, want, _ := strings.Cut(c, "\n")
+		want = strings.TrimSpace(want) + "\n"
+		var environ, args []string
+		for _, w := range strings.Fields(line) {
+			if name, _, ok := strings.Cut(w, "="); ok && strings.ToUpper(name) == name && len(args) == 0 {
+				environ = append(environ, w)
+			} else {
+				args = append(args, w)
+			}
+		}
+		stdout, stderr, code := execute(t, environ, args...)
+		if code != 1 || stdout != "" || stderr != want {
+			t.Errorf("%s\nexit %d, stdout %q, got:\n%swant:\n%s", line, code, stdout, stderr, want)
+		}
+		if strings.Contains(stderr, "hunter2") {
+			t.Errorf("%s: a secret in %q", line, stderr)
+		}
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), args, environ, &out, &errs); code != 1 || errs.String() != want {
+			t.Errorf("run(%s) = %d, %q", line, code, errs.String())
+		}
+	}
+}
+
+// seedApp serves the three endpoints of old; handler may take over a path.
+func seedApp(t *testing.T, takeOver map[string]http.HandlerFunc) string {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h, ok := takeOver[r.URL.Path]; ok {
+			h(w, r)
+			return
+		}
+		if r.URL.Path != "/health" && r.URL.Path != "/db/health" && r.URL.Path != "/vector/health" {
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// quiet resources: the machine that runs the tests may be busy or full.
+var noLimits = []string{"HEALTHCHECK_CPU_MAX=off", "HEALTHCHECK_MEM_MAX=off", "HEALTHCHECK_DISK_MAX=off"}
+
+func status(code int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(code)
+		fmt.Fprint(w, body)
+	}
+}
+
+func TestDefaultsAreTheSeeds(t *testing.T) {
+	base := seedApp(t, nil)
+	stdout, stderr, code := execute(t, append(noLimits, "HEALTHCHECK_BASE_URL="+base))
+	if code != 0 || stderr != "" || !strings.HasPrefix(stdout, "healthy: 6 checks passed in ") {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	for _, line := range []string{"cpu ", "memory ", "disk ", "network ", "api ", "db ", "vector "} {
+		if !strings.Contains(stdout, "\nok   "+line) {
+			t.Errorf("no line for %q in\n%s", line, stdout)
+		}
+	}
+	c, err := parseConfig(nil, nil, nil)
+	if err != nil || c.cpuMax != 90 || c.memMax != 90 || c.diskMax != 95 || c.timeout != 8*time.Second ||
+		c.checkTimeout != 5*time.Second || c.interval != 30*time.Second || c.targets["api"][0].String() != "http://localhost:5000/health" {
+		t.Errorf("the defaults are %+v, %v", c, err)
+	}
+}
+
+func TestFirstLineIsVerdictAndCause(t *testing.T) {
+	base := seedApp(t, map[string]http.HandlerFunc{"/db/health": status(503, "pool exhausted")})
+	stdout, _, code := execute(t, noLimits, "--base-url", base)
+	first, rest, _ := strings.Cut(stdout, "\n")
+	want := `db: GET ` + base + `/db/health: status 503, want 200: "pool exhausted"`
+	if code != 1 || !strings.HasPrefix(first, "unhealthy: 1 of 6 failed in ") || !strings.HasSuffix(first, want) || !strings.HasPrefix(rest, "FAIL db ") {
+		t.Errorf("exit %d:\n%s", code, stdout)
+	}
+}
+
+func TestJSONOutput(t *testing.T) {
+	base := seedApp(t, map[string]http.HandlerFunc{"/db/health": status(503, "pool exhausted")})
+	stdout, _, code := execute(t, noLimits, "--base-url", base, "--output", "json", "--optional", "db")
+	var doc struct {
+		Status   string
+		Summary  string
+		Duration float64 `json:"duration_ms"`
+		Checks   []struct {
+			Name, Layer, Status, Stage, Message string
+			Duration                            *float64 `json:"duration_ms"`
+			Value, Limit                        *float64
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &doc); err != nil || code != 0 {
+		t.Fatalf("exit %d, %v: %s", code, err, stdout)
+	}
+	if c := doc.Checks[0]; doc.Status != "degraded" || c.Name != "db" || c.Layer != "db" || c.Status != "warn" || c.Stage != "status" || c.Duration == nil {
+		t.Errorf("got %+v", doc)
+	}
+	for _, c := range doc.Checks {
+		if c.Name == "memory" && (c.Value == nil || *c.Value <= 0) {
+			t.Errorf("memory has no value: %+v", c)
+		}
+	}
+}
+
+func TestQuietPrintsNothingOnSuccess(t *testing.T) {
+	base := seedApp(t, nil)
+	if stdout, stderr, code := execute(t, noLimits, "--base-url", base, "--quiet"); code != 0 || stdout+stderr != "" {
+		t.Errorf("exit %d: %q", code, stdout+stderr)
+	}
+	if stdout, _, code := execute(t, noLimits, "--base-url", base+"/nowhere", "--quiet"); code != 1 || stdout == "" {
+		t.Errorf("exit %d: %q", code, stdout)
+	}
+}
+
+func TestLayersNamesAndReplacement(t *testing.T) {
+	base := seedApp(t, nil)
+	for _, c := range []struct {
+		args []string
+		want []string // names in the report
+	}{
+		{[]string{"--layers", "api,db"}, []string{"api", "db"}},
+		{[]string{"--layers", "api", "--api", "/health", "--api", "x=/db/health", "--api", "/vector/health"}, []string{"api", "x", "api-3"}},
+		{[]string{"--layers", "db", "--layers", "api"}, []string{"db", "api"}},
+		{[]string{"--layers", "resource", "--pids-max", "99.9", "--disk-path", "/", "--disk-path", "/dev"}, []string{"cpu", "memory", "disk:/", "disk:/dev", "pids", "network"}},
+	} {
+		stdout, _, code := execute(t, noLimits, append(c.args, "--base-url", base, "--output", "json")...)
+		var doc struct{ Checks []struct{ Name string } }
+		json.Unmarshal([]byte(stdout), &doc)
+		var got []string
+		for _, ch := range doc.Checks {
+			got = append(got, ch.Name)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(c.want) || code != 0 {
+			t.Errorf("%v: exit %d, %v, want %v\n%s", c.args, code, got, c.want, stdout)
+		}
+	}
+}
+
+func TestFailFastAndOptional(t *testing.T) {
+	base := seedApp(t, map[string]http.HandlerFunc{"/health": status(500, "")})
+	stdout, _, code := execute(t, noLimits, "--base-url", base, "--fail-fast")
+	if code != 1 || !strings.Contains(stdout, "skip db ") || !strings.Contains(stdout, "not run: layer api failed first") {
+		t.Errorf("exit %d:\n%s", code, stdout)
+	}
+	stdout, _, code = execute(t, noLimits, "--base-url", base, "--fail-fast", "--optional", "api")
+	if code != 0 || !strings.HasPrefix(stdout, "degraded: 1 of 6 warned") || !strings.Contains(stdout, "ok   db ") {
+		t.Errorf("exit %d:\n%s", code, stdout)
+	}
+}
+
+func TestVariablesAndFiles(t *testing.T) {
+	base := seedApp(t, map[string]http.HandlerFunc{"/secret": func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer hunter2hunter2" {
+			w.WriteHeader(401)
+		} else {
+			w.WriteHeader(500)
+		}
+		fmt.Fprintf(w, "you sent %q", r.Header.Get("Authorization"))
+	}})
+	file := filepath.Join(t.TempDir(), "header")
+	if err := os.WriteFile(file, []byte("Authorization: Bearer hunter2hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, code := execute(t, []string{"HEALTHCHECK_LAYERS=api", "HEALTHCHECK_API=" + base + "/health,x=" + base + "/secret", "HEALTHCHECK_HEADER_FILE=" + file})
+	if code != 1 || !strings.Contains(stdout, `x: GET `+base+`/secret: status 500, want 200: "you sent \"***\""`) {
+		t.Errorf("exit %d:\n%s%s", code, stdout, stderr)
+	}
+	// A flag wins over its variable, even over a bad one.
+	if _, stderr, code := execute(t, []string{"HEALTHCHECK_LAYERS=nonsense"}, "--layers", "api", "--base-url", base); code != 0 {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	// What Kubernetes sets beside a service of that name is no setting.
+	links := []string{"KUBERNETES_SERVICE_HOST=10.0.0.1", "HEALTHCHECK_SERVICE_HOST=10.0.0.2", "HEALTHCHECK_SERVICE_PORT=80",
+		"HEALTHCHECK_SERVICE_PORT_HTTP=80", "HEALTHCHECK_PORT=tcp://10.0.0.2:80", "HEALTHCHECK_PORT_80_TCP=tcp://10.0.0.2:80", "HEALTHCHECK_PORT_80_TCP_ADDR=10.0.0.2"}
+	if _, stderr, code := execute(t, links, "--layers", "api", "--base-url", base); code != 0 {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestSplitList(t *testing.T) {
+	for _, c := range []struct {
+		in     string
+		begins func(string) bool
+		want   []string
+	}{
+		{"a,b\nc, d,,\n", anyStart, []string{"a", "b", "c", "d"}},
+		{"/a,/b", targetStart.MatchString, []string{"/a", "/b"}},
+		{"postgres://h1,h2/db,x=/b", targetStart.MatchString, []string{"postgres://h1,h2/db", "x=/b"}},
+		{"http://x/#status=200,204", targetStart.MatchString, []string{"http://x/#status=200,204"}},
+		{"Accept: text/html, application/json,X-A: b", headerStart.MatchString, []string{"Accept: text/html, application/json", "X-A: b"}},
+		{"", anyStart, nil},
+	} {
+		if got := splitList(c.in, c.begins); fmt.Sprint(got) != fmt.Sprint(c.want) {
+			t.Errorf("%q: %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
+// hangs accepts connections and says nothing.
+func hangs(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return "http://" + ln.Addr().String()
+}
+
+func TestTimeoutShrinksTheChecksLimit(t *testing.T) {
+	stdout, _, code := execute(t, noLimits, "--timeout", "250ms", "--base-url", hangs(t))
+	if code != 1 || strings.Count(stdout, "no answer within 250ms") != 4 {
+		t.Errorf("exit %d:\n%s", code, stdout)
+	}
+}
+
+func TestSignalsExitOneWithACause(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGABRT, syscall.SIGUSR1} {
+		ln, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), binary, "--layers", "api", "--api", "http://"+ln.Addr().String())
+		cmd.Env = []string{}
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := ln.Accept() // the probe is waiting now
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Process.Signal(sig)
+		cmd.Wait()
+		conn.Close()
+		ln.Close()
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(out.String(), sig.String()+" signal received") {
+			t.Errorf("%v: exit %d: %s", sig, code, out.String())
+		}
+	}
+}
+
+func TestAReaderThatIsGoneChangesNothing(t *testing.T) {
+	base := seedApp(t, nil)
+	cmd := exec.CommandContext(t.Context(), binary, "--layers", "api", "--base-url", base)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	cmd.Stdout, cmd.Env = w, []string{}
+	err = cmd.Run()
+	w.Close()
+	if err != nil {
+		t.Errorf("a closed pipe made a healthy probe fail: %v", err)
+	}
+}
+
+// A reader who does not read must not keep the probe alive.
+func TestAReaderWhoDoesNotReadHoldsNothingUp(t *testing.T) {
+	done := make(chan int, 1)
+	go func() {
+		done <- run(context.Background(), []string{"--layers", "api", "--timeout", "200ms", "--base-url", hangs(t)}, nil, blocked{}, blocked{})
+	}()
+	select {
+	case code := <-done:
+		if code != 1 {
+			t.Errorf("exit %d", code)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("still running")
+	}
+}
+
+type blocked struct{}
+
+func (blocked) Write([]byte) (int, error) { select {} }
+
+func TestSecretFileThatHangs(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := execute(t, []string{"HEALTHCHECK_DB_FILE=" + fifo})
+	if code != 1 || !strings.Contains(stderr, "not a regular file") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	stdout, _, code := execute(t, nil, "--help")
+	if code != 0 || len(stdout) > probe.MaxOutput {
+		t.Errorf("exit %d, %d bytes", code, len(stdout))
+	}
+	for line := range strings.Lines(stdout) {
+		if len([]rune(line)) > 81 {
+			t.Errorf("%d columns: %s", len([]rune(line))-1, line)
+		}
+	}
+	fs, _ := newFlags()
+	for _, name := range flagNames(fs) {
+		if !strings.Contains(stdout, "--"+name+" ") {
+			t.Errorf("--help does not say --%s", name)
+		}
+	}
+	if stdout, _, code := execute(t, nil, "--version"); code != 0 || !strings.HasPrefix(stdout, "healthcheck ") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add("--db\nmain=http://u:hunter2pw@x/#status=20", "HEALTHCHECK_API=/a,/b")
+	f.Add("--layers\nresource\n--optional\nzz", "HEALTHCHECK_DB_FILE=/x")
+	f.Add("--cpu-max=1e400\n--interval\n9999999h", "HEALTHCHECK_\xff=1\nHEALTHCHECK_TIMEOUT=1ns")
+	f.Add("hunter2pw://x", "HEALTHCHECK_HEADER=hunter2pw")
+	f.Fuzz(func(t *testing.T, args, environ string) {
+		read := func(string, time.Duration) (string, error) { return "http://u:hunter2pw@h:x/", nil }
+		c, err := parseConfig(strings.Split(args, "\n"), strings.Split(environ, "\n"), read)
+		if err == nil && !c.help && !c.version {
+			if c.timeout >= c.interval || c.checkTimeout > c.timeout || len(c.layers) == 0 || c.cpuMax < 0 || c.cpuMax > 100 {
+				t.Errorf("accepted %+v", c)
+			}
+			c.stateDir = "none"
+			_, err = newChecks(c)
+		}
+		if err != nil {
+			var out bytes.Buffer
+			if fail(&out, err) != 1 || out.Len() > probe.MaxOutput || !strings.HasPrefix(out.String(), "error: ") || strings.Count(out.String(), "\n") > 2 {
+				t.Errorf("%d bytes: %q", out.Len(), out.String())
+			}
+		}
+	})
+}

@@ -69,7 +69,7 @@ func resourceChecks(c *config) []probe.Check {
 		}
 		run := probe.Disk(path, c.diskMax, c.inodeMax)
 		if probe.MayHang(path) {
-			run = isolated(name, run)
+			run = isolated(name, fmt.Sprintf("disk %q", path), run)
 		}
 		checks = append(checks, add(name, run))
 	}
@@ -111,7 +111,7 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 			}
 		}
 		if path := t.URL.Path; (t.URL.Scheme == "file" || t.URL.Scheme == "pidfile") && probe.MayHang(path) {
-			run = isolated(name, run)
+			run = isolated(name, t.String(), run)
 		}
 		checks = append(checks, probe.Check{Name: name, Layer: layer, Run: run})
 	}

@@ -32,22 +32,22 @@ type finding struct {
 }
 
 // isolated returns a check that runs in a child process; in the child itself
-// it is run as it is.
-func isolated(name string, run probe.Func) probe.Func {
+// it is run as it is. target is what messages call the thing looked at.
+func isolated(name, target string, run probe.Func) probe.Func {
 	if os.Getenv(isolateVariable) != "" {
 		return run
 	}
 	return func(ctx context.Context) (probe.Finding, error) {
 		out, err := runChild(ctx, name)
 		if ctx.Err() != nil {
-			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: context.Cause(ctx)}
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: %w", target, context.Cause(ctx))}
 		}
 		var f finding
 		if err == nil {
 			err = json.Unmarshal(out, &f)
 		}
 		if err != nil {
-			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("the check's own process failed: %w", err)}
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: the check's own process failed: %w", target, err)}
 		}
 		if f.Error != "" {
 			return f.Finding, &probe.StageError{Stage: f.Stage, Err: errors.New(f.Error)}

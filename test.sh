@@ -5,7 +5,33 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# need COMMAND PACKAGE: the command is there, or is installed, or is missed.
+missing=()
+need() {
+	command -v "$1" >/dev/null && return
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get install -y -q "$2" >&2 || { apt-get update -q >&2 && apt-get install -y -q "$2" >&2; }
+	fi
+	command -v "$1" >/dev/null || missing+=("$1 (Debian package $2)")
+}
+need gcc gcc # for the race detector
+need pgrep procps
+need docker docker.io
+docker info >/dev/null 2>&1 || missing+=("a running Docker engine that this user may use")
+[ "$(id -u)" = 0 ] && [ -w /dev/fuse ] || missing+=("root and /dev/fuse, for the file system that hangs")
+if [ ${#missing[@]} -gt 0 ]; then
+	printf 'error: missing: %s\n' "${missing[@]}" >&2
+	exit 1
+fi
+
 unformatted=$(gofmt -l .)
-[ -z "$unformatted" ] || { echo "gofmt would change: $unformatted" >&2; exit 1; }
-go vet ./...
+[ -z "$unformatted" ] || { echo "error: gofmt would change: $unformatted" >&2; exit 1; }
+go -C e2e build -o "$PWD/.staticcheck" honnef.co/go/tools/cmd/staticcheck
+trap 'rm -f "$PWD/.staticcheck"' EXIT
+for module in . e2e; do
+	(cd "$module" && go vet ./... && "$OLDPWD/.staticcheck" -checks all ./...)
+done
+
 go test -race ./...
+cd e2e
+go test -count=1 -timeout 5m ./...

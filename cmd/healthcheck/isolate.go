@@ -20,9 +20,12 @@ import (
 // environment, told by a variable which check to run alone. If the child
 // hangs, it is killed and left to the kernel; nobody waits for it.
 
-// isolateVariable tells the child which check it is. Its name does not begin
-// with HEALTHCHECK_, so it is not a setting.
-const isolateVariable = "_HEALTHCHECK_ISOLATED"
+// isolateVariable tells the child which check it is, readVariable which file
+// to read. Their names do not begin with HEALTHCHECK_, so they are no settings.
+const (
+	isolateVariable = "_HEALTHCHECK_ISOLATED"
+	readVariable    = "_HEALTHCHECK_READ"
+)
 
 // finding is what the child writes to its standard output, as JSON.
 type finding struct {
@@ -38,7 +41,7 @@ func isolated(name, target string, run probe.Func) probe.Func {
 		return run
 	}
 	return func(ctx context.Context) (probe.Finding, error) {
-		out, err := runChild(ctx, name)
+		out, err := runChild(ctx, isolateVariable, name)
 		if ctx.Err() != nil {
 			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: %w", target, context.Cause(ctx))}
 		}
@@ -56,14 +59,18 @@ func isolated(name, target string, run probe.Func) probe.Func {
 	}
 }
 
-func runChild(ctx context.Context, name string) ([]byte, error) {
+// maxChildOutput bounds what a child may write, in bytes: a file of maxSecret
+// as JSON's base64, with room to spare.
+const maxChildOutput = 2 * maxSecret
+
+func runChild(ctx context.Context, variable, value string) ([]byte, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
 	child := exec.Command("/proc/self/exe", os.Args[1:]...)
-	child.Env = append(os.Environ(), isolateVariable+"="+name)
+	child.Env = append(os.Environ(), variable+"="+value)
 	child.Stdout = w
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	err = child.Start()
@@ -77,7 +84,7 @@ func runChild(ctx context.Context, name string) ([]byte, error) {
 	}
 	done := make(chan output, 1)
 	go func() {
-		text, err := io.ReadAll(io.LimitReader(r, 64<<10))
+		text, err := io.ReadAll(io.LimitReader(r, maxChildOutput))
 		if werr := child.Wait(); err == nil {
 			err = werr
 		}
@@ -112,4 +119,39 @@ func runIsolated(ctx context.Context, checks []probe.Check, name string, stdout 
 		return 0
 	}
 	return 1
+}
+
+// fileContent is what the child that reads a file writes, as JSON.
+type fileContent struct {
+	Text  []byte
+	Error string
+}
+
+// readInChild reads a file that may hang, in a child process.
+func readInChild(ctx context.Context, path string) (string, error) {
+	out, err := runChild(ctx, readVariable, path)
+	if err != nil {
+		return "", err
+	}
+	var c fileContent
+	if err := json.Unmarshal(out, &c); err != nil {
+		return "", err
+	}
+	if c.Error != "" {
+		return "", errors.New(c.Error)
+	}
+	return string(c.Text), nil
+}
+
+// runRead is the child's part of readInChild.
+func runRead(path string, stdout io.Writer) int {
+	text, err := probe.ReadBounded(path, maxSecret)
+	c := fileContent{Text: text}
+	if err != nil {
+		c = fileContent{Error: strings.ToValidUTF8(err.Error(), "?")}
+	}
+	if json.NewEncoder(stdout).Encode(c) != nil {
+		return 1
+	}
+	return 0
 }

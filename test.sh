@@ -17,6 +17,7 @@ need() {
 need gcc gcc # for the race detector
 need pgrep procps
 need docker docker.io
+need busybox busybox-static # for an image with a shell
 docker info >/dev/null 2>&1 || missing+=("a running Docker engine that this user may use")
 [ "$(id -u)" = 0 ] && [ -w /dev/fuse ] || missing+=("root and /dev/fuse, for the file system that hangs")
 if [ ${#missing[@]} -gt 0 ]; then
@@ -31,6 +32,9 @@ trap 'rm -f "$PWD/.staticcheck"' EXIT
 for module in . e2e; do
 	(cd "$module" && go vet ./... && "$OLDPWD/.staticcheck" -checks all ./...)
 done
+
+# The other architecture is built, not run.
+CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./cmd/healthcheck
 
 go test -race ./...
 cd e2e

@@ -133,6 +133,20 @@ func TestContainersOfAllKinds(t *testing.T) {
 	}
 }
 
+// The shell form, in an image that has a shell: what a person writes who
+// follows the Docker documentation.
+func TestShellForm(t *testing.T) {
+	image := buildImageWith(t, []string{"/bin/busybox"}, "COPY busybox /bin/sh",
+		`HEALTHCHECK --interval=1s --timeout=10s --retries=1 CMD /healthcheck --optional cpu || exit 1`, `CMD ["/demo", "serve", ":5000"]`)
+	id := start(t, image)
+	waitFor(t, id, "healthy")
+	docker(t, "kill", "-s", "USR1", id)
+	h := waitFor(t, id, "unhealthy")
+	if last := h.Log[len(h.Log)-1]; last.ExitCode != 1 || !strings.Contains(last.Output, "db: GET http://localhost:5000/db/health: status 503") {
+		t.Errorf("exit %d: %s", last.ExitCode, last.Output)
+	}
+}
+
 // An OOM kill since the last probe is named, as is the cause when the memory
 // limit is reached.
 func TestMemoryAboveTheLimit(t *testing.T) {

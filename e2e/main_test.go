@@ -105,10 +105,16 @@ func eventually(t *testing.T, what string, cond func() (seen string, ok bool)) {
 // given lines. The image is removed at the end.
 func buildImage(t *testing.T, lines ...string) string {
 	t.Helper()
+	return buildImageWith(t, nil, lines...)
+}
+
+// buildImageWith is buildImage with more files in the build's context.
+func buildImageWith(t *testing.T, files []string, lines ...string) string {
+	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"healthcheck", "demo"} {
-		if err := os.Link(filepath.Join(bin, name), filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
+	for _, path := range append(files, filepath.Join(bin, "healthcheck"), filepath.Join(bin, "demo")) {
+		if out, code := output(t, nil, "cp", path, dir); code != 0 {
+			t.Fatal(out)
 		}
 	}
 	text := strings.Join(append([]string{"FROM scratch", "LABEL " + label, "COPY healthcheck demo /"}, lines...), "\n") + "\n"

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// maxBinary bounds the static program, in bytes.
+const maxBinary = 6_500_000
+
+func TestSizeOfTheStaticProgram(t *testing.T) {
+	st, err := os.Stat(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", st.Size())
+	if st.Size() > maxBinary {
+		t.Errorf("%d bytes, want at most %d", st.Size(), maxBinary)
+	}
+}
+
+// sickServer answers every connection with serve, on loopback.
+func sickServer(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); serve(c) }()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// endless writes text again and again, after the request's first bytes.
+func endless(first, text string, pause time.Duration) func(net.Conn) {
+	return func(c net.Conn) {
+		c.Read(make([]byte, 1024))
+		io.WriteString(c, first)
+		tick := time.NewTicker(pause)
+		defer tick.Stop()
+		for range tick.C {
+			if _, err := io.WriteString(c, text); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Everything that can hang at once, asked by the program as users have it: it
+// ends by itself, exits 1, and says of each what it waited for.
+func TestDeadlineHoldsAgainstEverySickServer(t *testing.T) {
+	silent := func(c net.Conn) { io.Copy(io.Discard, c) }
+	resolver, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resolver.Close()
+	const head = "HTTP/1.1 200 OK\r\n"
+	targets := map[string]string{
+		"silent":     "http://" + sickServer(t, silent),
+		"drip":       "http://" + sickServer(t, endless("", "H", 10*time.Millisecond)),
+		"headers":    "http://" + sickServer(t, endless(head, "X-A: b\r\n", 10*time.Millisecond)),
+		"body":       "http://" + sickServer(t, endless(head+"\r\n", "x", 10*time.Millisecond)) + "#body=y",
+		"endless":    "http://" + sickServer(t, endless(head+"\r\n", strings.Repeat("x", 1<<16), time.Microsecond)) + "#body=y",
+		"redirects":  "http://" + sickServer(t, endless(head[:9]+"302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", "x", time.Second)) + "#max-redirects=1000000000",
+		"tls":        "https://" + sickServer(t, silent),
+		"resolver":   "dns://name.example.?server=" + resolver.LocalAddr().String(),
+		"reset":      "http://" + sickServer(t, func(c net.Conn) { c.Read(make([]byte, 1024)); c.(*net.TCPConn).SetLinger(0) }),
+		"blackholed": "tcp://" + fullBacklog(t),
+	}
+	args := []string{"--timeout", "400ms", "--layers", "api"}
+	for name, target := range targets {
+		args = append(args, "--api", name+"="+target)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = []string{}
+	out, _ := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		t.Fatalf("still running; it has printed:\n%s", out)
+	}
+	if cmd.ProcessState.ExitCode() != 1 || len(out) > 4096 {
+		t.Errorf("exit %d, %d bytes", cmd.ProcessState.ExitCode(), len(out))
+	}
+	causes := map[string]string{"reset": "connection reset by peer", "endless": "the body is larger than"}
+	for name := range targets {
+		cause := causes[name]
+		if cause == "" {
+			cause = "no answer within 400ms"
+		}
+		if !regexp.MustCompile(`(?m)^FAIL ` + name + ` .*` + cause).Match(out) {
+			t.Errorf("%s does not say %q in\n%s", name, cause, out)
+		}
+	}
+}
+
+// fullBacklog returns an address whose connections stay half-open: the
+// kernel drops what comes when a listener's queue is full.
+func fullBacklog(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", sa.(*syscall.SockaddrInet4).Port)
+	for range 8 {
+		c, err := net.DialTimeout("tcp4", addr, 200*time.Millisecond)
+		if err != nil {
+			return addr
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Fatal("the listener's queue never fills up")
+	return ""
+}
+
+// The state directory belongs to an enemy: whatever lies at the sample's
+// place, the verdict is right, and nothing is written through a link.
+func TestHostileStateDirectory(t *testing.T) {
+	dir := t.TempDir()
+	probe := func() (string, int) {
+		stdout, stderr, code := execute(t, []string{"HEALTHCHECK_STATE_DIR=" + dir, "HEALTHCHECK_CPU_WINDOW=10ms"},
+			"--layers", "resource", "--cpu-max", "off", "--mem-max", "off", "--disk-max", "off")
+		return stdout + stderr, code
+	}
+	probe()
+	files, err := filepath.Glob(filepath.Join(dir, "healthcheck-*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the sample is in %q, %v", files, err)
+	}
+	sample := files[0]
+	kept, err := os.ReadFile(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim := filepath.Join(t.TempDir(), "victim")
+	for name, c := range map[string]struct {
+		plant func() error
+		says  string // empty: replaced without a word
+	}{
+		"symbolic link": {func() error { return os.Symlink(victim, sample) }, "is a symbolic link"},
+		"hard link":     {func() error { return os.Link(victim, sample) }, "has 2 links"},
+		"FIFO":          {func() error { return syscall.Mkfifo(sample, 0o600) }, "is not a regular file"},
+		"directory":     {func() error { return os.Mkdir(sample, 0o700) }, "is not a regular file"},
+		"writable":      {func() error { return os.WriteFile(sample, kept, 0o600) }, "is writable by others"},
+		"other owner": {func() error {
+			if err := os.WriteFile(sample, kept, 0o600); err != nil {
+				return err
+			}
+			return os.Chown(sample, 65534, 65534)
+		}, "belongs to user 65534"},
+		"garbage":     {func() error { return os.WriteFile(sample, []byte("\x00\xff{{{"), 0o600) }, ""},
+		"endless":     {func() error { return os.WriteFile(sample, []byte(strings.Repeat("[", 1<<20)), 0o600) }, ""},
+		"future time": {func() error { return os.WriteFile(sample, inFuture(kept), 0o600) }, ""},
+		"empty":       {func() error { return os.WriteFile(sample, nil, 0o600) }, ""},
+	} {
+		if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		os.RemoveAll(sample)
+		err := c.plant()
+		if name == "writable" && err == nil {
+			err = os.Chmod(sample, 0o622)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		out, code := probe()
+		if code != 0 || !strings.Contains(out, "over 10ms") {
+			t.Errorf("%s: exit %d:\n%s", name, code, out)
+		}
+		if c.says != "" && !strings.Contains(out, "(no sample kept: "+sample+" "+c.says+")") {
+			t.Errorf("%s: does not say %q:\n%s", name, c.says, out)
+		}
+		if text, _ := os.ReadFile(victim); string(text) != "precious" {
+			t.Errorf("%s: the victim holds %q", name, text)
+		}
+	}
+}
+
+// inFuture moves a kept sample's time beyond now.
+func inFuture(sample []byte) []byte {
+	return regexp.MustCompile(`"At":\d+`).ReplaceAll(sample, []byte(`"At":9000000000000000000`))
+}
+
+// Probes that run at once share the file and none is fooled by another.
+func TestProbesAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 3 {
+				cmd := exec.CommandContext(t.Context(), binary, "--layers", "resource", "--cpu-max", "off", "--mem-max", "off", "--disk-max", "off", "--cpu-window", "10ms", "--state-dir", dir)
+				cmd.Env = []string{}
+				if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "no sample kept") {
+					t.Errorf("%v:\n%s", err, out)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 {
+		t.Errorf("%d files are left, want 1: %v, %v", len(left), left, err)
+	}
+}
+
+// TestReadmeListsEveryFlag compares the README's table with the flags: name,
+// variable and default.
+func TestReadmeListsEveryFlag(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| ([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
+		rows[m[1]] = strings.TrimSpace(m[2])
+	}
+	fs, _ := newFlags()
+	for _, name := range flagNames(fs) {
+		want := readmeDefault(fs.Lookup(name).DefValue)
+		if got, ok := rows[name]; !ok || got != want {
+			t.Errorf("the README's row for --%s gives the default %q (there: %v), want %q", name, got, ok, want)
+		}
+		delete(rows, name)
+	}
+	for name := range rows {
+		t.Errorf("the README lists --%s, which does not exist", name)
+	}
+}
+
+// readmeDefault is a default as the table writes it; what is off by default
+// has none.
+func readmeDefault(v string) string {
+	if v == "false" || v == "off" {
+		return ""
+	}
+	return v
+}

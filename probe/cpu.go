@@ -27,14 +27,17 @@ func CPU(s *Sampler, limit float64) Func {
 			}
 			base, now, since = &s.now, later, fmt.Sprintf("over %s", s.Window)
 		}
+		note := ""
+		if s.note != "" {
+			note = " (no sample kept: " + s.note + ")"
+		}
 		percent, of, source, ok := cpuPercent(*base, now)
 		if !ok {
-			return Finding{Status: Skip, Message: "the kernel counts no CPU time here"}, nil
+			// The host's times advance in ticks of 10 ms: a window may be
+			// shorter, and some sandboxes count nothing at all.
+			return Finding{Status: Skip, Message: "the kernel counted no CPU time " + since + note}, nil
 		}
-		msg := fmt.Sprintf("%.1f%% of %s %s%s, %s", percent, of, since, maxNote(limit), source)
-		if s.note != "" {
-			msg += " (no sample kept: " + s.note + ")"
-		}
+		msg := fmt.Sprintf("%.1f%% of %s %s%s, %s", percent, of, since, maxNote(limit), source) + note
 		return judge(percent, limit, msg)
 	}
 }

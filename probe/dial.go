@@ -107,6 +107,11 @@ func (o TLSOptions) handshake(ctx context.Context, conn net.Conn, serverName str
 		conn.Close()
 		return nil, &StageError{StageTLS, err}
 	}
+	return handshakeWith(ctx, conn, cfg)
+}
+
+// handshakeWith is handshake with a configuration that exists already.
+func handshakeWith(ctx context.Context, conn net.Conn, cfg *tls.Config) (net.Conn, error) {
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		conn.Close()

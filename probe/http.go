@@ -99,18 +99,24 @@ func newHTTP(t Target, o HTTPOptions, u *url.URL, sock string) (Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range o.Header {
-		if !plainHeaders[name] {
-			for _, v := range values {
-				t.Secrets.Add(v)
-				if _, token, ok := strings.Cut(v, " "); ok {
-					t.Secrets.Add(token) // Bearer TOKEN
-				}
+	h := &httpCheck{t, o, u, sock, o.Method}
+	h.addSecrets()
+	return h.run, nil
+}
+
+// addSecrets marks the values of headers that may be credentials.
+func (h *httpCheck) addSecrets() {
+	for name, values := range h.opt.Header {
+		if plainHeaders[name] {
+			continue
+		}
+		for _, v := range values {
+			h.target.Secrets.Add(v)
+			if _, token, ok := strings.Cut(v, " "); ok {
+				h.target.Secrets.Add(token) // Bearer TOKEN
 			}
 		}
 	}
-	h := &httpCheck{t, o, u, sock, o.Method}
-	return h.run, nil
 }
 
 // plainHeaders hold no secret; the value of any other header is taken for one.
@@ -345,6 +351,7 @@ func (x exchange) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	cut := cutWith(ctx, conn)
+	req.Close = true
 	resp, err := x.talk(ctx, conn, req, viaProxy)
 	if err != nil {
 		cut()
@@ -380,7 +387,6 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 	if viaProxy {
 		write = req.WriteProxy
 	}
-	req.Close = true
 	// A server may answer and close before it has read the request: its
 	// answer tells more than the failed write.
 	werr := write(conn)

@@ -1,0 +1,285 @@
+package probe
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/xdg-go/scram"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
+)
+
+// MongoDB makes the check for mongodb://[user:password@]host[:27017][/[authdb]]:
+// the server says hello and is a writable primary or a secondary. With a user
+// it authenticates first (SCRAM-SHA-256, or SHA-1 where ?authMechanism= says
+// so). ?tls=true asks for TLS.
+//
+// The whole driver would add 3.5 MB for one command; only its low-level
+// encoding is used.
+func MongoDB(t Target, o HTTPOptions) (Func, error) {
+	if err := t.noSettings(); err != nil {
+		return nil, err
+	}
+	q, err := t.params("tls", "ssl", "authSource", "authMechanism", "directConnection", "replicaSet", "appName")
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(t.URL.Host, ",") {
+		return nil, errors.New("one host only: a probe asks the server beside it, not the replica set")
+	}
+	m := &mongoCheck{target: t, set: q.Get("replicaSet"), authDB: q.Get("authSource"), hash: scram.SHA256, mechanism: "SCRAM-SHA-256"}
+	if m.addr, err = t.addrOf("27017"); err != nil {
+		return nil, err
+	}
+	if err := m.configure(q, o); err != nil {
+		return nil, err
+	}
+	return m.run, nil
+}
+
+// configure reads the parameters; their names are the MongoDB URI's.
+func (m *mongoCheck) configure(q url.Values, o HTTPOptions) error {
+	for _, name := range []string{"tls", "ssl"} {
+		on, err := switchParam(name, q.Get(name))
+		if err != nil {
+			return err
+		}
+		if on {
+			m.tls = &o.TLS
+		}
+	}
+	switch strings.ToUpper(q.Get("authMechanism")) {
+	case "", "SCRAM-SHA-256":
+	case "SCRAM-SHA-1":
+		m.hash, m.mechanism = scram.SHA1, "SCRAM-SHA-1"
+	case "PLAIN":
+		m.mechanism = "PLAIN"
+	default:
+		return fmt.Errorf("authMechanism %q: want SCRAM-SHA-256, SCRAM-SHA-1 or PLAIN", cutRunes(q.Get("authMechanism"), 40))
+	}
+	if m.authDB == "" {
+		m.authDB = strings.Trim(m.target.URL.Path, "/")
+	}
+	if m.authDB == "" {
+		m.authDB = "admin"
+	}
+	return nil
+}
+
+type mongoCheck struct {
+	target    Target
+	addr      string
+	tls       *TLSOptions
+	set       string // the replica set that it must belong to; empty: any
+	authDB    string
+	mechanism string
+	hash      scram.HashGeneratorFcn
+}
+
+// mongoFault is a command's answer with ok: 0.
+type mongoFault struct {
+	code int64
+	text string
+}
+
+func (e *mongoFault) Error() string { return e.text }
+
+func (m *mongoCheck) run(ctx context.Context) (Finding, error) {
+	h, err := dialHeard(ctx, "tcp", m.addr)
+	if err != nil {
+		return Finding{}, m.target.errorf(stageOf(err), "%s", err)
+	}
+	defer h.Close()
+	defer cutWith(ctx, h)()
+	s := mongoSession{conn: h}
+	if m.tls != nil {
+		if s.conn, err = m.tls.handshake(ctx, h, m.target.URL.Hostname()); err != nil {
+			return Finding{}, m.target.errorf(stageOf(err), "%s", err)
+		}
+		h.first = nil
+	}
+	hello, err := s.command(bsoncore.NewDocumentBuilder().AppendInt32("hello", 1).AppendString("$db", "admin").Build())
+	if err != nil {
+		return Finding{}, m.fault(ctx, h, StageResponse, "hello", err)
+	}
+	state, err := m.judge(hello)
+	if err != nil {
+		return Finding{}, m.target.errorf(StageStatus, "%s", err)
+	}
+	if m.target.URL.User != nil {
+		if err := m.login(&s); err != nil {
+			return Finding{}, m.fault(ctx, h, StageAuth, "authentication", err)
+		}
+	}
+	return Finding{Message: fmt.Sprintf("%s: %s", m.target, state)}, nil
+}
+
+func (m *mongoCheck) fault(ctx context.Context, h *heard, stage Stage, what string, err error) error {
+	if f, ok := errors.AsType[*mongoFault](err); ok {
+		if f.code == 18 {
+			what = "authentication failed"
+		}
+		return m.target.errorf(stage, "%s: %s (%d)", what, m.target.Secrets.quote(f.text), f.code)
+	}
+	if errors.Is(err, errScram) {
+		return m.target.errorf(StageAuth, "%s", m.target.Secrets.quote(err.Error()))
+	}
+	return m.target.errorf(StageResponse, "%s", protocolFault(ctx, m.target, "MongoDB", h, err))
+}
+
+// judge reads the answer to hello.
+func (m *mongoCheck) judge(hello bsoncore.Document) (string, error) {
+	is := func(key string) bool { v, ok := hello.Lookup(key).BooleanOK(); return ok && v }
+	text := func(key string) string { v, _ := hello.Lookup(key).StringValueOK(); return v }
+	set := text("setName")
+	if m.set != "" && set != m.set {
+		return "", fmt.Errorf("it belongs to the replica set %s, want %q", m.target.Secrets.quote(set), m.set)
+	}
+	state := ""
+	switch {
+	case text("msg") == "isdbgrid":
+		state = "mongos"
+	case is("isWritablePrimary"):
+		state = "writable primary"
+	case is("secondary"):
+		state = "secondary"
+	case is("isreplicaset"):
+		return "", errors.New("the replica set is not initiated")
+	default:
+		return "", errors.New("neither a writable primary nor a secondary: starting up, in recovery, or out of its set")
+	}
+	if set != "" {
+		state += " of " + Clean(cutRunes(set, 60))
+	}
+	return state, nil
+}
+
+// errScram is a server that does not prove that it knows the password.
+var errScram = errors.New("SCRAM")
+
+// login authenticates by SASL (MongoDB's specification of authentication).
+func (m *mongoCheck) login(s *mongoSession) error {
+	user := m.target.URL.User.Username()
+	pw, _ := m.target.URL.User.Password()
+	if m.mechanism == "PLAIN" {
+		_, err := s.sasl(m.authDB, "saslStart", m.mechanism, nil, []byte("\x00"+user+"\x00"+pw))
+		return err
+	}
+	digest := pw
+	if m.mechanism == "SCRAM-SHA-1" {
+		// The server keeps this hash in place of the password.
+		sum := md5.Sum([]byte(user + ":mongo:" + pw))
+		digest = hex.EncodeToString(sum[:])
+	}
+	newClient := m.hash.NewClient
+	if m.mechanism == "SCRAM-SHA-1" {
+		newClient = m.hash.NewClientUnprepped // the digest is hexadecimal
+	}
+	client, err := newClient(user, digest, "")
+	if err != nil {
+		return fmt.Errorf("%w: the user or the password has a character that is not allowed", errScram)
+	}
+	conversation := client.NewConversation()
+	payload, err := conversation.Step("")
+	if err != nil {
+		return fmt.Errorf("%w: %w", errScram, err)
+	}
+	answer, err := s.sasl(m.authDB, "saslStart", m.mechanism, nil, []byte(payload))
+	for rounds := 0; err == nil && rounds < 4; rounds++ {
+		_, data, _ := answer.Lookup("payload").BinaryOK()
+		done, _ := answer.Lookup("done").BooleanOK()
+		if done && conversation.Done() {
+			return nil
+		}
+		payload := ""
+		if !conversation.Done() {
+			if payload, err = conversation.Step(string(data)); err != nil {
+				return fmt.Errorf("%w: %w", errScram, err)
+			}
+		}
+		if done {
+			break
+		}
+		id := answer.Lookup("conversationId")
+		answer, err = s.sasl(m.authDB, "saslContinue", "", &id, []byte(payload))
+	}
+	if err == nil && !conversation.Valid() {
+		err = fmt.Errorf("%w: the server did not prove that it knows the password", errScram)
+	}
+	return err
+}
+
+// mongoSession speaks OP_MSG (MongoDB's wire protocol).
+type mongoSession struct {
+	conn net.Conn
+	id   uint32
+}
+
+const (
+	opMsg = 2013
+	// maxMongoReply bounds an answer, in bytes; hello's is under 2 KiB.
+	maxMongoReply = 1 << 20
+)
+
+func (s *mongoSession) sasl(db, command, mechanism string, id *bsoncore.Value, payload []byte) (bsoncore.Document, error) {
+	b := bsoncore.NewDocumentBuilder().AppendInt32(command, 1)
+	if mechanism != "" {
+		b.AppendString("mechanism", mechanism)
+		b.AppendDocument("options", bsoncore.NewDocumentBuilder().AppendBoolean("skipEmptyExchange", true).Build())
+	}
+	if id != nil {
+		b.AppendValue("conversationId", *id)
+	}
+	return s.command(b.AppendBinary("payload", 0, payload).AppendString("$db", db).Build())
+}
+
+// command sends one command and returns its answer, or a mongoFault.
+func (s *mongoSession) command(doc bsoncore.Document) (bsoncore.Document, error) {
+	s.id++
+	msg := make([]byte, 16, 21+len(doc))
+	binary.LittleEndian.PutUint32(msg[4:], s.id)
+	binary.LittleEndian.PutUint32(msg[12:], opMsg)
+	msg = append(msg, 0, 0, 0, 0, 0) // no flags; one section of kind 0
+	msg = append(msg, doc...)
+	binary.LittleEndian.PutUint32(msg, uint32(len(msg)))
+	if _, err := s.conn.Write(msg); err != nil {
+		return nil, err
+	}
+	head := make([]byte, 16)
+	if _, err := io.ReadFull(s.conn, head); err != nil {
+		return nil, err
+	}
+	size := binary.LittleEndian.Uint32(head)
+	if size < 16+5+5 || size > maxMongoReply || binary.LittleEndian.Uint32(head[12:]) != opMsg {
+		return nil, errors.New("not an OP_MSG")
+	}
+	body := make([]byte, size-16)
+	if _, err := io.ReadFull(s.conn, body); err != nil {
+		return nil, err
+	}
+	return parseMongoReply(body)
+}
+
+// parseMongoReply reads the flags and the one section of an answer.
+func parseMongoReply(body []byte) (bsoncore.Document, error) {
+	if len(body) < 5 || body[4] != 0 {
+		return nil, errors.New("not an OP_MSG of one section")
+	}
+	doc, _, ok := bsoncore.ReadDocument(body[5:])
+	if !ok || doc.Validate() != nil {
+		return nil, errors.New("not a BSON document")
+	}
+	if v, ok := doc.Lookup("ok").AsInt64OK(); ok && v == 1 {
+		return doc, nil
+	}
+	code, _ := doc.Lookup("code").AsInt64OK()
+	text, _ := doc.Lookup("errmsg").StringValueOK()
+	return nil, &mongoFault{code, text}
+}

@@ -1,0 +1,141 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// MySQL makes the check for mysql://[user[:password]@]host[:3306][/db], which
+// serves MariaDB too: an authenticated session and a ping. ?tls= is true,
+// false, preferred or skip-verify, as the driver's own; ?socket= names a Unix
+// socket in place of the host.
+func MySQL(t Target, o HTTPOptions) (Func, error) {
+	if err := t.noSettings(); err != nil {
+		return nil, err
+	}
+	q, err := t.params("tls", "socket")
+	if err != nil {
+		return nil, err
+	}
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr = "unix", q.Get("socket")
+	if cfg.Addr == "" {
+		cfg.Net = "tcp"
+		if cfg.Addr, err = t.addrOf("3306"); err != nil {
+			return nil, err
+		}
+	}
+	cfg.DBName = strings.Trim(t.URL.Path, "/")
+	if t.URL.User != nil {
+		cfg.User = t.URL.User.Username()
+		cfg.Passwd, _ = t.URL.User.Password()
+	}
+	cfg.Logger = &mysql.NopLogger{} // it writes to the standard error
+	cfg.CheckConnLiveness = false   // for connections from a pool
+	if err := mysqlTLS(cfg, q.Get("tls"), o.TLS, t.URL.Hostname()); err != nil {
+		return nil, err
+	}
+	m := &mysqlCheck{t, cfg}
+	return m.run, nil
+}
+
+// mysqlTLS sets the mode of TLS; the CA file is read when the check runs.
+func mysqlTLS(cfg *mysql.Config, mode string, o TLSOptions, host string) error {
+	switch strings.ToLower(mode) {
+	case "", "false":
+		return nil
+	case "true":
+	case "preferred":
+		cfg.AllowFallbackToPlaintext = true
+		o.Insecure = true // who accepts no TLS at all need not verify it
+	case "skip-verify":
+		o.Insecure = true
+	default:
+		return fmt.Errorf("tls=%q: want true, false, preferred or skip-verify", cutRunes(mode, 20))
+	}
+	c, err := o.config(host)
+	cfg.TLS = c
+	return err
+}
+
+type mysqlCheck struct {
+	target Target
+	config *mysql.Config
+}
+
+func (m *mysqlCheck) run(ctx context.Context) (Finding, error) {
+	var h *heard
+	cfg := m.config.Clone()
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var err error
+		if h, err = dialHeard(ctx, network, addr); err != nil {
+			return nil, err
+		}
+		return h, nil
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return Finding{}, m.target.errorf(StageRequest, "%s", Clean(m.target.Secrets.Redact(err.Error())))
+	}
+	conn, err := connector.Connect(ctx)
+	if err != nil {
+		return Finding{}, m.fault(ctx, h, err)
+	}
+	defer conn.Close() // sends COM_QUIT: the server counts no aborted client
+	if err := conn.(driver.Pinger).Ping(ctx); err != nil {
+		return Finding{}, m.fault(ctx, h, err)
+	}
+	return Finding{Message: m.target.String() + ": session and ping answered"}, nil
+}
+
+func (m *mysqlCheck) fault(ctx context.Context, h *heard, err error) error {
+	t := m.target
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		stage, what := mysqlStage(e.Number)
+		return t.errorf(stage, "%s: %s (%d)", what, t.Secrets.quote(e.Message), e.Number)
+	}
+	if se, ok := errors.AsType[*StageError](err); ok {
+		return t.errorf(se.Stage, "%s", se.Err)
+	}
+	_, badCert := errors.AsType[*tls.CertificateVerificationError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	switch {
+	case errors.Is(err, mysql.ErrNoTLS):
+		return t.errorf(StageTLS, "the server refuses TLS, which ?tls= asks for")
+	case badCert, notTLS, alert:
+		return t.errorf(StageTLS, "%s", tlsFault(ctx, err))
+	case errors.Is(err, mysql.ErrCleartextPassword), errors.Is(err, mysql.ErrOldPassword), errors.Is(err, mysql.ErrUnknownPlugin), errors.Is(err, mysql.ErrNativePassword):
+		return t.errorf(StageAuth, "%s", Clean(err.Error()))
+	}
+	return t.errorf(StageResponse, "%s", protocolFault(ctx, t, "MySQL", h, err))
+}
+
+// mysqlStage sorts the server's error numbers (MySQL and MariaDB reference
+// manuals, server error codes).
+func mysqlStage(number uint16) (Stage, string) {
+	switch number {
+	case 1045, 1698, 1251, 1820, 1862, 3118, 4151:
+		return StageAuth, "authentication failed"
+	case 1044:
+		return StageAuth, "no access to the database"
+	case 1049:
+		return StageRequest, "no such database"
+	case 1040, 1203, 1226:
+		return StageResponse, "too many connections"
+	case 1129, 1130:
+		return StageAuth, "the server refuses this host"
+	case 1053, 1077, 1079:
+		return StageResponse, "shutting down"
+	case 3159:
+		return StageTLS, "the server wants TLS"
+	}
+	return StageResponse, "the server answered with an error"
+}

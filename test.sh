@@ -5,19 +5,28 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# have COMMAND: it is there; Debian keeps PostgreSQL's server off the PATH.
+have() {
+	command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+}
+
 # need COMMAND PACKAGE: the command is there, or is installed, or is missed.
 missing=()
 need() {
-	command -v "$1" >/dev/null && return
+	have "$1" && return
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get install -y -q "$2" >&2 || { apt-get update -q >&2 && apt-get install -y -q "$2" >&2; }
 	fi
-	command -v "$1" >/dev/null || missing+=("$1 (Debian package $2)")
+	have "$1" || missing+=("$1 (Debian package $2)")
 }
 need gcc gcc # for the race detector
 need pgrep procps
 need docker docker.io
 need busybox busybox-static # for an image with a shell
+need mariadbd mariadb-server
+need redis-server redis-server
+need psql postgresql-client
+need postgres postgresql
 docker info >/dev/null 2>&1 || missing+=("a running Docker engine that this user may use")
 [ "$(id -u)" = 0 ] && [ -w /dev/fuse ] || missing+=("root and /dev/fuse, for the file system that hangs")
 if [ ${#missing[@]} -gt 0 ]; then
@@ -32,6 +41,15 @@ trap 'rm -f "$PWD/.staticcheck"' EXIT
 for module in . e2e; do
 	(cd "$module" && go vet ./... && "$OLDPWD/.staticcheck" -checks all ./...)
 done
+
+# Servers that are not packaged are built once, for their module's versions.
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/healthcheck-testservers"
+stamp="$(cat testservers/go.sum testservers/*/*.go | sha256sum)"
+if [ "$(cat "$cache/stamp" 2>/dev/null)" != "$stamp" ]; then
+	mkdir -p "$cache"
+	(cd testservers && go vet ./... && go build -trimpath -o "$cache/" ./ferretdb github.com/weaviate/weaviate/cmd/weaviate-server)
+	echo "$stamp" >"$cache/stamp"
+fi
 
 # The other architecture is built, not run.
 CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./cmd/healthcheck

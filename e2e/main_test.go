@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		sweep()
 		defer sweep()
+		defer stopServers()
 		return m.Run()
 	}())
 }

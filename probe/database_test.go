@@ -218,7 +218,8 @@ func scramMongo(t *testing.T, mechanism, password string) string {
 	}
 	client, err := hash.NewClientUnprepped("app", password, "")
 	must(t, err)
-	stored := client.GetStoredCredentials(scram.KeyFactors{Salt: "salt1234", Iters: 4096})
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt1234", Iters: 4096})
+	must(t, err)
 	server, err := hash.NewServer(func(string) (scram.StoredCredentials, error) { return stored, nil })
 	must(t, err)
 	conversation := server.NewConversation()
@@ -246,9 +247,13 @@ func TestMongoAuthentication(t *testing.T) {
 	}
 	_, err := probeOnce(t, MongoDB, "mongodb://app:wrong@"+scramMongo(t, "SCRAM-SHA-256", "hunter2pw"), patience)
 	wantFailure(t, err, StageAuth, `authentication failed: "Authentication failed." (18)`)
-	// MongoDB keeps md5(user:mongo:password) for SHA-1: this is of app, hunter2pw.
-	addr = scramMongo(t, "SCRAM-SHA-1", "f2a8dbd2dbf8cb9b8bd6dd96ef7d1e18")
-	_, err = probeOnce(t, MongoDB, "mongodb://app:hunter2pw@"+addr+"/?authMechanism=SCRAM-SHA-1", patience)
+	// For SHA-1 MongoDB keeps md5("app:mongo:hunter2pw") in place of the password.
+	const digest = "ea7168c04c3403d919e685ee086d5222"
+	addr = scramMongo(t, "SCRAM-SHA-1", digest)
+	if _, err := probeOnce(t, MongoDB, "mongodb://app:hunter2pw@"+addr+"/?authMechanism=SCRAM-SHA-1", patience); err != nil {
+		t.Error(err)
+	}
+	_, err = probeOnce(t, MongoDB, "mongodb://app:wrong@"+scramMongo(t, "SCRAM-SHA-1", digest)+"/?authMechanism=SCRAM-SHA-1", patience)
 	wantFailure(t, err, StageAuth, "authentication failed")
 }
 

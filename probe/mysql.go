@@ -1,9 +1,11 @@
 package probe
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -99,6 +101,10 @@ func (m *mysqlCheck) fault(ctx context.Context, h *heard, err error) error {
 	t := m.target
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		stage, what := mysqlStage(e.Number)
+		if stage == StageAuth && m.config.TLS == nil && h != nil && offersTLS(h.first) {
+			// MariaDB answers so to a user who must use TLS and does not.
+			what += " without TLS, which the server offers (?tls=true)"
+		}
 		return t.errorf(stage, "%s: %s (%d)", what, t.Secrets.quote(e.Message), e.Number)
 	}
 	if se, ok := errors.AsType[*StageError](err); ok {
@@ -116,6 +122,18 @@ func (m *mysqlCheck) fault(ctx context.Context, h *heard, err error) error {
 		return t.errorf(StageAuth, "%s", Clean(err.Error()))
 	}
 	return t.errorf(StageResponse, "%s", protocolFault(ctx, t, "MySQL", h, err))
+}
+
+// offersTLS reads the capabilities in a server's greeting (protocol 10: header,
+// version, id, salt, filler, the lower capabilities).
+func offersTLS(greeting []byte) bool {
+	const clientSSL = 0x0800
+	if len(greeting) < 5 || greeting[4] != 10 {
+		return false
+	}
+	end := bytes.IndexByte(greeting[5:], 0)
+	at := 5 + end + 1 + 4 + 8 + 1
+	return end >= 0 && at+2 <= len(greeting) && binary.LittleEndian.Uint16(greeting[at:])&clientSSL != 0
 }
 
 // mysqlStage sorts the server's error numbers (MySQL and MariaDB reference

@@ -149,7 +149,24 @@ func targetCheck(t probe.Target, c *config) (probe.Func, error) {
 		}
 		known = append(known, s.name)
 	}
-	return nil, fmt.Errorf("scheme %q is not supported: use %s", clip(t.URL.Scheme), strings.Join(known, ", "))
+	hint := "the schemes are " + strings.Join(schemeNames(), ", ")
+	if near := nearest(t.URL.Scheme, known); near != "" {
+		hint = "did you mean " + near + "://?"
+	}
+	return nil, usagef(hint, "scheme %q is not supported", clip(t.URL.Scheme))
+}
+
+// schemeNames lists the schemes, those that differ by TLS alone as one.
+func schemeNames() []string {
+	var names []string
+	for _, s := range schemes {
+		if n := len(names); n > 0 && s.name == names[n-1]+"s" {
+			names[n-1] += "(s)"
+			continue
+		}
+		names = append(names, s.name)
+	}
+	return names
 }
 
 func uniqueNames(checks []probe.Check) error {

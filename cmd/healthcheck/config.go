@@ -570,13 +570,17 @@ func targetError(source string, i, n int, err error) error {
 	if n > 1 {
 		which = fmt.Sprintf("%s number %d", source, i+1)
 	}
-	return usagef("a target is a path (/health) or a URL (http://localhost:5000/health, tcp://db:5432)", "%s: %s", which, err)
+	hint := "a target is a path (/health) or a URL (http://localhost:5000/health, tcp://db:5432)"
+	if ue, ok := errors.AsType[*usageError](err); ok {
+		hint = ue.hint
+	}
+	return usagef(hint, "%s: %s", which, err)
 }
 
 // nearest returns the candidate that is closest to what was written, if any
 // is close enough to be meant.
 func nearest(s string, candidates []string) string {
-	best, bestDistance := "", len(s)/3+2
+	best, bestDistance := "", len(s)/3+1
 	for _, c := range candidates {
 		if d := distance(s, c); d < bestDistance {
 			best, bestDistance = c, d

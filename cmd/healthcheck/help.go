@@ -20,12 +20,8 @@ then /health, /db/health and /vector/health on http://localhost:5000.
 
 A TARGET is a path or a URL:
 `)
-	names := make([]string, len(schemes))
-	for i, s := range schemes {
-		names[i] = s.name
-	}
 	line := " "
-	for _, n := range names {
+	for _, n := range schemeNames() {
 		if len(line)+len(n)+1 > 78 {
 			b.WriteString(line + "\n")
 			line = " "

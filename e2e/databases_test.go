@@ -117,6 +117,7 @@ func TestPgvector(t *testing.T) {
 		t.Cleanup(func() { os.Remove(path) })
 	}
 	psql(t, s, "app", "CREATE EXTENSION vector; CREATE TABLE items (id int, v vector)")
+	defer psql(t, s, "app", "DROP TABLE items; DROP EXTENSION vector")
 	base := "pgvector://app:" + urlPassword + "@" + s.addr() + "/app"
 	want(t, base, 0, "vector 0.8.0")
 	want(t, base+"?table=items", 0, "vector 0.8.0, table items answers")
@@ -477,7 +478,7 @@ func TestGRPC(t *testing.T) {
 	want(t, "grpcs://"+addr, 1, "TLS")
 	c := newCounter(t, addr)
 	want(t, "grpc://"+c.addr, 0)
-	if c.conns != 1 || c.turns > 2 { // an acknowledgement of the settings is one
+	if c.conns != 1 || c.turns > 3 { // the call, and what acknowledges settings and pings
 		t.Errorf("%d connections, %d turns", c.conns, c.turns)
 	}
 	h.Shutdown()

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -343,8 +342,5 @@ func want(t *testing.T, target string, code int, parts ...string) {
 	}
 	if bytes.Contains([]byte(out), []byte("hunter2")) {
 		t.Errorf("a secret in\n%s", out)
-	}
-	if t.Failed() {
-		fmt.Println(out)
 	}
 }

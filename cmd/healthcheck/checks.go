@@ -60,6 +60,7 @@ func newChecks(c *config) (selected []probe.Check, err error) {
 		}
 		all = append(all, checks...)
 	}
+	all = append(all, gpuCheck(c))
 	if err := uniqueNames(all); err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func targetCheck(t probe.Target, c *config) (probe.Func, error) {
 		known = append(known, s.name)
 	}
 	hint := "the schemes are " + strings.Join(schemeNames(), ", ")
-	if near := nearest(t.URL.Scheme, known); near != "" {
+	if near := nearest(t.URL.Scheme, known); near != "" && distance(near, t.URL.Scheme) == 1 {
 		hint = "did you mean " + near + "://?"
 	}
 	return nil, usagef(hint, "scheme %q is not supported", clip(t.URL.Scheme))

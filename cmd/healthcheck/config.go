@@ -14,17 +14,23 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"healthcheck/gpu"
 	"healthcheck/probe"
 )
 
-// The layers, in the order in which they run and are reported.
-var allLayers = []string{layerResource, layerAPI, layerDB, layerVector}
+// The layers, in the order in which they run and are reported. That of the
+// GPU is not among those that run by default.
+var (
+	allLayers     = []string{layerResource, layerAPI, layerDB, layerVector, layerGPU}
+	defaultLayers = allLayers[:4]
+)
 
 const (
 	layerResource = "resource"
 	layerAPI      = "api"
 	layerDB       = "db"
 	layerVector   = "vector"
+	layerGPU      = "gpu"
 )
 
 // The defaults that the contract fixes.
@@ -49,6 +55,8 @@ type config struct {
 	cpuMax, memMax, diskMax         float64 // percent; 0 is off
 	inodeMax, pidsMax, netErrorsMax float64
 	diskPaths                       []string
+	gpu                             gpu.Limits
+	gpuOptional                     bool
 	cpuWindow                       time.Duration
 	stateDir                        string // "" is the default place, "none" is off
 	json, quiet, version, help      bool
@@ -105,6 +113,48 @@ func (p *percentValue) Set(s string) error {
 		return wantError("want a percentage above 0 and up to 100, or off")
 	}
 	*p = percentValue(v)
+	return nil
+}
+
+// sizeValue is an amount of memory in MiB; 0 is off.
+type sizeValue float64
+
+func (v *sizeValue) String() string {
+	if *v == 0 {
+		return "off"
+	}
+	return fmt.Sprintf("%gMiB", float64(*v))
+}
+func (v *sizeValue) Type() string { return "SIZE" }
+func (v *sizeValue) Set(s string) error {
+	size, err := gpu.ParseSize(s)
+	if err != nil {
+		return wantError("want a size such as 6GiB, 6.5GB or 512MiB")
+	}
+	*v = sizeValue(size)
+	return nil
+}
+
+// limitValue is a whole number that is a limit, or off.
+type limitValue gpu.Figure
+
+func (v *limitValue) String() string {
+	if !v.Known {
+		return "off"
+	}
+	return strconv.FormatFloat(v.Value, 'f', -1, 64)
+}
+func (v *limitValue) Type() string { return "NUMBER" }
+func (v *limitValue) Set(s string) error {
+	if strings.EqualFold(s, "off") {
+		*v = limitValue{}
+		return nil
+	}
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return wantError("want a whole number, or off")
+	}
+	*v = limitValue{Value: float64(n), Known: true}
 	return nil
 }
 
@@ -165,6 +215,11 @@ type raw struct {
 	targets                                    map[string]*[]string
 	cpuMax, memMax, diskMax                    percentValue
 	inodeMax, pidsMax, netErrorsMax            percentValue
+	gpu, gpuOptional                           bool
+	gpuCount                                   int
+	gpuMinFree                                 sizeValue
+	gpuMaxMem, gpuMaxUtil                      percentValue
+	gpuMaxTemp, gpuMaxECC                      limitValue
 	baseURL, method, status, body, output      string
 	caCert, stateDir                           string
 	maxRedirects                               int
@@ -195,7 +250,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.Var(&r.interval, "interval", "the interval that it runs at")
 	fs.Var(&r.timeout, "timeout", "overall deadline, shorter than the interval")
 	fs.Var(&r.checkTimeout, "check-timeout", "one check's limit, at most --timeout")
-	fs.Var(&listValue{&r.layers, anyStart, true, "LAYER,…"}, "layers", "run these only: "+strings.Join(allLayers, ","))
+	fs.Var(&listValue{&r.layers, anyStart, true, "LAYER,…"}, "layers", "run these only: "+strings.Join(defaultLayers, ","))
 	fs.Var(&listValue{&r.optional, anyStart, true, "NAME"}, "optional", "this check or layer only warns")
 	fs.BoolVar(&r.failFast, "fail-fast", false, "layer by layer, stop after the first to fail")
 	fs.StringVar(&r.baseURL, "base-url", defaultBaseURL, "what a path is resolved against")
@@ -224,6 +279,14 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.Var(&listValue{&r.diskPaths, anyStart, false, "PATH"}, "disk-path", "look at this file system (default /)")
 	fs.Var(&r.cpuWindow, "cpu-window", "sample so long without an earlier sample")
 	fs.StringVar(&r.stateDir, "state-dir", "", "where the last sample is kept; none: nowhere")
+	fs.BoolVar(&r.gpu, "gpu", false, "look at the GPUs too; each flag below implies it")
+	fs.IntVar(&r.gpuCount, "gpu-count", 1, "so many GPUs at least")
+	fs.Var(&r.gpuMinFree, "gpu-min-free", "memory free on each GPU: 4GiB")
+	fs.Var(&r.gpuMaxMem, "gpu-max-mem", "unhealthy above")
+	fs.Var(&r.gpuMaxUtil, "gpu-max-util", "unhealthy above")
+	fs.Var(&r.gpuMaxTemp, "gpu-max-temp", "unhealthy above, in °C")
+	fs.Var(&r.gpuMaxECC, "gpu-max-ecc", "unhealthy above: uncorrectable errors")
+	fs.BoolVar(&r.gpuOptional, "gpu-optional", false, "no GPU is a warning: CPU is used")
 	fs.StringVar(&r.output, "output", "text", "text or json")
 	fs.BoolVar(&r.quiet, "quiet", false, "print nothing on success")
 	fs.BoolVar(&r.version, "version", false, "say what this is, and exit")
@@ -304,8 +367,10 @@ func example(f *pflag.Flag) string {
 		return "--" + f.Name
 	case "DURATION":
 		return "--" + f.Name + " 2s"
-	case "PERCENT":
+	case "PERCENT", "NUMBER":
 		return "--" + f.Name + " 80"
+	case "SIZE":
+		return "--" + f.Name + " 4GiB"
 	}
 	return "--" + f.Name + " 3"
 }
@@ -476,6 +541,9 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 			return nil, usagef("--disk-path /data", "%s %q is not absolute", r.source("disk-path"), clip(p))
 		}
 	}
+	if err := r.resolveGPU(fs, c); err != nil {
+		return nil, err
+	}
 	if err := r.resolveLayers(c); err != nil {
 		return nil, err
 	}
@@ -485,18 +553,34 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	return c, r.resolveTargets(c)
 }
 
-func (r *raw) resolveLayers(c *config) error {
-	c.layers = allLayers
-	if len(r.layers) == 0 {
-		return nil
+// resolveGPU reads the limits of GPUs; each of them asks for the layer.
+func (r *raw) resolveGPU(fs *pflag.FlagSet, c *config) error {
+	off := func(v float64) gpu.Figure { return gpu.Figure{Value: v, Known: v > 0} }
+	c.gpu = gpu.Limits{Count: r.gpuCount, MinFree: off(float64(r.gpuMinFree)), MaxMem: off(float64(r.gpuMaxMem)), MaxUtil: off(float64(r.gpuMaxUtil)),
+		MaxTemp: gpu.Figure(r.gpuMaxTemp), MaxECC: gpu.Figure(r.gpuMaxECC)}
+	c.gpuOptional = r.gpuOptional
+	if r.gpuCount < 1 {
+		return usagef("--gpu-count 1", "%s %d: want 1 or more", r.source("gpu-count"), r.gpuCount)
 	}
-	c.layers = nil
-	for _, l := range r.layers {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if strings.HasPrefix(f.Name, "gpu-") && f.Changed {
+			r.gpu = true
+		}
+	})
+	return nil
+}
+
+func (r *raw) resolveLayers(c *config) error {
+	names := r.layers
+	if len(names) == 0 {
+		names = defaultLayers
+	}
+	if r.gpu {
+		names = append(slices.Clone(names), layerGPU)
+	}
+	for _, l := range names {
 		if !slices.Contains(allLayers, l) {
 			hint := "the layers are " + strings.Join(allLayers, ", ")
-			if l == "gpu" {
-				return usagef(hint, "%s: layer gpu is not in this build", r.source("layers"))
-			}
 			return usagef(hint, "%s: unknown layer %q", r.source("layers"), clip(l))
 		}
 		if !slices.Contains(c.layers, l) {
@@ -580,7 +664,7 @@ func targetError(source string, i, n int, err error) error {
 // nearest returns the candidate that is closest to what was written, if any
 // is close enough to be meant.
 func nearest(s string, candidates []string) string {
-	best, bestDistance := "", len(s)/3+1
+	best, bestDistance := "", len(s)/3+2
 	for _, c := range candidates {
 		if d := distance(s, c); d < bestDistance {
 			best, bestDistance = c, d

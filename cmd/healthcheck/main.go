@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"healthcheck/gpu"
 	"healthcheck/probe"
 )
 
@@ -51,6 +52,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	begin := time.Now()
 	if path := os.Getenv(readVariable); path != "" {
 		return runRead(path, stdout)
+	}
+	if len(args) > 0 && args[0] == "gpu" {
+		return runGPU(ctx, args[1:], stdout, stderr)
 	}
 	cfg, err := parseConfig(args, environ, func(path string, within time.Duration) (string, error) {
 		return readSecret(ctx, path, begin.Add(within))
@@ -158,5 +162,5 @@ func buildVersion() string {
 }
 
 func versionText() string {
-	return fmt.Sprintf("healthcheck %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	return fmt.Sprintf("healthcheck %s %s/%s %s, GPUs by %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version(), gpu.Backend)
 }

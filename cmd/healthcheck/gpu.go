@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"healthcheck/gpu"
+	"healthcheck/probe"
+)
+
+// gpuCheck is the check of the GPU layer. It runs in a child process: a call
+// into a sick driver may hang beyond the reach of SIGKILL.
+func gpuCheck(c *config) probe.Check {
+	run := func(ctx context.Context) (probe.Finding, error) {
+		s, err := gpu.Reader{InGroup: os.Getenv(isolateVariable) != ""}.Read(ctx)
+		if err != nil && c.gpuOptional && gpu.Absent(err) {
+			return probe.Finding{Status: probe.Warn, Message: "falling back to CPU: " + err.Error()}, nil
+		}
+		if err != nil {
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: err}
+		}
+		v := gpu.Judge(s, c.gpu)
+		f := probe.Finding{Message: v.Summary}
+		switch {
+		case len(v.Failures) > 0:
+			return f, &probe.StageError{Stage: probe.StageLimit, Err: fmt.Errorf("%s (%s)", strings.Join(append(v.Failures, v.Warnings...), "; "), v.Summary)}
+		case len(v.Warnings) > 0:
+			f.Status = probe.Warn
+			f.Message = strings.Join(v.Warnings, "; ") + " (" + v.Summary + ")"
+		}
+		return f, nil
+	}
+	return probe.Check{Name: "gpu", Layer: layerGPU, Run: isolated("gpu", "gpu", run)}
+}
+
+const gpuHelp = `Usage: healthcheck gpu [--output json] [--watch 2s]
+       healthcheck gpu fit [flags] MODEL=SIZE[+PER_ITEM] …
+
+Shows the GPUs: memory, utilisation, temperature, power, uncorrectable ECC
+errors, and what a card of its class is for.
+
+fit prints the first model, in the order given, that fits the free memory, and
+with PER_ITEM the largest batch behind it; cpu where none fits. It exits 0.
+
+  --reserve SIZE     memory of each card to leave free (1GiB)
+  --context SIZE     what the context takes on top of each model: for a KV cache
+                     2 x layers x KV heads x head size x tokens x 2 bytes
+  --split            a model may be spread over all cards
+  --output STRING    text or json (text)
+  --watch DURATION   show the table again and again
+  --timeout DURATION how long to wait for the driver (8s)
+`
+
+// gpuOptions are the flags of healthcheck gpu and its fit.
+type gpuOptions struct {
+	output           string
+	watch, timeout   durationValue
+	reserve, context sizeValue
+	split, help      bool
+}
+
+// runGPU is the command healthcheck gpu.
+func runGPU(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o := gpuOptions{timeout: durationValue(defaultTimeout), reserve: 1024}
+	fs := pflag.NewFlagSet("gpu", pflag.ContinueOnError)
+	fs.Usage = func() {}
+	fs.StringVar(&o.output, "output", "text", "")
+	fs.Var(&o.watch, "watch", "")
+	fs.Var(&o.timeout, "timeout", "")
+	fs.Var(&o.reserve, "reserve", "")
+	fs.Var(&o.context, "context", "")
+	fs.BoolVar(&o.split, "split", false, "")
+	fs.BoolVarP(&o.help, "help", "h", false, "")
+	if err := fs.Parse(args); err != nil {
+		return fail(stderr, flagError(fs, err))
+	}
+	switch {
+	case o.help:
+		io.WriteString(stdout, gpuHelp)
+		return 0
+	case o.output != "text" && o.output != "json":
+		return fail(stderr, usagef("--output text or --output json", "--output %q: want text or json", clip(o.output)))
+	case fs.Arg(0) == "fit":
+		return o.fit(ctx, fs.Args()[1:], stdout, stderr)
+	case fs.NArg() > 0:
+		return fail(stderr, usagef("healthcheck gpu, or healthcheck gpu fit MODEL=SIZE", "unexpected argument %q", clip(fs.Arg(0))))
+	}
+	return o.show(ctx, stdout, stderr)
+}
+
+// read looks at the cards, but no longer than the timeout.
+func (o gpuOptions) read(ctx context.Context) (gpu.Snapshot, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(o.timeout), probe.Timeout(o.timeout))
+	defer cancel()
+	type outcome struct {
+		s   gpu.Snapshot
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		s, err := gpu.Reader{}.Read(ctx)
+		done <- outcome{s, err}
+	}()
+	select {
+	case r := <-done:
+		return r.s, r.err
+	case <-ctx.Done():
+		return gpu.Snapshot{}, fmt.Errorf("the driver gave %w", context.Cause(ctx))
+	}
+}
+
+// show prints the cards, once or until ctx ends.
+func (o gpuOptions) show(ctx context.Context, stdout, stderr io.Writer) int {
+	onTerminal := isTerminal(stdout)
+	for {
+		s, err := o.read(ctx)
+		if err != nil {
+			return fail(stderr, gpuError(err))
+		}
+		text := ""
+		if o.output == "json" {
+			text = cardsJSON(s)
+		} else {
+			text = cardsTable(s, o.watch > 0)
+		}
+		if o.watch > 0 && onTerminal {
+			text = "\x1b[H\x1b[2J" + text // home, and clear
+		}
+		if _, err := io.WriteString(stdout, text); err != nil || o.watch == 0 {
+			return boolInt(err != nil)
+		}
+		select {
+		case <-ctx.Done():
+			return 0
+		case <-time.After(time.Duration(o.watch)):
+		}
+	}
+}
+
+// gpuError gives a fault of the driver its hint.
+func gpuError(err error) error {
+	if f, ok := errors.AsType[*gpu.Fault](err); ok {
+		return usagef(f.Hint, "%s", f.Text)
+	}
+	return err
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// cardsTable is the table for people; bars beside the figures where it is
+// drawn again and again.
+func cardsTable(s gpu.Snapshot, bars bool) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "driver %s, by %s\n", probe.Clean(orDash(s.Driver)), s.Source)
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "GPU\tNAME\tFOR\tTOTAL\tUSED\tFREE\tUTIL\tTEMP\tPOWER\tECC")
+	for _, c := range s.Cards {
+		used, util := figure(c.Used, " MiB"), figure(c.Util, "%")
+		if bars {
+			used += bar(c.Used, c.Total.Value)
+			util += bar(c.Util, 100)
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", c.Index, probe.Clean(orDash(c.Name)), c.Class(), figure(c.Total, " MiB"), used,
+			figure(c.Free, " MiB"), util, figure(c.Temp, "°C"), figure(c.Power, " W"), figure(c.ECC, ""))
+		if c.Fault != "" {
+			fmt.Fprintf(w, "\t%s", probe.Clean(c.Fault))
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	return b.String()
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func figure(f gpu.Figure, unit string) string {
+	if !f.Known {
+		return "-"
+	}
+	return strconv.FormatFloat(math.Round(f.Value*10)/10, 'f', -1, 64) + unit
+}
+
+// bar shows a share of whole in ten steps.
+func bar(f gpu.Figure, whole float64) string {
+	if !f.Known || whole <= 0 {
+		return ""
+	}
+	n := min(10, max(0, int(10*f.Value/whole+0.5)))
+	return " [" + strings.Repeat("#", n) + strings.Repeat("-", 10-n) + "]"
+}
+
+// jsonCard is a card for programs; what is not known is absent.
+type jsonCard struct {
+	Index   int      `json:"index"`
+	Name    string   `json:"name"`
+	UUID    string   `json:"uuid,omitempty"`
+	Class   string   `json:"class"`
+	MIG     bool     `json:"mig,omitempty"`
+	Total   *float64 `json:"memory_total_mib,omitempty"`
+	Used    *float64 `json:"memory_used_mib,omitempty"`
+	Free    *float64 `json:"memory_free_mib,omitempty"`
+	Util    *float64 `json:"utilisation_percent,omitempty"`
+	Temp    *float64 `json:"temperature_celsius,omitempty"`
+	Power   *float64 `json:"power_watts,omitempty"`
+	ECC     *float64 `json:"ecc_uncorrectable,omitempty"`
+	Fault   string   `json:"fault,omitempty"`
+	Healthy bool     `json:"healthy"`
+}
+
+func cardsJSON(s gpu.Snapshot) string {
+	value := func(f gpu.Figure) *float64 {
+		if !f.Known {
+			return nil
+		}
+		return &f.Value
+	}
+	cards := []jsonCard{}
+	for _, c := range s.Cards {
+		v := gpu.Judge(gpu.Snapshot{Source: s.Source, Cards: []gpu.Card{c}}, gpu.Limits{})
+		cards = append(cards, jsonCard{c.Index, c.Name, c.UUID, c.Class(), c.MIG, value(c.Total), value(c.Used), value(c.Free),
+			value(c.Util), value(c.Temp), value(c.Power), value(c.ECC), c.Fault, len(v.Failures) == 0})
+	}
+	return jsonLine(map[string]any{"source": s.Source, "driver": s.Driver, "gpus": cards})
+}
+
+func jsonLine(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings and finite numbers only
+	}
+	return string(data) + "\n"
+}
+
+// fit prints the model that fits. Whatever ails the GPUs, there is an answer:
+// cpu, with the reason on the standard error.
+func (o gpuOptions) fit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	const example = "healthcheck gpu fit llama3:70b=40GiB llama3:8b=6GiB"
+	var models []gpu.Model
+	for _, a := range args {
+		m, err := gpu.ParseModel(a)
+		if err != nil {
+			return fail(stderr, usagef(example, "%q: %s", clip(a), err))
+		}
+		m.Size += float64(o.context)
+		models = append(models, m)
+	}
+	if len(models) == 0 {
+		return fail(stderr, usagef(example, "no model is named"))
+	}
+	s, err := o.read(ctx)
+	why := ""
+	if err != nil {
+		why = err.Error()
+		fmt.Fprintln(stderr, "warning: "+probe.Clean(why))
+	}
+	choices, chosen := gpu.Fit(models, gpu.Available(s.Cards, float64(o.reserve), o.split))
+	name, batch := "cpu", 0
+	if chosen >= 0 {
+		name, batch = choices[chosen].Model, choices[chosen].Batch
+	}
+	out := name + "\n"
+	switch {
+	case o.output == "json":
+		out = jsonLine(map[string]any{"model": name, "batch": batch, "reserve_mib": float64(o.reserve), "warning": why, "choices": choices})
+	case batch > 0:
+		out = fmt.Sprintf("%s %d\n", name, batch)
+	}
+	if _, err := io.WriteString(stdout, out); err != nil {
+		return 1
+	}
+	return 0
+}

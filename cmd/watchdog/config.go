@@ -1,0 +1,225 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"healthcheck/watchdog"
+)
+
+// config is what watchdog run is told, checked and resolved.
+type config struct {
+	settings   watchdog.Settings
+	host       string // the engine's address; empty: DOCKER_HOST, or the default
+	stateFile  string
+	reconcile  time.Duration
+	startDelay time.Duration
+	listen     string
+	jsonLog    bool
+	notes      []string // said once at the start
+	help       bool
+}
+
+// usageError is bad input: what is wrong, and what to write instead.
+type usageError struct{ problem, hint string }
+
+func (e *usageError) Error() string { return e.problem }
+
+func usagef(hint, format string, args ...any) *usageError {
+	return &usageError{fmt.Sprintf(format, args...), hint}
+}
+
+const helpHint = "watchdog run --help lists the flags"
+
+// raw holds the flags that need a second look.
+type raw struct {
+	config
+	maxRestarts string
+	logFormat   string
+	stopTimeout int
+}
+
+// newFlags declares the flags of watchdog run, in the order of the help text.
+func newFlags() (*pflag.FlagSet, *raw) {
+	r := &raw{config: config{settings: watchdog.Settings{Policy: watchdog.DefaultPolicy()}}}
+	s := &r.settings
+	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	fs.SortFlags = false
+	fs.Usage = func() {}
+	fs.StringSliceVar(&s.Services, "services", nil, "watch these compose services or containers")
+	fs.BoolVar(&s.All, "all", false, "watch every container that has a healthcheck")
+	fs.IntVar(&s.MaxAttempts, "max-attempts", s.MaxAttempts, "restarts before giving up")
+	fs.DurationVar(&s.Base, "backoff-base", s.Base, "restart n+1 waits base × multiplier^n after restart n")
+	fs.Float64Var(&s.Multiplier, "backoff-multiplier", s.Multiplier, "see --backoff-base")
+	fs.DurationVar(&s.Max, "backoff-max", s.Max, "the longest wait")
+	fs.Float64Var(&s.Jitter, "backoff-jitter", s.Jitter, "waits are longer by up to this share")
+	fs.DurationVar(&s.StableFor, "stable-for", s.StableFor, "healthy so long: attempts are forgotten")
+	fs.DurationVar(&s.VerifyTimeout, "verify-timeout", 0, "for a verdict after a restart; 0s: by healthcheck")
+	fs.DurationVar(&s.UnhealthyFor, "unhealthy-for", 0, "wait so long before the first restart")
+	fs.BoolVar(&s.RestartExited, "restart-exited", s.RestartExited, "recover what died by itself, too")
+	fs.IntVar(&s.MaxConcurrent, "max-concurrent", 4, "restarts at once, over all containers")
+	fs.StringVar(&r.maxRestarts, "max-restarts", "20/5m", "restarts in a time, over all containers")
+	fs.BoolVar(&s.Cascade, "cascade", s.Cascade, "restart dependents after a recovery")
+	fs.IntVar(&r.stopTimeout, "stop-timeout", -2, "seconds to stop in; -1: for ever, -2: the container's")
+	fs.BoolVar(&s.DryRun, "dry-run", false, "decide and report, restart nothing")
+	fs.DurationVar(&r.reconcile, "reconcile", time.Minute, "compare with a fresh list so often")
+	fs.StringVar(&r.stateFile, "state-file", "/var/lib/watchdog/state.json", "what survives a restart; none: nothing")
+	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "serve /healthz there; none: nowhere")
+	fs.StringVar(&r.host, "host", "", "the engine's address, before DOCKER_HOST")
+	fs.StringVar(&r.logFormat, "log-format", "text", "text or json")
+	fs.BoolVarP(&r.help, "help", "h", false, "say this, and exit")
+	return fs, r
+}
+
+const envPrefix = "WATCHDOG_"
+
+func variable(flag string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// parseRun turns arguments and environment into a configuration. Its error is
+// a *usageError.
+func parseRun(args []string, getenv func(string) string) (*config, error) {
+	fs, r := newFlags()
+	if err := fs.Parse(args); err != nil {
+		return nil, flagError(err)
+	}
+	if fs.NArg() > 0 {
+		return nil, usagef(helpHint, "unexpected argument %q", fs.Arg(0))
+	}
+	if r.help {
+		return &r.config, nil
+	}
+	var bad error
+	fs.VisitAll(func(f *pflag.Flag) {
+		value := getenv(variable(f.Name))
+		if f.Changed || value == "" || f.Name == "help" || bad != nil {
+			return
+		}
+		if err := fs.Set(f.Name, value); err != nil {
+			bad = usagef(helpHint, "%s %q: not a value for --%s", variable(f.Name), value, f.Name)
+		}
+	})
+	if bad != nil {
+		return nil, bad
+	}
+	if err := r.autoheal(fs, getenv); err != nil {
+		return nil, err
+	}
+	return r.resolve()
+}
+
+func flagError(err error) error {
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		return usagef(helpHint, "unknown flag --%s", e.GetSpecifiedName())
+	}
+	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		return usagef(helpHint, "--%s needs a value", e.GetFlag().Name)
+	}
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return usagef(helpHint, "--%s %q: not a %s", e.GetFlag().Name, e.GetValue(), e.GetFlag().Value.Type())
+	}
+	return usagef(helpHint, "%v", err)
+}
+
+// autoheal honours docker-autoheal's variables, for people moving over. A flag
+// of this program's own wins.
+func (r *raw) autoheal(fs *pflag.FlagSet, getenv func(string) string) error {
+	seconds := func(name string) (int, bool, error) {
+		text := getenv(name)
+		if text == "" {
+			return 0, false, nil
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return 0, false, usagef(name+"=10", "%s %q: want a number of seconds", name, text)
+		}
+		return n, true, nil
+	}
+	switch label := getenv("AUTOHEAL_CONTAINER_LABEL"); {
+	case strings.EqualFold(label, "all"):
+		r.settings.All = true
+	case label != "":
+		r.settings.OptInLabel = label
+	}
+	n, ok, err := seconds("AUTOHEAL_START_PERIOD")
+	if err != nil {
+		return err
+	}
+	r.startDelay = time.Duration(n) * time.Second
+	if n, ok, err = seconds("AUTOHEAL_DEFAULT_STOP_TIMEOUT"); err != nil {
+		return err
+	}
+	if ok && !fs.Changed("stop-timeout") {
+		r.stopTimeout = n
+	}
+	if sock := getenv("DOCKER_SOCK"); sock != "" && r.host == "" && getenv("DOCKER_HOST") == "" {
+		r.host = "unix://" + sock
+		if strings.Contains(sock, "://") {
+			r.host = sock
+		}
+	}
+	for name, why := range map[string]string{
+		"AUTOHEAL_INTERVAL":     "events are followed as they come: there is no poll interval",
+		"POST_RESTART_SCRIPT":   "scripts are not run",
+		"WEBHOOK_URL":           "webhooks are not called: the log has every alert",
+		"APPRISE_URL":           "Apprise is not called: the log has every alert",
+		"AUTOHEAL_ONLY_MONITOR": "use --dry-run",
+	} {
+		if getenv(name) != "" {
+			r.notes = append(r.notes, name+" has no effect: "+why)
+		}
+	}
+	return nil
+}
+
+// resolve checks the flags together.
+func (r *raw) resolve() (*config, error) {
+	s := &r.settings
+	count, window, ok := strings.Cut(r.maxRestarts, "/")
+	var err1, err2 error
+	s.MaxRestarts, err1 = strconv.Atoi(count)
+	s.Window, err2 = time.ParseDuration(window)
+	switch {
+	case !ok || err1 != nil || err2 != nil || s.MaxRestarts < 1 || s.Window <= 0:
+		return nil, usagef("--max-restarts 20/5m", "--max-restarts %q: want a number, a slash and a duration", r.maxRestarts)
+	case s.MaxAttempts < 0:
+		return nil, usagef("--max-attempts 0 only tells", "--max-attempts %d: want 0 or more", s.MaxAttempts)
+	case s.Base < 0 || s.Max < 0 || s.StableFor < 0 || s.VerifyTimeout < 0 || s.UnhealthyFor < 0:
+		return nil, usagef(helpHint, "a duration is below 0")
+	case !(s.Multiplier >= 1 && s.Multiplier < 1e6):
+		return nil, usagef("--backoff-multiplier 2", "--backoff-multiplier %g: want 1 or more", s.Multiplier)
+	case !(s.Jitter >= 0 && s.Jitter <= 10):
+		return nil, usagef("--backoff-jitter 0.1", "--backoff-jitter %g: want 0 to 10", s.Jitter)
+	case s.MaxConcurrent < 1:
+		return nil, usagef("--max-concurrent 4", "--max-concurrent %d: want 1 or more", s.MaxConcurrent)
+	case r.reconcile < time.Second:
+		return nil, usagef("--reconcile 1m", "--reconcile %s: want 1s or more", r.reconcile)
+	case r.stopTimeout < -2:
+		return nil, usagef("--stop-timeout 10", "--stop-timeout %d: want seconds, -1 or -2", r.stopTimeout)
+	case r.logFormat != "text" && r.logFormat != "json":
+		return nil, usagef("--log-format text or --log-format json", "--log-format %q: want text or json", r.logFormat)
+	}
+	if r.stopTimeout > -2 {
+		s.StopTimeout = &r.stopTimeout
+	}
+	if r.stateFile == "none" {
+		r.stateFile = ""
+	} else if !filepath.IsAbs(r.stateFile) {
+		return nil, usagef("give an absolute path, or none", "--state-file %q is not absolute", r.stateFile)
+	}
+	if r.listen == "none" {
+		r.listen = ""
+	} else if _, _, err := net.SplitHostPort(r.listen); err != nil {
+		return nil, usagef("--listen 127.0.0.1:9181, or none", "--listen %q: want HOST:PORT", r.listen)
+	}
+	r.jsonLog = r.logFormat == "json"
+	return &r.config, nil
+}

@@ -1,0 +1,166 @@
+// Watchdog restarts the unhealthy containers of a Docker host: at once, then
+// with backoff, verifying by the engine's own health events that it helped,
+// and telling people when it did not.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"healthcheck/watchdog"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program; it returns the exit code, 0 or 1.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	command := ""
+	if len(args) > 0 {
+		command = args[0]
+	}
+	switch command {
+	case "run":
+		return runDaemon(ctx, args[1:], getenv, stdout, stderr)
+	case "version", "--version":
+		fmt.Fprintf(stdout, "watchdog %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+		return 0
+	case "--help", "-h", "help":
+		io.WriteString(stdout, helpText())
+		return 0
+	case "":
+		return fail(stderr, usagef("watchdog run", "no command"))
+	}
+	return fail(stderr, usagef("the commands are run, version and help", "unknown command %q", command))
+}
+
+// runDaemon is watchdog run.
+func runDaemon(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	cfg, err := parseRun(args, getenv)
+	if err != nil {
+		return fail(stderr, err)
+	}
+	if cfg.help {
+		io.WriteString(stdout, helpText())
+		return 0
+	}
+	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
+	if cfg.jsonLog {
+		handler = slog.NewJSONHandler(stderr, nil)
+	}
+	log := slog.New(handler)
+	engine, err := watchdog.NewDocker(cfg.host)
+	if err != nil {
+		return fail(stderr, usagef("--host unix:///var/run/docker.sock", "%v", err))
+	}
+	cfg.settings.SelfID = watchdog.SelfID()
+	loop := &watchdog.Loop{Engine: engine, Settings: cfg.settings, Store: watchdog.Store{Path: cfg.stateFile}, Log: log,
+		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay}
+	for _, n := range cfg.notes {
+		log.Warn(n)
+	}
+	if cfg.listen != "" {
+		close, err := serve(cfg.listen, loop)
+		if err != nil {
+			return fail(stderr, usagef("--listen none serves nothing", "listening on %s: %v", cfg.listen, err))
+		}
+		defer close()
+	}
+	log.Info("watching", "engine", engine.Host(), "version", buildVersion(), "dry_run", cfg.settings.DryRun)
+	if err := loop.Run(ctx); err != nil {
+		return fail(stderr, err)
+	}
+	log.Info("stopped")
+	return 0
+}
+
+// serve answers /healthz until close is called.
+func serve(addr string, loop *watchdog.Loop) (close func() error, err error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := loop.Health(time.Now()); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go srv.Serve(ln)
+	return srv.Close, nil
+}
+
+// fail reports what is wrong and returns the exit code for it.
+func fail(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "error: %s\n", err)
+	if ue, ok := errors.AsType[*usageError](err); ok && ue.hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", ue.hint)
+	}
+	return 1
+}
+
+// helpText is made from the flags themselves.
+func helpText() string {
+	fs, _ := newFlags()
+	var b strings.Builder
+	b.WriteString(`Usage: watchdog run [flags]
+       watchdog version
+
+Restarts unhealthy containers: those with the label watchdog.enable=true, those
+named by --services, or with --all every one that has a healthcheck.
+
+Each flag has a variable (WATCHDOG_MAX_ATTEMPTS for --max-attempts), and those
+that concern one container a label (watchdog.max-attempts).
+
+`)
+	fs.VisitAll(func(f *pflag.Flag) {
+		left := "  --" + f.Name
+		if f.Value.Type() != "bool" {
+			left += " " + strings.ToUpper(f.Value.Type())
+		}
+		right := f.Usage
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0s" {
+			right += " (" + f.DefValue + ")"
+		}
+		if len(left) > 25 {
+			fmt.Fprintf(&b, "%s\n%-26s %s\n", left, "", right)
+			return
+		}
+		fmt.Fprintf(&b, "%-26s %s\n", left, right)
+	})
+	return b.String()
+}
+
+// version is set by the linker for a release: -X main.version=v1.2.3.
+var version = ""
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = dir
-		for _, b := range [][2]string{{"..", "./cmd/healthcheck"}, {"..", "./cmd/demo"}, {".", "./hungfs"}} {
+		for _, b := range [][2]string{{"..", "./cmd/healthcheck"}, {"..", "./cmd/demo"}, {"..", "./cmd/watchdog"}, {".", "./hungfs"}, {".", "./sick"}} {
 			cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", b[1])
 			cmd.Dir, cmd.Env = b[0], append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,10 +41,15 @@ var sickImage = sync.OnceValue(func() string {
 // patient starts a container of the sick image.
 func patient(t *testing.T, args ...string) (name string) {
 	t.Helper()
-	name = strings.ToLower(fmt.Sprintf("hc-%d-%s-%d", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-"), patients.next()))
-	start(t, append(append([]string{"--name", name, "--network", "none"}, args...), sickImage())...)
+	name = fmt.Sprintf("hc-%d-%s-%d", os.Getpid(), notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), patients.next())
+	if !slices.Contains(args, "--network") {
+		args = append(args, "--network", "none")
+	}
+	start(t, append(append([]string{"--name", name}, args...), sickImage())...)
 	return name
 }
+
+var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
 type counterInt struct {
 	mu sync.Mutex

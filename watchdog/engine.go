@@ -2,19 +2,25 @@ package watchdog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
 )
 
 // Engine is what the loop needs of a container engine. The tests have one of
@@ -49,24 +55,81 @@ type Message struct {
 }
 
 // Docker is the engine behind a Docker API: Docker's own, or Podman's.
-type Docker struct{ api *client.Client }
+type Docker struct {
+	opts []client.Opt
+	api  atomic.Pointer[client.Client]
+}
 
 // NewDocker connects to the engine that the environment names (DOCKER_HOST and
 // its kin), or to host where that is not empty. Nothing is sent yet.
 func NewDocker(host string) (*Docker, error) {
-	opts := []client.Opt{client.FromEnv, client.WithUserAgent("watchdog")}
+	d := &Docker{opts: []client.Opt{client.FromEnv, client.WithUserAgent("watchdog")}}
 	if host != "" {
-		opts = append(opts, client.WithHost(host))
+		d.opts = append(d.opts, client.WithHost(host))
 	}
-	api, err := client.New(opts...)
+	api, err := client.New(d.opts...)
 	if err != nil {
 		return nil, fmt.Errorf("the engine's address: %w", err)
 	}
-	return &Docker{api}, nil
+	d.api.Store(api)
+	return d, nil
 }
 
 // Host is the engine's address.
-func (d *Docker) Host() string { return d.api.DaemonHost() }
+func (d *Docker) Host() string { return d.api.Load().DaemonHost() }
+
+// negotiate agrees on the API's version anew, as the engine behind the socket
+// may be another one than before. A socket proxy may allow version but not
+// ping, which the client itself needs.
+func (d *Docker) negotiate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	api, err := client.New(d.opts...)
+	if err != nil {
+		return err
+	}
+	if _, err = api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true, ForceNegotiate: true}); err != nil {
+		version, verr := askVersion(ctx, api)
+		if verr != nil {
+			return errors.Join(err, verr)
+		}
+		if api, err = client.New(append(slices.Clone(d.opts), client.WithAPIVersion(version))...); err != nil {
+			return err
+		}
+	}
+	if old := d.api.Swap(api); old != nil {
+		old.Close() // closes what is idle, not what is in flight
+	}
+	return nil
+}
+
+// askVersion asks /version without a version in the path, which every engine
+// answers, for the newest API that both sides know.
+func askVersion(ctx context.Context, api *client.Client) (string, error) {
+	dial := api.Dialer()
+	hc := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+client.DummyHost+"/version", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var v struct{ APIVersion string }
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("GET /version: status %d", resp.StatusCode)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&v); err != nil {
+		return "", fmt.Errorf("GET /version: %w", err)
+	}
+	if versions.GreaterThan(v.APIVersion, client.MaxAPIVersion) {
+		return client.MaxAPIVersion, nil
+	}
+	return v.APIVersion, nil
+}
 
 // watchedEvents are asked of the engine by name: every probe makes three
 // events of its own, which would be most of the stream.
@@ -76,8 +139,11 @@ var watchedEvents = []string{"health_status", "kill", "die", "start", "pause", "
 func (d *Docker) Events(ctx context.Context, since time.Time, ready func(), out chan<- Message) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := d.negotiate(ctx); err != nil {
+		return err
+	}
 	filters := client.Filters{}.Add("type", "container").Add("event", watchedEvents...)
-	stream := d.api.Events(ctx, client.EventsListOptions{Filters: filters, Since: fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond())})
+	stream := d.api.Load().Events(ctx, client.EventsListOptions{Filters: filters, Since: fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond())})
 	select {
 	case err := <-stream.Err:
 		return orElse(err, io.EOF)
@@ -111,7 +177,7 @@ func parseMessage(m events.Message) Message {
 
 // List implements Engine.
 func (d *Docker) List(ctx context.Context) ([]Container, error) {
-	res, err := d.api.ContainerList(ctx, client.ContainerListOptions{All: true})
+	res, err := d.api.Load().ContainerList(ctx, client.ContainerListOptions{All: true})
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +218,7 @@ func fromSummary(s container.Summary) Container {
 
 // Inspect implements Engine.
 func (d *Docker) Inspect(ctx context.Context, id string) (Container, error) {
-	res, err := d.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	res, err := d.api.Load().ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
 		return Container{}, goneOr(err)
 	}
@@ -201,13 +267,13 @@ func bounded(text string) string {
 
 // Restart implements Engine.
 func (d *Docker) Restart(ctx context.Context, id string, timeout *int) error {
-	_, err := d.api.ContainerRestart(ctx, id, client.ContainerRestartOptions{Timeout: timeout})
+	_, err := d.api.Load().ContainerRestart(ctx, id, client.ContainerRestartOptions{Timeout: timeout})
 	return goneOr(err)
 }
 
 // Start implements Engine.
 func (d *Docker) Start(ctx context.Context, id string) error {
-	_, err := d.api.ContainerStart(ctx, id, client.ContainerStartOptions{})
+	_, err := d.api.Load().ContainerStart(ctx, id, client.ContainerStartOptions{})
 	return goneOr(err)
 }
 

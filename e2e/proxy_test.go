@@ -373,6 +373,7 @@ func TestWatchdogAndEngineRestarts(t *testing.T) {
 			t.Cleanup(func() {
 				exec.Command("docker", "-H", e.host, "rm", "-f", "app", "other").Run()
 				e.down()
+				syscall.Unmount(e.dir+"/data", syscall.MNT_DETACH) // it mounts its root on itself
 			})
 			docker(t, "save", "-o", e.dir+"/image.tar", sickImage())
 			e.docker(t, "load", "-i", e.dir+"/image.tar")

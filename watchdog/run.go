@@ -32,13 +32,15 @@ type Loop struct {
 	busy    int                      // restarts and starts in flight
 	asking  map[string]bool          // containers being inspected: true to ask again
 	lists   int                      // lists in flight
-	slots   chan struct{}            // bounds inspections at once
-	last    time.Time                // the engine's time of the last event
-	heard   time.Time                // when the last event came
-	lost    time.Time                // since when the engine cannot be reached; zero: it can
-	told    bool                     // that it is lost
-	orphans map[string]bool          // told that these must be recreated
-	saveErr string
+	// listedAll says that a list has been compared since the engine was lost.
+	listedAll bool
+	slots     chan struct{}   // bounds inspections at once
+	last      time.Time       // the engine's time of the last event
+	heard     time.Time       // when the last event came
+	lost      time.Time       // since when the engine cannot be reached; zero: it can
+	told      bool            // that it is lost
+	orphans   map[string]bool // told that these must be recreated
+	saveErr   string
 
 	beat atomic.Int64 // when the loop last turned, in Unix nanoseconds
 	down atomic.Int64 // since when the engine is lost, likewise; 0: it is not
@@ -221,6 +223,7 @@ func (l *Loop) connected(ctx context.Context, err error, now time.Time) {
 		return
 	}
 	// Until a list arrives nothing is known, and nothing is decided.
+	l.listedAll = false
 	l.apply(Offline{}, now)
 	if l.lost.IsZero() {
 		l.lost = now
@@ -309,6 +312,7 @@ func (l *Loop) inspect(id string) {
 			if again {
 				l.inspect(id)
 			}
+			l.goOnline(now)
 		})
 	}()
 }
@@ -374,18 +378,18 @@ func (l *Loop) listed(all []Container, now time.Time) {
 			l.apply(Gone{id}, now)
 		}
 	}
-	// What is not at rest has just been inspected or is about to be: its
-	// answers come before time goes on.
-	l.whenInspected(func(now time.Time) { l.apply(Online{}, now) })
+	// What is not at rest is being inspected: its answers come before time
+	// goes on.
+	l.listedAll = true
+	l.goOnline(now)
 }
 
-// whenInspected runs f once no inspection is under way.
-func (l *Loop) whenInspected(f func(time.Time)) {
-	if len(l.asking) == 0 || !l.machine.offline {
-		f(time.Now())
-		return
+// goOnline lets time go on once all that was listed has been looked at.
+func (l *Loop) goOnline(now time.Time) {
+	if l.listedAll && len(l.asking) == 0 {
+		l.listedAll = false
+		l.apply(Online{}, now)
 	}
-	time.AfterFunc(20*time.Millisecond, func() { l.post(func(time.Time) { l.whenInspected(f) }) })
 }
 
 // apply lets the machine decide and carries out what it says.

@@ -22,6 +22,8 @@ need() {
 need gcc gcc # for the race detector
 need pgrep procps
 need docker docker.io
+need docker-compose docker-compose
+need podman podman
 need busybox busybox-static # for an image with a shell
 need mariadbd mariadb-server
 need redis-server redis-server
@@ -57,7 +59,9 @@ fi
 CGO_ENABLED=0 go vet ./gpu ./cmd/healthcheck
 # The other architecture is built, not run.
 CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./cmd/healthcheck
+CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./cmd/watchdog
 
 go test -race ./...
 cd e2e
-go test -count=1 -timeout 5m ./...
+# The containers of these tests wait more than they work.
+go test -count=1 -timeout 12m -parallel 12 ./...

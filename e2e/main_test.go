@@ -114,7 +114,7 @@ func buildImageWith(t *testing.T, files []string, lines ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, path := range append(files, filepath.Join(bin, "healthcheck"), filepath.Join(bin, "demo")) {
-		if out, code := output(t, nil, "cp", path, dir); code != 0 {
+		if out, code := output(t, nil, "cp", "-r", path, dir); code != 0 {
 			t.Fatal(out)
 		}
 	}

@@ -322,6 +322,35 @@ func TestWatchdogRemovedAndRecreated(t *testing.T) {
 	d.waitForN(t, third, "recovered in ", 1)
 }
 
+// Compose recreates the container in the middle of a recovery: the count is
+// the service's.
+func TestWatchdogRecreatedByCompose(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "docker-compose.yml")
+	project := fmt.Sprintf("hcre%d", os.Getpid())
+	text := fmt.Sprintf("version: '3.8'\nservices:\n  app: {image: %s, network_mode: none, environment: {ILL: '-1'}, stop_grace_period: 1s, labels: {%s: '1'}}\n", sickImage(), strings.TrimSuffix(label, "=1"))
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	compose := func(args ...string) {
+		t.Helper()
+		if out, code := output(t, nil, "docker-compose", append([]string{"-p", project, "-f", file}, args...)...); code != 0 {
+			t.Fatalf("docker-compose %v: %s", args, out)
+		}
+	}
+	t.Cleanup(func() { exec.Command("docker-compose", "-p", project, "-f", file, "down", "-t", "0").Run() })
+	compose("up", "-d")
+	name := docker(t, "ps", "-a", "--format", "{{.Names}}", "--filter", "label=com.docker.compose.project="+project)
+	d := startDog(t, nil, "--services", name, "--backoff-base", "3s", "--backoff-max", "10s", "--max-attempts", "2")
+	d.waitForN(t, name, "restart 2 comes in", 1)
+	compose("up", "-d", "--force-recreate")
+	d.waitForN(t, name, "restart 2 of 2", 1)
+	d.waitForN(t, name, "gave up after 2 restarts", 1)
+	if n := starts(t, name); n != 2 {
+		t.Errorf("the new container has %d starts, want 2", n)
+	}
+}
+
 func TestWatchdogRestartedByOthers(t *testing.T) {
 	t.Parallel()
 	name := patient(t)

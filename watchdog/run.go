@@ -86,7 +86,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.asking, l.orphans = map[string]bool{}, map[string]bool{}
 	l.slots = make(chan struct{}, inspections)
 	l.lost = time.Now()
-	l.beat.Store(l.lost.UnixNano())
+	l.beat.Store(l.lost.Add(l.StartDelay).UnixNano())
 	if l.StartDelay > 0 {
 		select {
 		case <-time.After(l.StartDelay):
@@ -355,6 +355,7 @@ func (l *Loop) retryList(now time.Time) {
 func (l *Loop) listed(all []Container, now time.Time) {
 	l.back()
 	there := map[string]bool{}
+	var well []Container
 	for _, c := range all {
 		there[c.ID] = true
 		s := l.machine.Services[c.Service()]
@@ -362,7 +363,7 @@ func (l *Loop) listed(all []Container, now time.Time) {
 		case !l.Settings.Watched(c) && (s == nil || s.ID != c.ID):
 		case s == nil && c.State != "running":
 		case c.State == "running" && c.Health == "healthy" && (s == nil || s.Phase == Idle && s.ID == c.ID):
-			l.apply(Seen{c}, now)
+			well = append(well, c)
 		case s != nil && s.Phase == Restarting:
 		default:
 			l.inspect(c.ID)
@@ -373,6 +374,7 @@ func (l *Loop) listed(all []Container, now time.Time) {
 				Text: "it lives in the network of a container that is gone, and no restart can help: " + recreateCommand(c)})
 		}
 	}
+	l.apply(SeenAll{well}, now)
 	for id := range l.machine.byID {
 		if !there[id] {
 			l.apply(Gone{id}, now)

@@ -346,6 +346,32 @@ func TestLoopBacksOff(t *testing.T) {
 	})
 }
 
+// The client's patience is longer than what the engine may take.
+func TestRestartTime(t *testing.T) {
+	at := func(n int) *int { return &n }
+	for _, c := range []struct {
+		own, given *int
+		want       time.Duration
+	}{
+		{nil, nil, 82 * time.Second}, {at(30), nil, 102 * time.Second}, {at(30), at(5), 77 * time.Second}, {at(-1), nil, time.Hour}, {nil, at(-1), time.Hour}, {at(100000), nil, time.Hour},
+	} {
+		if got := restartTime(Action{Container: Container{StopTimeout: c.own}, Policy: Policy{StopTimeout: c.given}}); got != c.want {
+			t.Errorf("%v: %s", c, got)
+		}
+	}
+}
+
+func TestSelfID(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	line := "700 690 254:0 /var/lib/docker/containers/" + id + "/hostname /etc/hostname rw,relatime - ext4 /dev/vda rw\n"
+	if got := selfID("22 1 0:20 / / rw - overlay overlay rw\n" + line); got != id {
+		t.Errorf("got %q", got)
+	}
+	if got := selfID("22 1 0:20 / / rw - ext4 /dev/vda rw\n"); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestStore(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "sub", "state.json")

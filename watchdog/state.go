@@ -82,6 +82,8 @@ type Event interface{ isEvent() }
 type (
 	// Seen is a container's state, freshly inspected or listed.
 	Seen struct{ Container Container }
+	// SeenAll is Seen for many at once.
+	SeenAll struct{ Containers []Container }
 	// Killed is a signal that somebody sent, Died an end, at the engine's time.
 	Killed struct {
 		ID, Signal string
@@ -120,6 +122,7 @@ type (
 )
 
 func (Seen) isEvent()    {}
+func (SeenAll) isEvent() {}
 func (Killed) isEvent()  {}
 func (Died) isEvent()    {}
 func (Gone) isEvent()    {}
@@ -211,6 +214,10 @@ func (m *Machine) Apply(e Event, now time.Time) []Action {
 	switch e := e.(type) {
 	case Seen:
 		out = m.seen(e.Container, now)
+	case SeenAll:
+		for _, c := range e.Containers {
+			out = append(out, m.seen(c, now)...)
+		}
 	case Killed:
 		m.update(m.byID[e.ID], func(s *Service) {
 			// Before the start that is known: an echo of an earlier life.

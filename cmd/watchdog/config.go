@@ -23,6 +23,7 @@ type config struct {
 	startDelay time.Duration
 	listen     string
 	jsonLog    bool
+	hooks      []webhook
 	notes      []string // said once at the start
 	help       bool
 }
@@ -166,11 +167,19 @@ func (r *raw) autoheal(fs *pflag.FlagSet, getenv func(string) string) error {
 			r.host = sock
 		}
 	}
+	if url := getenv("WEBHOOK_URL"); url != "" {
+		key := getenv("WEBHOOK_JSON_KEY")
+		if key == "" {
+			key = "text"
+		}
+		r.hooks = append(r.hooks, webhook{url: url, textKey: key})
+	}
+	if url := getenv("APPRISE_URL"); url != "" {
+		r.hooks = append(r.hooks, webhook{url: url, textKey: "body", titleKey: "title"})
+	}
 	for name, why := range map[string]string{
 		"AUTOHEAL_INTERVAL":     "events are followed as they come: there is no poll interval",
 		"POST_RESTART_SCRIPT":   "scripts are not run",
-		"WEBHOOK_URL":           "webhooks are not called: the log has every alert",
-		"APPRISE_URL":           "Apprise is not called: the log has every alert",
 		"AUTOHEAL_ONLY_MONITOR": "use --dry-run",
 	} {
 		if getenv(name) != "" {

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -73,16 +74,17 @@ func runDaemon(ctx context.Context, args []string, getenv func(string) string, s
 	}
 	cfg.settings.SelfID = watchdog.SelfID()
 	loop := &watchdog.Loop{Engine: engine, Settings: cfg.settings, Store: watchdog.Store{Path: cfg.stateFile}, Log: log,
-		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay}
+		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Notify: deliver(ctx, cfg.hooks, log)}
 	for _, n := range cfg.notes {
 		log.Warn(n)
 	}
 	if cfg.listen != "" {
-		close, err := serve(cfg.listen, loop)
+		addr, close, err := serve(cfg.listen, loop)
 		if err != nil {
 			return fail(stderr, usagef("--listen none serves nothing", "listening on %s: %v", cfg.listen, err))
 		}
 		defer close()
+		log.Info("listening", "address", addr)
 	}
 	log.Info("watching", "engine", engine.Host(), "version", buildVersion(), "dry_run", cfg.settings.DryRun)
 	if err := loop.Run(ctx); err != nil {
@@ -93,10 +95,10 @@ func runDaemon(ctx context.Context, args []string, getenv func(string) string, s
 }
 
 // serve answers /healthz until close is called.
-func serve(addr string, loop *watchdog.Loop) (close func() error, err error) {
+func serve(addr string, loop *watchdog.Loop) (where string, close func() error, err error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -108,7 +110,7 @@ func serve(addr string, loop *watchdog.Loop) (close func() error, err error) {
 	})
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go srv.Serve(ln)
-	return srv.Close, nil
+	return ln.Addr().String(), srv.Close, nil
 }
 
 // fail reports what is wrong and returns the exit code for it.
@@ -143,11 +145,11 @@ that concern one container a label (watchdog.max-attempts).
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0s" {
 			right += " (" + f.DefValue + ")"
 		}
-		if len(left) > 25 {
-			fmt.Fprintf(&b, "%s\n%-26s %s\n", left, "", right)
-			return
+		if line := fmt.Sprintf("%-26s %s", left, right); len(left) > 25 || utf8.RuneCountInString(line) > 80 {
+			fmt.Fprintf(&b, "%s\n        %s\n", left, right)
+		} else {
+			b.WriteString(line + "\n")
 		}
-		fmt.Fprintf(&b, "%-26s %s\n", left, right)
 	})
 	return b.String()
 }

@@ -154,7 +154,6 @@ func TestWatchdogThroughFaults(t *testing.T) {
 	type fault struct {
 		serve  func(w http.ResponseWriter, r *http.Request, nth int) bool
 		events func(body io.ReadCloser, nth int) io.ReadCloser
-		starts int // that the patient ends with; 2 unless said
 		also   string
 	}
 	for name, c := range map[string]fault{
@@ -237,6 +236,15 @@ func TestWatchdogThroughFaults(t *testing.T) {
 		"restart answers 500 at first": {serve: func(w http.ResponseWriter, r *http.Request, nth int) bool {
 			return pattern(r) == restart && nth == 1 && refuse(w, 500)
 		}, also: "the restart failed"},
+		"restart answers 404 at first": {serve: func(w http.ResponseWriter, r *http.Request, nth int) bool {
+			if pattern(r) != restart || nth > 1 {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprintln(w, `{"message":"No such container: x"}`)
+			return true
+		}, also: "gone: left alone"},
 		"restart is refused at first": {serve: func(w http.ResponseWriter, r *http.Request, nth int) bool {
 			return pattern(r) == restart && nth <= 2 && refuse(w, 403)
 		}, also: "the restart failed"},
@@ -339,7 +347,9 @@ func (e *secondEngine) docker(t *testing.T, args ...string) string {
 func startEngine(t *testing.T, more ...string) *secondEngine {
 	t.Helper()
 	dir, _ := serverDir(t, "")
-	e := &secondEngine{server: &server{dir: dir}, host: "unix://" + dir + "/docker.sock"}
+	// An engine without a bridge deletes docker0, which is the machine's own
+	// engine's: this one gets a network to itself.
+	e := &secondEngine{server: &server{dir: dir, namespaces: syscall.CLONE_NEWNET}, host: "unix://" + dir + "/docker.sock"}
 	// The machine's own configuration is for the machine's own engine.
 	if err := os.WriteFile(dir+"/daemon.json", []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)

@@ -32,6 +32,8 @@ type server struct {
 	dir  string
 	log  *logBuffer
 	cmd  *exec.Cmd
+	// namespaces are those that it gets to itself (clone(2)).
+	namespaces uintptr
 }
 
 func (s *server) addr() string { return "127.0.0.1:" + s.port }
@@ -127,7 +129,7 @@ func startServer(t *testing.T, s *server, cred *syscall.Credential, environ []st
 	s.cmd = exec.Command(name, args...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.log, s.log
 	s.cmd.Env = append(os.Environ(), environ...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGKILL}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGKILL, Cloneflags: s.namespaces}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -231,15 +233,36 @@ func (c *counter) note(who byte) {
 	c.last = who
 }
 
-// newCounter counts what goes to target.
-func newCounter(t *testing.T, target string) *counter {
+// between accepts connections, opens one to target for each, and hands over
+// both.
+func between(t *testing.T, target string, pump func(client, up net.Conn)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	c := &counter{addr: ln.Addr().String()}
+	go func() {
+		for {
+			client, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			up, err := net.Dial("tcp", target)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			pump(client, up)
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// newCounter counts what goes to target.
+func newCounter(t *testing.T, target string) *counter {
+	t.Helper()
+	c := &counter{}
 	pump := func(to, from net.Conn, who byte) {
 		buf := make([]byte, 64<<10)
 		for {
@@ -254,25 +277,14 @@ func newCounter(t *testing.T, target string) *counter {
 			}
 		}
 	}
-	go func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			up, err := net.Dial("tcp", target)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			c.mu.Lock()
-			c.conns++
-			c.last = 0
-			c.mu.Unlock()
-			go pump(up, client, 'c')
-			go func() { pump(client, up, 's'); client.Close() }()
-		}
-	}()
+	c.addr = between(t, target, func(client, up net.Conn) {
+		c.mu.Lock()
+		c.conns++
+		c.last = 0
+		c.mu.Unlock()
+		go pump(up, client, 'c')
+		go func() { pump(client, up, 's'); client.Close() }()
+	})
 	return c
 }
 
@@ -302,33 +314,17 @@ func cached(t *testing.T, name string) string {
 	return path
 }
 
-// hostileProxy forwards to target until the first answer holds marker, then
-// stays silent.
+// silentAfter forwards to target until so many bytes were answered, then stays
+// silent.
 func silentAfter(t *testing.T, target string, bytes int64) string {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			up, err := net.Dial("tcp", target)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			go func() { io.Copy(up, client); up.Close(); client.Close() }()
-			go io.CopyN(client, up, bytes)
-		}
-	}()
-	return ln.Addr().String()
+	return between(t, target, func(client, up net.Conn) {
+		go func() { io.Copy(up, client); up.Close(); client.Close() }()
+		go io.CopyN(client, up, bytes)
+	})
 }
 
+// want probes one target and asserts the exit code and parts of the report.
 func want(t *testing.T, target string, code int, parts ...string) {
 	t.Helper()
 	out, got := probe(t, target)

@@ -100,7 +100,7 @@ type dog struct {
 func startDog(t *testing.T, env []string, args ...string) *dog {
 	t.Helper()
 	d := &dog{dir: t.TempDir(), env: env}
-	d.args = append([]string{"run", "--log-format", "json", "--listen", "none", "--state-file", filepath.Join(d.dir, "state.json"),
+	d.args = append([]string{"run", "--log-format", "json", "--listen", "none", "--state-file", filepath.Join(d.dir, "state.json"), "--control", filepath.Join(d.dir, "control.sock"),
 		"--backoff-base", "100ms", "--backoff-max", "2s", "--reconcile", "1s", "--stop-timeout", "1"}, args...)
 	d.start(t)
 	t.Cleanup(func() { d.stop(t) })

@@ -285,30 +285,15 @@ func FuzzGRPCHealth(f *testing.F) {
 // echoServer sends back what it was sent, in the words of each protocol, so
 // that a password would come out if anything let it.
 func echoServer(t testing.TB) string {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				buf := make([]byte, 4096)
-				n, _ := c.Read(buf)
-				if strings.HasPrefix(string(buf[:n]), "GET ") {
-					fmt.Fprintf(c, "HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n%s", n, buf[:n])
-				} else {
-					fmt.Fprintf(c, "-ERR you said %s\r\n", buf[:n])
-				}
-			}()
+	return rawServer(t, func(c net.Conn) {
+		buf := make([]byte, 4096)
+		n, _ := c.Read(buf)
+		if strings.HasPrefix(string(buf[:n]), "GET ") {
+			fmt.Fprintf(c, "HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n%s", n, buf[:n])
+		} else {
+			fmt.Fprintf(c, "-ERR you said %s\r\n", buf[:n])
 		}
-	}()
-	return ln.Addr().String()
+	})
 }
 
 // FuzzSecretsInEveryScheme throws passwords with odd characters at every

@@ -193,7 +193,7 @@ func parseBasic(header string) (user, pw string, ok bool) {
 }
 
 // rawServer answers each connection with serve, on loopback.
-func rawServer(t *testing.T, serve func(net.Conn)) string {
+func rawServer(t testing.TB, serve func(net.Conn)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)

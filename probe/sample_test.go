@@ -193,7 +193,7 @@ func FuzzStateFileNeverCrashes(f *testing.F) {
 	})
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

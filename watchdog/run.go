@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -35,12 +38,17 @@ type Loop struct {
 	// listedAll says that a list has been compared since the engine was lost.
 	listedAll bool
 	slots     chan struct{}   // bounds inspections at once
-	last      time.Time       // the engine's time of the last event
 	heard     time.Time       // when the last event came
 	lost      time.Time       // since when the engine cannot be reached; zero: it can
 	told      bool            // that it is lost
 	orphans   map[string]bool // told that these must be recreated
 	saveErr   string
+
+	history []Decision
+	stats   Stats
+
+	startOnce sync.Once
+	turning   chan struct{}
 
 	beat atomic.Int64 // when the loop last turned, in Unix nanoseconds
 	down atomic.Int64 // since when the engine is lost, likewise; 0: it is not
@@ -76,15 +84,18 @@ const (
 // one that is cut off may leave its container dead, and saves.
 func (l *Loop) Run(ctx context.Context) error {
 	l.machine = NewMachine(l.Settings)
-	services, restarts, err := l.Store.Load(time.Now())
+	kept, err := l.Store.Load(time.Now())
 	if err != nil {
 		l.Log.Error("nothing is remembered", "error", err)
 	}
-	l.machine.Adopt(services, restarts)
+	l.machine.Adopt(kept.Services, kept.Restarts)
+	l.history = kept.History
+	l.stats = Stats{Restarts: map[string]int{}, Failures: map[string]int{}, GiveUps: map[string]int{}}
 	l.results, l.done = make(chan func(time.Time), 64), make(chan struct{})
 	defer close(l.done)
 	l.asking, l.orphans = map[string]bool{}, map[string]bool{}
 	l.slots = make(chan struct{}, inspections)
+	close(l.started())
 	l.lost = time.Now()
 	l.beat.Store(l.lost.Add(l.StartDelay).UnixNano())
 	if l.StartDelay > 0 {
@@ -150,7 +161,7 @@ func (l *Loop) finish() error {
 		f := <-l.results
 		f(time.Now())
 	}
-	return l.Store.Save(l.machine, time.Now())
+	return l.Store.Save(l.machine, l.history, time.Now())
 }
 
 // Health says what ails the program itself; nil for nothing.
@@ -398,6 +409,9 @@ func (l *Loop) goOnline(now time.Time) {
 func (l *Loop) apply(e Event, now time.Time) {
 	before := l.dirty()
 	actions := l.machine.Apply(e, now)
+	for _, a := range actions {
+		l.record(a, now)
+	}
 	if len(actions) > 0 || l.dirty() != before {
 		// Before anything is done: an attempt that is not remembered could be
 		// made again after a crash.
@@ -417,6 +431,102 @@ func (l *Loop) apply(e Event, now time.Time) {
 	}
 }
 
+// record keeps a decision for the history and counts it.
+func (l *Loop) record(a Action, now time.Time) {
+	if a.Kind == DoCascade {
+		return
+	}
+	switch {
+	case a.Kind == DoRestart:
+		l.stats.Restarts[a.Key]++
+	case a.Topic == "gave-up":
+		l.stats.GiveUps[a.Key]++
+	case a.Failed:
+		l.stats.Failures[a.Key]++
+	case a.Took > 0 && len(l.stats.Recoveries) < 1<<20:
+		l.stats.Recoveries = append(l.stats.Recoveries, a.Took.Seconds())
+	}
+	l.history = append(l.history, Decision{now, orElse(a.Severity, Info), a.Key, a.Name, a.Text, a.Reason, a.Attempt})
+	if extra := len(l.history) - historyLength; extra > 0 {
+		l.history = slices.Delete(l.history, 0, extra)
+	}
+}
+
+// inLoop runs f in the loop and waits for it; false where the loop has ended.
+func (l *Loop) inLoop(ctx context.Context, f func(now time.Time)) bool {
+	done := make(chan struct{})
+	select {
+	case <-l.started():
+	case <-ctx.Done():
+		return false
+	}
+	go l.post(func(now time.Time) { f(now); close(done) })
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+	case <-l.done:
+	}
+	return false
+}
+
+// started is closed when the loop turns.
+func (l *Loop) started() chan struct{} {
+	l.startOnce.Do(func() { l.turning = make(chan struct{}) })
+	return l.turning
+}
+
+// Status lists the watched services.
+func (l *Loop) Status(ctx context.Context) (out []ServiceStatus) {
+	l.inLoop(ctx, func(time.Time) { out = l.machine.Status() })
+	return orEmpty(out)
+}
+
+// History lists the last decisions, the oldest first.
+func (l *Loop) History(ctx context.Context) (out []Decision) {
+	l.inLoop(ctx, func(time.Time) { out = slices.Clone(l.history) })
+	return orEmpty(out)
+}
+
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+// Reset forgets the attempts of the services of that name, and looks at them
+// anew. It returns how many there are.
+func (l *Loop) Reset(ctx context.Context, name string) (n int) {
+	l.inLoop(ctx, func(now time.Time) {
+		for _, s := range l.machine.Services {
+			if s.Key == name || s.Name == name {
+				n++
+				defer l.inspect(s.ID)
+			}
+		}
+		l.apply(Reset{name}, now)
+	})
+	return n
+}
+
+// figuresWait bounds how long a scrape waits for the loop.
+const figuresWait = 5 * time.Second
+
+// Figures are what the metrics are made of.
+func (l *Loop) Figures() (services []ServiceStatus, stats Stats) {
+	ctx, cancel := context.WithTimeout(context.Background(), figuresWait)
+	defer cancel()
+	l.inLoop(ctx, func(time.Time) {
+		services = l.machine.Status()
+		stats = Stats{maps.Clone(l.stats.Restarts), maps.Clone(l.stats.Failures), maps.Clone(l.stats.GiveUps), slices.Clone(l.stats.Recoveries)}
+	})
+	return services, stats
+}
+
+// EngineUp says whether the engine can be reached.
+func (l *Loop) EngineUp() bool { return l.down.Load() == 0 }
+
 // dirty is a cheap sign of change in what is worth saving.
 func (l *Loop) dirty() (n int) {
 	for _, s := range l.machine.Services {
@@ -434,7 +544,7 @@ func (l *Loop) dirty() (n int) {
 }
 
 func (l *Loop) save(now time.Time) {
-	err := l.Store.Save(l.machine, now)
+	err := l.Store.Save(l.machine, l.history, now)
 	text := ""
 	if err != nil {
 		text = err.Error()

@@ -285,9 +285,9 @@ func TestLoopFinishesWhatIsInFlight(t *testing.T) {
 		if err := <-ended; err != nil || time.Since(begin) != 20*time.Second {
 			t.Errorf("%v after %s", err, time.Since(begin))
 		}
-		services, _, err := Store{file}.Load(time.Now())
-		if err != nil || services["app"].Attempts != 1 || services["app"].Phase != Idle {
-			t.Errorf("%v, %+v", err, services["app"])
+		kept, err := Store{file}.Load(time.Now())
+		if err != nil || kept.Services["app"].Attempts != 1 || kept.Services["app"].Phase != Idle || len(kept.History) != 3 {
+			t.Errorf("%v, %+v, %v", err, kept.Services["app"], kept.History)
 		}
 	})
 }
@@ -380,10 +380,11 @@ func TestStore(t *testing.T) {
 	m.Apply(Seen{box("unhealthy")}, t0)
 	m.Apply(Seen{with(box("healthy"), func(c *Container) { c.ID, c.Name = "id2", "well" })}, t0)
 	store := Store{file}
-	if err := store.Save(m, t0); err != nil {
+	if err := store.Save(m, nil, t0); err != nil {
 		t.Fatal(err)
 	}
-	services, restarts, err := store.Load(t0)
+	kept, err := store.Load(t0)
+	services, restarts := kept.Services, kept.Restarts
 	if err != nil || len(services) != 1 || services["app"].Attempts != 1 || services["app"].Phase != Restarting || len(restarts) != 1 {
 		t.Fatalf("%v, %+v, %v", err, services, restarts)
 	}
@@ -403,9 +404,9 @@ func TestStore(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		services, _, err := store.Load(t0)
-		if len(services) != 0 || (err == nil) != (name == "null") {
-			t.Errorf("%s: %v, %v", name, services, err)
+		kept, err := store.Load(t0)
+		if len(kept.Services) != 0 || (err == nil) != (name == "null") {
+			t.Errorf("%s: %v, %v", name, kept, err)
 		}
 		aside := file + ".20260102T030405"
 		if kept, rerr := os.ReadFile(aside); name != "null" && (rerr != nil || string(kept) != text || !strings.Contains(err.Error(), aside)) {
@@ -416,10 +417,10 @@ func TestStore(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := (Store{filepath.Join(dir, "fifo")}).Load(t0); err == nil {
+	if _, err := (Store{filepath.Join(dir, "fifo")}).Load(t0); err == nil {
 		t.Error("a FIFO was read")
 	}
-	if err := (Store{filepath.Join(dir, "fifo", "x")}).Save(m, t0); err == nil {
+	if err := (Store{filepath.Join(dir, "fifo", "x")}).Save(m, nil, t0); err == nil {
 		t.Error("saved below a file")
 	}
 }

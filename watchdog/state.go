@@ -170,6 +170,10 @@ type Action struct {
 	Text      string
 	Reason    string
 	Output    string
+	// Failed marks a restart that failed or did not help; Took is how long a
+	// recovery took since the first failure.
+	Failed bool
+	Took   time.Duration
 }
 
 // Machine holds all services. It is not safe for concurrent use.
@@ -326,6 +330,10 @@ func (m *Machine) seen(c Container, now time.Time) []Action {
 		return out // the end of the call brings the truth
 	}
 	if s.ID != c.ID {
+		// While compose recreates a container, the old one stands beside it.
+		if m.byID[s.ID] == key && (c.State != "running" || !c.StartedAt.After(s.StartedAt)) {
+			return out
+		}
 		delete(m.byID, s.ID)
 		out = append(out, s.recreated(c)...)
 	}
@@ -567,7 +575,13 @@ func (s *Service) well(now time.Time) (out []Action) {
 		if !s.FailingSince.IsZero() {
 			took = now.Sub(s.FailingSince).Round(time.Millisecond)
 		}
-		out = append(out, s.alert(Info, "recovered", "recovered in %s, by restart %d", took, s.Attempts))
+		by := fmt.Sprintf("by restart %d", s.Attempts)
+		if s.After != "" {
+			by = "after " + s.After
+		}
+		a := s.alert(Info, "recovered", "recovered in %s, %s", took, by)
+		a.Took = took
+		out = append(out, a)
 		if s.policy.Cascade {
 			out = append(out, Action{Kind: DoCascade, Key: s.Key, ID: s.ID, Name: s.Name, Container: s.container, Text: "dependents follow"})
 		}
@@ -594,7 +608,9 @@ func (s *Service) fails(reason, output string, now time.Time) []Action {
 	}
 	var out []Action
 	if s.Phase == Verifying {
-		out = append(out, s.log(Warning, "restart %d did not help: %s", s.Attempts, reason))
+		a := s.log(Warning, "restart %d did not help: %s", s.Attempts, reason)
+		a.Failed = true
+		out = append(out, a)
 		s.After = "" // restarted for another's sake: now for its own
 	}
 	if !s.watched {
@@ -659,6 +675,9 @@ func (s *Service) done(e Done, now time.Time) []Action {
 		}
 		if s.policy.DryRun {
 			return []Action{s.log(Warning, "dry run: would have been restarted")}
+		}
+		if s.After != "" {
+			return []Action{s.alert(Warning, "restarted", "restarted: %s", s.Reason)}
 		}
 		return []Action{s.alert(Warning, "restarted", "restarted (%d of %d): %s", s.Attempts, s.policy.MaxAttempts, s.Reason)}
 	case e.Seen != nil && (e.Seen.State == "exited" || e.Seen.State == "created" || e.Seen.State == "dead") && !s.StartTried:

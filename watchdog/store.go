@@ -19,12 +19,13 @@ type Store struct {
 	Path string
 }
 
-// stored is the file's content.
-type stored struct {
+// Memory is the file's content.
+type Memory struct {
 	Version  int                 `json:"version"`
 	Saved    time.Time           `json:"saved"`
 	Services map[string]*Service `json:"services"`
 	Restarts []time.Time         `json:"restarts"`
+	History  []Decision          `json:"history"`
 }
 
 const storeVersion = 1
@@ -35,14 +36,14 @@ const maxStore = 64 << 20
 // Load returns what an earlier run saved. A file that does not exist is an
 // empty memory. One that cannot be understood is set aside, under its name
 // with the time behind it, and the error says so: the memory is empty then.
-func (s Store) Load(now time.Time) (map[string]*Service, []time.Time, error) {
-	empty := map[string]*Service{}
+func (s Store) Load(now time.Time) (Memory, error) {
+	empty := Memory{Services: map[string]*Service{}}
 	if s.Path == "" {
-		return empty, nil, nil
+		return empty, nil
 	}
 	st, err := os.Stat(s.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return empty, nil, nil
+		return empty, nil
 	}
 	if err == nil && (!st.Mode().IsRegular() || st.Size() > maxStore) {
 		err = errors.New("not a regular file of a sane size")
@@ -52,9 +53,9 @@ func (s Store) Load(now time.Time) (map[string]*Service, []time.Time, error) {
 		data, err = os.ReadFile(s.Path)
 	}
 	if err != nil {
-		return empty, nil, fmt.Errorf("state file: %w", err)
+		return empty, fmt.Errorf("state file: %w", err)
 	}
-	var v stored
+	var v Memory
 	err = json.Unmarshal(data, &v)
 	if err == nil && v.Version != storeVersion {
 		err = fmt.Errorf("version %d, want %d", v.Version, storeVersion)
@@ -62,27 +63,27 @@ func (s Store) Load(now time.Time) (map[string]*Service, []time.Time, error) {
 	if err != nil {
 		aside := fmt.Sprintf("%s.%s", s.Path, now.UTC().Format("20060102T150405"))
 		if rerr := os.Rename(s.Path, aside); rerr != nil {
-			return empty, nil, fmt.Errorf("state file %s: %w; it could not be set aside: %w", s.Path, err, rerr)
+			return empty, fmt.Errorf("state file %s: %w; it could not be set aside: %w", s.Path, err, rerr)
 		}
-		return empty, nil, fmt.Errorf("state file %s: %w; it is set aside as %s", s.Path, err, aside)
+		return empty, fmt.Errorf("state file %s: %w; it is set aside as %s", s.Path, err, aside)
 	}
 	if v.Services == nil {
-		v.Services = empty
+		v.Services = empty.Services
 	}
 	for key, svc := range v.Services {
 		if svc == nil {
 			delete(v.Services, key)
 		}
 	}
-	return v.Services, v.Restarts, nil
+	return v, nil
 }
 
 // Save replaces the file. Services at rest are not worth remembering.
-func (s Store) Save(m *Machine, now time.Time) error {
+func (s Store) Save(m *Machine, history []Decision, now time.Time) error {
 	if s.Path == "" {
 		return nil
 	}
-	v := stored{storeVersion, now, map[string]*Service{}, m.Restarts}
+	v := Memory{storeVersion, now, map[string]*Service{}, m.Restarts, history}
 	for key, svc := range m.Services {
 		if svc.memorable() {
 			v.Services[key] = svc

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,7 +25,8 @@ type config struct {
 	startDelay time.Duration
 	listen     string
 	jsonLog    bool
-	hooks      []webhook
+	book       watchdog.Book
+	control    string
 	notes      []string // said once at the start
 	help       bool
 }
@@ -45,6 +48,8 @@ type raw struct {
 	maxRestarts string
 	logFormat   string
 	stopTimeout int
+	notify      []string
+	escalate    []string
 }
 
 // newFlags declares the flags of watchdog run, in the order of the help text.
@@ -72,12 +77,20 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.BoolVar(&s.DryRun, "dry-run", false, "decide and report, restart nothing")
 	fs.DurationVar(&r.reconcile, "reconcile", time.Minute, "compare with a fresh list so often")
 	fs.StringVar(&r.stateFile, "state-file", "/var/lib/watchdog/state.json", "what survives a restart; none: nothing")
-	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "serve /healthz there; none: nowhere")
+	fs.StringArrayVar(&r.notify, "notify", nil, "[SEVERITY=]URL of shoutrrr's that is told alerts")
+	fs.StringArrayVar(&r.escalate, "escalate-after", nil, "DURATION=URL that is told an unresolved critical one")
+	fs.DurationVar(&r.book.Every, "notify-every", time.Hour, "the same alert is not repeated within")
+	fs.StringVar(&r.book.Host, "host-name", "", "how alerts call this host, if not by its own name")
+	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "serve /healthz and /metrics there; none: nowhere")
+	fs.StringVar(&r.control, "control", defaultControl, "socket of status and reset; none: nowhere")
 	fs.StringVar(&r.host, "host", "", "the engine's address, before DOCKER_HOST")
 	fs.StringVar(&r.logFormat, "log-format", "text", "text or json")
 	fs.BoolVarP(&r.help, "help", "h", false, "say this, and exit")
 	return fs, r
 }
+
+// defaultControl is where the daemon and the commands that ask it meet.
+const defaultControl = "/var/lib/watchdog/control.sock"
 
 const envPrefix = "WATCHDOG_"
 
@@ -104,7 +117,17 @@ func parseRun(args []string, getenv func(string) string) (*config, error) {
 		if f.Changed || value == "" || f.Name == "help" || bad != nil {
 			return
 		}
-		if err := fs.Set(f.Name, value); err != nil {
+		values := []string{value}
+		if f.Value.Type() == "stringArray" { // one a line
+			values = strings.Fields(value)
+		}
+		var err error
+		for _, v := range values {
+			if err == nil {
+				err = fs.Set(f.Name, v)
+			}
+		}
+		if err != nil {
 			bad = usagef(helpHint, "%s %q: not a value for --%s", variable(f.Name), value, f.Name)
 		}
 	})
@@ -150,15 +173,16 @@ func (r *raw) autoheal(fs *pflag.FlagSet, getenv func(string) string) error {
 	case label != "":
 		r.settings.OptInLabel = label
 	}
-	n, ok, err := seconds("AUTOHEAL_START_PERIOD")
+	delay, _, err := seconds("AUTOHEAL_START_PERIOD")
 	if err != nil {
 		return err
 	}
-	r.startDelay = time.Duration(n) * time.Second
-	if n, ok, err = seconds("AUTOHEAL_DEFAULT_STOP_TIMEOUT"); err != nil {
+	r.startDelay = time.Duration(delay) * time.Second
+	n, given, err := seconds("AUTOHEAL_DEFAULT_STOP_TIMEOUT")
+	if err != nil {
 		return err
 	}
-	if ok && !fs.Changed("stop-timeout") {
+	if given && !fs.Changed("stop-timeout") {
 		r.stopTimeout = n
 	}
 	if sock := getenv("DOCKER_SOCK"); sock != "" && r.host == "" && getenv("DOCKER_HOST") == "" {
@@ -167,15 +191,15 @@ func (r *raw) autoheal(fs *pflag.FlagSet, getenv func(string) string) error {
 			r.host = sock
 		}
 	}
-	if url := getenv("WEBHOOK_URL"); url != "" {
+	if hook := getenv("WEBHOOK_URL"); hook != "" {
 		key := getenv("WEBHOOK_JSON_KEY")
 		if key == "" {
 			key = "text"
 		}
-		r.hooks = append(r.hooks, webhook{url: url, textKey: key})
+		r.notify = append(r.notify, genericHook(hook, key))
 	}
-	if url := getenv("APPRISE_URL"); url != "" {
-		r.hooks = append(r.hooks, webhook{url: url, textKey: "body", titleKey: "title"})
+	if hook := getenv("APPRISE_URL"); hook != "" {
+		r.notify = append(r.notify, genericHook(hook, "body"))
 	}
 	for name, why := range map[string]string{
 		"AUTOHEAL_INTERVAL":     "events are followed as they come: there is no poll interval",
@@ -185,6 +209,51 @@ func (r *raw) autoheal(fs *pflag.FlagSet, getenv func(string) string) error {
 		if getenv(name) != "" {
 			r.notes = append(r.notes, name+" has no effect: "+why)
 		}
+	}
+	return nil
+}
+
+// genericHook is a webhook of autoheal's as shoutrrr writes it: a JSON object
+// with the text under a key.
+func genericHook(address, key string) string {
+	sep := "?"
+	if strings.Contains(address, "?") {
+		sep = "&"
+	}
+	return "generic+" + address + sep + "template=json&titlekey=title&messagekey=" + url.QueryEscape(key)
+}
+
+// resolveAlerts reads who is told what. No error repeats an address, which may
+// hold a token.
+func (r *raw) resolveAlerts() error {
+	const hint = "--notify critical=slack://…; a secret one goes into WATCHDOG_NOTIFY"
+	for i, text := range r.notify {
+		least := watchdog.Info
+		if word, rest, ok := strings.Cut(text, "="); ok && !strings.Contains(word, ":") {
+			var err error
+			if least, err = watchdog.ParseSeverity(word); err != nil {
+				return usagef(hint, "--notify number %d: %v", i+1, err)
+			}
+			text = rest
+		}
+		if err := watchdog.CheckReceiver(text); err != nil {
+			return usagef(hint, "--notify number %d: %v", i+1, err)
+		}
+		r.book.Sinks = append(r.book.Sinks, watchdog.Sink{Least: least, URL: text})
+	}
+	for i, text := range r.escalate {
+		after, address, ok := strings.Cut(text, "=")
+		d, err := time.ParseDuration(after)
+		if !ok || err != nil || d <= 0 {
+			return usagef("--escalate-after 15m=URL", "--escalate-after number %d: want a duration, = and an address", i+1)
+		}
+		if err := watchdog.CheckReceiver(address); err != nil {
+			return usagef("--escalate-after 15m=URL", "--escalate-after number %d: %v", i+1, err)
+		}
+		r.book.Escalations = append(r.book.Escalations, watchdog.Escalation{After: d, URL: address})
+	}
+	if r.book.Host == "" {
+		r.book.Host, _ = os.Hostname()
 	}
 	return nil
 }
@@ -230,5 +299,13 @@ func (r *raw) resolve() (*config, error) {
 		return nil, usagef("--listen 127.0.0.1:9181, or none", "--listen %q: want HOST:PORT", r.listen)
 	}
 	r.jsonLog = r.logFormat == "json"
+	if err := r.resolveAlerts(); err != nil {
+		return nil, err
+	}
+	if r.control == "none" {
+		r.control = ""
+	} else if !filepath.IsAbs(r.control) {
+		return nil, usagef("give an absolute path, or none", "--control %q is not absolute", r.control)
+	}
 	return &r.config, nil
 }

@@ -9,15 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
-	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
@@ -41,6 +38,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	switch command {
 	case "run":
 		return runDaemon(ctx, args[1:], getenv, stdout, stderr)
+	case "status", "history", "reset":
+		return runClient(ctx, command, args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintf(stdout, "watchdog %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 		return 0
@@ -50,7 +49,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case "":
 		return fail(stderr, usagef("watchdog run", "no command"))
 	}
-	return fail(stderr, usagef("the commands are run, version and help", "unknown command %q", command))
+	return fail(stderr, usagef("the commands are run, status, history, reset, version and help", "unknown command %q", command))
 }
 
 // runDaemon is watchdog run.
@@ -73,18 +72,31 @@ func runDaemon(ctx context.Context, args []string, getenv func(string) string, s
 		return fail(stderr, usagef("--host unix:///var/run/docker.sock", "%v", err))
 	}
 	cfg.settings.SelfID = watchdog.SelfID()
+	notifier := &watchdog.Notifier{Book: cfg.book, Log: log}
+	told, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTelling()
+	notifier.Start(told)
 	loop := &watchdog.Loop{Engine: engine, Settings: cfg.settings, Store: watchdog.Store{Path: cfg.stateFile}, Log: log,
-		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Notify: deliver(ctx, cfg.hooks, log)}
+		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Notify: notifier.Alert}
 	for _, n := range cfg.notes {
 		log.Warn(n)
 	}
 	if cfg.listen != "" {
-		addr, close, err := serve(cfg.listen, loop)
+		addr, close, err := serve(cfg.listen, loop, notifier)
 		if err != nil {
 			return fail(stderr, usagef("--listen none serves nothing", "listening on %s: %v", cfg.listen, err))
 		}
 		defer close()
 		log.Info("listening", "address", addr)
+	}
+	if cfg.control != "" {
+		close, err := serveControl(cfg.control, loop)
+		if err != nil {
+			// It watches all the same: a person can read the log.
+			log.Warn("status, history and reset are not served", "error", err)
+		} else {
+			defer close()
+		}
 	}
 	log.Info("watching", "engine", engine.Host(), "version", buildVersion(), "dry_run", cfg.settings.DryRun)
 	if err := loop.Run(ctx); err != nil {
@@ -92,25 +104,6 @@ func runDaemon(ctx context.Context, args []string, getenv func(string) string, s
 	}
 	log.Info("stopped")
 	return 0
-}
-
-// serve answers /healthz until close is called.
-func serve(addr string, loop *watchdog.Loop) (where string, close func() error, err error) {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return "", nil, err
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := loop.Health(time.Now()); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go srv.Serve(ln)
-	return ln.Addr().String(), srv.Close, nil
 }
 
 // fail reports what is wrong and returns the exit code for it.
@@ -127,6 +120,9 @@ func helpText() string {
 	fs, _ := newFlags()
 	var b strings.Builder
 	b.WriteString(`Usage: watchdog run [flags]
+       watchdog status [--output json]
+       watchdog history [--output json]
+       watchdog reset NAME
        watchdog version
 
 Restarts unhealthy containers: those with the label watchdog.enable=true, those
@@ -146,7 +142,7 @@ that concern one container a label (watchdog.max-attempts).
 			right += " (" + f.DefValue + ")"
 		}
 		if line := fmt.Sprintf("%-26s %s", left, right); len(left) > 25 || utf8.RuneCountInString(line) > 80 {
-			fmt.Fprintf(&b, "%s\n        %s\n", left, right)
+			fmt.Fprintf(&b, "%s\n      %s\n", left, right)
 		} else {
 			b.WriteString(line + "\n")
 		}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"healthcheck/watchdog"
+)
+
+// collector turns the loop's own figures into Prometheus' when it is asked,
+// so that nothing is counted twice.
+type collector struct {
+	loop     *watchdog.Loop
+	notifier *watchdog.Notifier
+}
+
+var (
+	descUp         = prometheus.NewDesc("watchdog_engine_up", "Whether the engine can be reached.", nil, nil)
+	descHealthy    = prometheus.NewDesc("watchdog_service_healthy", "Whether a watched service is healthy.", []string{"service"}, nil)
+	descGivenUp    = prometheus.NewDesc("watchdog_service_given_up", "Whether a watched service was given up.", []string{"service"}, nil)
+	descAttempts   = prometheus.NewDesc("watchdog_service_attempts", "Restarts since the service was last stable.", []string{"service"}, nil)
+	descRestarts   = prometheus.NewDesc("watchdog_restarts_total", "Restarts that were asked for.", []string{"service"}, nil)
+	descFailures   = prometheus.NewDesc("watchdog_restart_failures_total", "Restarts that failed or did not help.", []string{"service"}, nil)
+	descGiveUps    = prometheus.NewDesc("watchdog_give_ups_total", "How often a service was given up.", []string{"service"}, nil)
+	descRecovery   = prometheus.NewDesc("watchdog_recovery_seconds", "Time from the first failure to health.", nil, nil)
+	descDeliveries = prometheus.NewDesc("watchdog_alert_deliveries_total", "Alerts that were delivered, or were not after all tries.", []string{"outcome"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// recoveryBuckets run from a quick restart to a slow model load, in seconds.
+var recoveryBuckets = []float64{1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	yes := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge(descUp, yes(c.loop.EngineUp()))
+	services, stats := c.loop.Figures()
+	for _, s := range services {
+		gauge(descHealthy, yes(s.Health == "healthy" || s.Health == "running"), s.Service)
+		gauge(descGivenUp, yes(s.Phase == string(watchdog.GivenUp)), s.Service)
+		gauge(descAttempts, float64(s.Attempts), s.Service)
+	}
+	for d, by := range map[*prometheus.Desc]map[string]int{descRestarts: stats.Restarts, descFailures: stats.Failures, descGiveUps: stats.GiveUps} {
+		for service, n := range by {
+			count(d, float64(n), service)
+		}
+	}
+	sum, buckets := 0.0, map[float64]uint64{}
+	for _, le := range recoveryBuckets {
+		buckets[le] = 0
+	}
+	for _, v := range stats.Recoveries {
+		sum += v
+		for _, le := range recoveryBuckets {
+			if v <= le {
+				buckets[le]++
+			}
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(descRecovery, uint64(len(stats.Recoveries)), sum, buckets)
+	count(descDeliveries, float64(c.notifier.Delivered.Load()), "delivered")
+	count(descDeliveries, float64(c.notifier.Failed.Load()), "failed")
+}
+
+// metrics serves Prometheus.
+func metrics(loop *watchdog.Loop, notifier *watchdog.Notifier) http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collector{loop, notifier})
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{Timeout: 10 * time.Second})
+}

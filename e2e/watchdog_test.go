@@ -347,7 +347,7 @@ func TestWatchdogRecreatedByCompose(t *testing.T) {
 	d.waitForN(t, name, "restart 2 of 2", 1)
 	d.waitForN(t, name, "gave up after 2 restarts", 1)
 	if n := starts(t, name); n != 2 {
-		t.Errorf("the new container has %d starts, want 2", n)
+		t.Errorf("the new container has %d starts, want 2:\n%s", n, d.log)
 	}
 }
 

@@ -311,9 +311,17 @@ func (m *Machine) seen(c Container, now time.Time) []Action {
 		s = &Service{Key: key, ID: c.ID, Name: c.Name}
 		m.Services[key] = s
 	} else if !watched && s.After == "" {
-		if s.Phase != Restarting { // opted out, by a new container's labels
-			delete(m.Services, key)
-			delete(m.byID, s.ID)
+		// Opted out by a new container's labels, or renamed while compose
+		// recreates it: attempts stay with the service.
+		if s.Phase != Restarting {
+			s.watched = false
+			if s.Phase != GivenUp {
+				s.calm()
+			}
+			if !s.memorable() {
+				delete(m.Services, key)
+				delete(m.byID, s.ID)
+			}
 		}
 		return nil
 	}

@@ -224,6 +224,13 @@ func TestTransitions(t *testing.T) {
 			{0, Seen{with(box("healthy"), func(c *Container) { c.StartedAt = t0.Add(1) })}, "", Waiting},
 			{sec, Tick{}, "restart2", Restarting},
 		},
+		"what is not watched for a while keeps its count": {
+			{0, Seen{ill}, "restart1", Restarting},
+			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
+			{0, Seen{with(restarted("unhealthy", t0.Add(1)), func(c *Container) { c.Labels = nil })}, "", Idle},
+			{time.Minute, Tick{}, "", Idle},
+			{0, Seen{with(ill, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "restart2", Restarting},
+		},
 		"recreated after giving up begins anew": {
 			{0, Seen{with(ill, func(c *Container) { c.Labels = map[string]string{"autoheal": " TRUE ", "watchdog.max-attempts": "0"} })}, "critical:gave-up", GivenUp},
 			{sec, Seen{with(ill, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "restart1", Restarting},

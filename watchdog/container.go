@@ -32,6 +32,10 @@ type Container struct {
 	NetworkOf string
 	// LastOutput is the end of what the last failed probe printed.
 	LastOutput string
+	// For lint alone: the image, the probe's command, and the log of probes.
+	Image string
+	Test  []string
+	Log   []ProbeResult
 }
 
 func (c Container) interval() time.Duration { return orElse(c.Interval, defaultInterval) }

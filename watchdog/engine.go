@@ -234,20 +234,25 @@ func fromInspect(r container.InspectResponse) (Container, error) {
 	if c.State == "" {
 		return Container{}, errors.New("the engine's answer lacks the container's state")
 	}
+	c.Image = r.Config.Image
 	c.StartedAt, _ = time.Parse(time.RFC3339Nano, r.State.StartedAt)
 	if mode := string(r.HostConfig.NetworkMode); strings.HasPrefix(mode, "container:") {
 		c.NetworkOf = strings.TrimPrefix(mode, "container:")
 	}
 	if h := r.Config.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
 		c.HasHealthcheck = true
+		c.Test = h.Test
 		c.Interval, c.Timeout, c.StartPeriod, c.Retries = h.Interval, h.Timeout, h.StartPeriod, h.Retries
 	}
 	if h := r.State.Health; h != nil && h.Status != container.NoHealthcheck && h.Status != "" {
 		c.Health, c.FailingStreak, c.HasHealthcheck = string(h.Status), h.FailingStreak, true
-		for i := len(h.Log) - 1; i >= 0; i-- {
-			if l := h.Log[i]; l != nil && l.ExitCode != 0 {
+		for _, l := range h.Log {
+			if l == nil {
+				continue
+			}
+			c.Log = append(c.Log, ProbeResult{l.Start, l.End, l.ExitCode, bounded(l.Output)})
+			if l.ExitCode != 0 {
 				c.LastOutput = bounded(l.Output)
-				break
 			}
 		}
 	}

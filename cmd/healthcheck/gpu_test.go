@@ -79,7 +79,7 @@ func bySMI(t *testing.T, cards string, exit int, args ...string) (string, string
 
 // anyTime blanks what differs between two runs or two sources by right.
 func anyTime(report, source string) string {
-	report = regexp.MustCompile(`[0-9]+ms`).ReplaceAllString(report, "0ms")
+	report = regexp.MustCompile(` +[0-9]+ms`).ReplaceAllString(report, " 0ms")
 	return strings.NewReplacer("by "+source, "by SOURCE", `"source":"`+source+`"`, `"source":"SOURCE"`).Replace(report)
 }
 

@@ -40,6 +40,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return runDaemon(ctx, args[1:], getenv, stdout, stderr)
 	case "status", "history", "reset":
 		return runClient(ctx, command, args[1:], stdout, stderr)
+	case "lint":
+		return runLint(ctx, args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintf(stdout, "watchdog %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 		return 0
@@ -49,7 +51,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case "":
 		return fail(stderr, usagef("watchdog run", "no command"))
 	}
-	return fail(stderr, usagef("the commands are run, status, history, reset, version and help", "unknown command %q", command))
+	return fail(stderr, usagef("the commands are run, status, history, reset, lint, version and help", "unknown command %q", command))
 }
 
 // runDaemon is watchdog run.
@@ -123,6 +125,7 @@ func helpText() string {
        watchdog status [--output json]
        watchdog history [--output json]
        watchdog reset NAME
+       watchdog lint [--compose FILE] [--output json|github|sarif]
        watchdog version
 
 Restarts unhealthy containers: those with the label watchdog.enable=true, those

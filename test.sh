@@ -24,6 +24,7 @@ need pgrep procps
 need docker docker.io
 need docker-compose docker-compose
 need podman podman
+need promtool prometheus
 need busybox busybox-static # for an image with a shell
 need mariadbd mariadb-server
 need redis-server redis-server

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -154,5 +156,56 @@ func TestWatchdogWithAReceiverThatHangs(t *testing.T) {
 	d.waitForN(t, name, "recovered in ", 1)
 	if n := starts(t, name); n != 4 {
 		t.Errorf("%d starts", n)
+	}
+}
+
+// The examples for Prometheus and Grafana name metrics that exist, and the
+// rules are rules.
+func TestMonitoringExamples(t *testing.T) {
+	if out, code := output(t, nil, "promtool", "check", "rules", "../examples/monitoring/alerts.yml"); code != 0 || !strings.Contains(out, "5 rules found") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	source, err := os.ReadFile("../cmd/watchdog/metrics.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"alerts.yml", "grafana.json"} {
+		text, err := os.ReadFile("../examples/monitoring/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, ".json") && !json.Valid(text) {
+			t.Errorf("%s is not JSON", name)
+		}
+		names := regexp.MustCompile(`watchdog_[a-z_]+`).FindAllString(string(text), -1)
+		if len(names) < 5 {
+			t.Errorf("%s names %v", name, names)
+		}
+		for _, metric := range names {
+			if !strings.Contains(string(source), `"`+strings.TrimSuffix(metric, "_bucket")+`"`) {
+				t.Errorf("%s: there is no metric %s", name, metric)
+			}
+		}
+	}
+}
+
+// lint, on the containers that run: the patient's timeout is longer than its
+// interval, and its restart policy competes with the watchdog's label.
+func TestLintOnTheEngine(t *testing.T) {
+	t.Parallel()
+	name := patient(t, "--restart", "always", "--label", "watchdog.enable=true")
+	out, code := output(t, nil, filepath.Join(bin, "watchdog"), "lint", "--output", "json")
+	var all []struct{ Rule, Level, Service, Place string }
+	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 1 {
+		t.Fatalf("exit %d, %v: %s", code, err, out)
+	}
+	got := map[string]string{}
+	for _, f := range all {
+		if f.Service == name {
+			got[f.Rule] = f.Level + " at " + f.Place
+		}
+	}
+	if got["timeout-not-shorter-than-interval"] != "error at container "+name || got["competing-restart-policy"] != "warning at container "+name {
+		t.Errorf("found %v", got)
 	}
 }

@@ -15,6 +15,8 @@ type Decision struct {
 	What      string    `json:"what"`
 	Cause     string    `json:"cause,omitempty"`
 	Attempt   int       `json:"attempt,omitempty"`
+	// Took is the time from the first failure to health, in seconds.
+	Took float64 `json:"took_seconds,omitempty"`
 }
 
 // historyLength is how many decisions are remembered.

@@ -82,7 +82,7 @@ const (
 
 // Run watches until ctx ends. Then it waits for the restarts in flight, since
 // one that is cut off may leave its container dead, and saves.
-func (l *Loop) Run(ctx context.Context) error {
+func (l *Loop) Run(ctx context.Context) {
 	l.machine = NewMachine(l.Settings)
 	kept, err := l.Store.Load(time.Now())
 	if err != nil {
@@ -102,7 +102,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		select {
 		case <-time.After(l.StartDelay):
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 	inner, cancel := context.WithCancel(ctx)
@@ -148,11 +148,11 @@ func (l *Loop) Run(ctx context.Context) error {
 			timer.Reset(max(next.Sub(now), time.Millisecond))
 		}
 	}
-	return l.finish()
+	l.finish()
 }
 
 // finish waits for what is in flight and saves.
-func (l *Loop) finish() error {
+func (l *Loop) finish() {
 	if l.busy > 0 {
 		l.Log.Info("stopping: waiting for the restarts in flight", "restarts", l.busy)
 	}
@@ -161,7 +161,7 @@ func (l *Loop) finish() error {
 		f := <-l.results
 		f(time.Now())
 	}
-	return l.Store.Save(l.machine, l.history, time.Now())
+	l.save(time.Now())
 }
 
 // Health says what ails the program itself; nil for nothing.
@@ -446,7 +446,7 @@ func (l *Loop) record(a Action, now time.Time) {
 	case a.Took > 0 && len(l.stats.Recoveries) < 1<<20:
 		l.stats.Recoveries = append(l.stats.Recoveries, a.Took.Seconds())
 	}
-	l.history = append(l.history, Decision{now, orElse(a.Severity, Info), a.Key, a.Name, a.Text, a.Reason, a.Attempt})
+	l.history = append(l.history, Decision{now, orElse(a.Severity, Info), a.Key, a.Name, a.Text, a.Reason, a.Attempt, a.Took.Seconds()})
 	if extra := len(l.history) - historyLength; extra > 0 {
 		l.history = slices.Delete(l.history, 0, extra)
 	}

@@ -93,10 +93,16 @@ func (s Store) Save(m *Machine, history []Decision, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
-		return err
+	if err = os.MkdirAll(filepath.Dir(s.Path), 0o700); err == nil {
+		err = renameio.WriteFile(s.Path, data, 0o600)
 	}
-	return renameio.WriteFile(s.Path, data, 0o600)
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err // without the temporary file's name, which differs each time
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
+	return nil
 }
 
 // memorable says whether a service differs from one that was never seen.

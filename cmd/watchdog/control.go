@@ -12,11 +12,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"healthcheck/watchdog"
 )
@@ -101,10 +103,30 @@ func runClient(ctx context.Context, command string, args []string, stdout, stder
 		stdout.Write(body)
 		return 0
 	}
-	if err := table(stdout, command, body, time.Now()); err != nil {
+	text, err := table(command, body, time.Now())
+	if err != nil {
 		return fail(stderr, err)
 	}
+	if f, ok := stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		text = coloured(text)
+	}
+	io.WriteString(stdout, text)
 	return 0
+}
+
+// ill marks the rows that want a person's eye.
+var ill = regexp.MustCompile(`\b(unhealthy|given up|critical|exited|dead)\b`)
+
+// coloured makes those rows red, for a terminal.
+func coloured(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if ill.MatchString(line) {
+			line = "\x1b[31m" + strings.TrimSuffix(line, "\n") + "\x1b[0m\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // ask sends one request to the daemon.
@@ -128,23 +150,29 @@ func ask(ctx context.Context, socket, method, path string) (body []byte, code in
 	return body, resp.StatusCode, err
 }
 
-// table prints an answer for people; what is ill is red on a terminal.
-func table(stdout io.Writer, command string, body []byte, now time.Time) error {
-	w := tabwriter.NewWriter(stdout, 0, 8, 2, ' ', 0)
+// table lays an answer out for people.
+func table(command string, body []byte, now time.Time) (string, error) {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	if command == "history" {
 		var all []watchdog.Decision
 		if err := json.Unmarshal(body, &all); err != nil {
-			return err
+			return "", err
 		}
-		fmt.Fprintln(w, "TIME\tSEVERITY\tSERVICE\tATTEMPT\tWHAT\tCAUSE")
+		fmt.Fprintln(w, "TIME\tSEVERITY\tSERVICE\tATTEMPT\tTOOK\tWHAT\tCAUSE")
 		for _, d := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", d.Time.Local().Format(time.DateTime), d.Severity, orDash(d.Service), d.Attempt, clean(d.What), orDash(clean(d.Cause)))
+			took := "-"
+			if d.Took > 0 {
+				took = time.Duration(d.Took * float64(time.Second)).Round(time.Millisecond).String()
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", d.Time.Local().Format(time.DateTime), d.Severity, orDash(d.Service), d.Attempt, took, clean(d.What), orDash(clean(d.Cause)))
 		}
-		return w.Flush()
+		w.Flush()
+		return b.String(), nil
 	}
 	var all []watchdog.ServiceStatus
 	if err := json.Unmarshal(body, &all); err != nil {
-		return err
+		return "", err
 	}
 	fmt.Fprintln(w, "SERVICE\tCONTAINER\tHEALTH\tPHASE\tATTEMPTS\tNEXT\tREASON")
 	for _, s := range all {
@@ -154,7 +182,8 @@ func table(stdout io.Writer, command string, body []byte, now time.Time) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d of %d\t%s\t%s\n", s.Service, s.Container, s.Health, s.Phase, s.Attempts, s.MaxAttempts, next, orDash(clean(s.Reason)))
 	}
-	return w.Flush()
+	w.Flush()
+	return b.String(), nil
 }
 
 func orDash(s string) string {

@@ -22,6 +22,9 @@ type fakeEngine struct {
 	streams  map[chan string]bool
 	restarts chan string // ids, as the calls come
 	calls    int
+	// incurable containers stay ill, whatever is done.
+	incurable bool
+	counts    map[string]int // restarts by id
 	// asked holds the headers of the last stream of events.
 	asked *http.Request
 }
@@ -37,7 +40,7 @@ type fakeBox struct {
 func newFakeEngine(t testing.TB, n int) *fakeEngine {
 	t.Helper()
 	dir := t.TempDir()
-	f := &fakeEngine{host: "unix://" + filepath.Join(dir, "e.sock"), boxes: map[string]*fakeBox{}, streams: map[chan string]bool{}, restarts: make(chan string, n+1)}
+	f := &fakeEngine{host: "unix://" + filepath.Join(dir, "e.sock"), boxes: map[string]*fakeBox{}, streams: map[chan string]bool{}, counts: map[string]int{}, restarts: make(chan string, n+1)}
 	for i := range n {
 		id := fmt.Sprintf("%064x", i+1)
 		f.boxes[id] = &fakeBox{ID: id, Name: fmt.Sprintf("app%d", i), Labels: map[string]string{"watchdog.enable": "true"}, Health: "healthy", Started: time.Now().Add(-time.Hour)}
@@ -83,10 +86,16 @@ func newFakeEngine(t testing.TB, n int) *fakeEngine {
 			"Config":     map[string]any{"Labels": b.Labels, "Healthcheck": map[string]any{"Test": []string{"CMD", "x"}, "Retries": 1}}})
 	})
 	mux.HandleFunc("POST /v1.41/containers/{id}/restart", func(w http.ResponseWriter, r *http.Request) {
-		f.restarts <- r.PathValue("id")
+		select {
+		case f.restarts <- r.PathValue("id"):
+		default: // nobody counts them one by one
+		}
 		f.mu.Lock()
 		b := f.boxes[r.PathValue("id")]
-		b.Health, b.Streak, b.Started = "healthy", 0, time.Now()
+		b.Started = time.Now()
+		if f.counts[b.ID]++; !f.incurable {
+			b.Health, b.Streak = "healthy", 0
+		}
 		f.mu.Unlock()
 		w.WriteHeader(http.StatusNoContent)
 	})

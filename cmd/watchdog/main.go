@@ -101,9 +101,7 @@ func runDaemon(ctx context.Context, args []string, getenv func(string) string, s
 		}
 	}
 	log.Info("watching", "engine", engine.Host(), "version", buildVersion(), "dry_run", cfg.settings.DryRun)
-	if err := loop.Run(ctx); err != nil {
-		return fail(stderr, err)
-	}
+	loop.Run(ctx)
 	log.Info("stopped")
 	return 0
 }

@@ -17,9 +17,12 @@ import (
 // bin holds the programs, static as users get them.
 var bin string
 
-// label marks everything that these tests leave with the engine, so that the
-// next run can clean up after one that was killed.
-const label = "healthcheck.e2e=1"
+// label marks everything that these tests leave with the engine with this
+// process's id, so that the next run can clean up after one that was killed,
+// and leaves alone what belongs to one that still runs.
+const labelKey = "healthcheck.e2e"
+
+var label = fmt.Sprintf("%s=%d", labelKey, os.Getpid())
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -44,12 +47,20 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// sweep removes what carries the label.
+// sweep removes what carries the label of this run, or of one that has ended.
 func sweep() {
-	for _, kind := range []string{"container", "image"} {
-		args := []string{kind, "ls", "-aq", "--filter", "label=" + label}
+	for kind, format := range map[string]string{"container": `{{.ID}} {{.Label "` + labelKey + `"}}`, "image": `{{.ID}}`} {
+		args := []string{kind, "ls", "-a", "--filter", "label=" + labelKey, "--format", format}
 		out, _ := exec.Command("docker", args...).Output()
-		for _, id := range strings.Fields(string(out)) {
+		for line := range strings.Lines(string(out)) {
+			id, pid, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if kind == "image" { // whose list does not show labels
+				out, _ := exec.Command("docker", "image", "inspect", "--format", `{{index .Config.Labels "`+labelKey+`"}}`, id).Output()
+				pid = strings.TrimSpace(string(out))
+			}
+			if _, err := os.Stat("/proc/" + pid); pid != fmt.Sprint(os.Getpid()) && err == nil && pid != "" {
+				continue
+			}
 			exec.Command("docker", kind, "rm", "-f", id).Run()
 		}
 	}

@@ -328,7 +328,7 @@ func TestWatchdogRecreatedByCompose(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "docker-compose.yml")
 	project := fmt.Sprintf("hcre%d", os.Getpid())
-	text := fmt.Sprintf("version: '3.8'\nservices:\n  app: {image: %s, network_mode: none, environment: {ILL: '-1'}, stop_grace_period: 1s, labels: {%s: '1'}}\n", sickImage(), strings.TrimSuffix(label, "=1"))
+	text := fmt.Sprintf("version: '3.8'\nservices:\n  app: {image: %s, network_mode: none, environment: {ILL: '-1'}, stop_grace_period: 1s, labels: {%s: '%d'}}\n", sickImage(), labelKey, os.Getpid())
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ have() {
 	command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
 }
 
+export DEBIAN_FRONTEND=noninteractive
 # need COMMAND PACKAGE: the command is there, or is installed, or is missed.
 missing=()
 need() {

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -138,7 +139,7 @@ func (b *Book) all() (urls []string) {
 
 // Tick escalates what has waited too long.
 func (b *Book) Tick(now time.Time) (out []Delivery) {
-	for _, id := range slices.Sorted(mapsKeys(b.open)) {
+	for _, id := range slices.Sorted(maps.Keys(b.open)) {
 		inc := b.open[id]
 		for i, e := range b.Escalations {
 			if inc.since.IsZero() || inc.escalated[i] || now.Sub(inc.since) < e.After {

@@ -344,6 +344,19 @@ func TestLoopBacksOff(t *testing.T) {
 	})
 }
 
+// A loop that does not turn is ill, whatever the engine does.
+func TestLoopThatStalls(t *testing.T) {
+	s := newStage(box("healthy"))
+	inLoop(t, s, func(l *Loop, _ *syncBuffer) {
+		if err := l.Health(time.Now()); err != nil {
+			t.Error(err)
+		}
+		if err := l.Health(time.Now().Add(2 * time.Minute)); err == nil || !strings.Contains(err.Error(), "the loop has not turned for 2m0s") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 // The client's patience is longer than what the engine may take.
 func TestRestartTime(t *testing.T) {
 	at := func(n int) *int { return &n }

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -375,7 +376,7 @@ func (m *Machine) depends(e Depends, now time.Time) []Action {
 
 func (m *Machine) reset(name string) []Action {
 	var out []Action
-	for _, key := range slices.Sorted(mapsKeys(m.Services)) {
+	for _, key := range slices.Sorted(maps.Keys(m.Services)) {
 		s := m.Services[key]
 		if s.Key != name && s.Name != name || s.Phase == Restarting {
 			continue
@@ -384,16 +385,6 @@ func (m *Machine) reset(name string) []Action {
 		out = append(out, s.log(Info, "reset by a person"))
 	}
 	return out
-}
-
-func mapsKeys[V any](m map[string]V) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // dispatch lets the services whose time has come be restarted, as far as the

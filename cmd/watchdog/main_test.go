@@ -272,7 +272,9 @@ func BenchmarkIdle(b *testing.B) {
 	f := newFakeEngine(b, 10000)
 	cmd, _ := daemon(b, f, nil, "--listen", "none")
 	for b.Loop() {
+		f.mu.Lock()
 		begin, calls := cpuTime(b, cmd.Process.Pid), f.calls
+		f.mu.Unlock()
 		<-time.After(time.Minute)
 		b.ReportMetric(float64((cpuTime(b, cmd.Process.Pid)-begin).Microseconds())/1000, "cpu-ms/min")
 		f.mu.Lock()

@@ -30,10 +30,12 @@ func killable(t *testing.T, f *fakeEngine, state string, args ...string) (*exec.
 // file is never torn, and no restart that was asked for is forgotten.
 func TestKilledAHundredTimes(t *testing.T) {
 	f := newFakeEngine(t, 12)
+	f.mu.Lock()
 	f.incurable = true
 	for _, b := range f.boxes {
 		b.Health, b.Streak = "unhealthy", 1
 	}
+	f.mu.Unlock()
 	state := filepath.Join(t.TempDir(), "state.json")
 	for i := range 100 {
 		cmd, log := killable(t, f, state, "--max-attempts", "1000000", "--max-restarts", "1000000/1s", "--backoff-base", "1ms", "--backoff-max", "2ms")

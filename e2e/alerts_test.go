@@ -190,11 +190,11 @@ func TestMonitoringExamples(t *testing.T) {
 }
 
 // lint, on the containers that run: the patient's timeout is longer than its
-// interval, and its restart policy competes with the watchdog's label.
+// interval, and its restart policy competes with the watchdog.
 func TestLintOnTheEngine(t *testing.T) {
 	t.Parallel()
-	name := patient(t, "--restart", "always", "--label", "watchdog.enable=true")
-	out, code := output(t, nil, filepath.Join(bin, "watchdog"), "lint", "--output", "json")
+	name := patient(t, "--restart", "always")
+	out, code := output(t, nil, filepath.Join(bin, "watchdog"), "lint", "--services", name, "--output", "json")
 	var all []struct{ Rule, Level, Service, Place string }
 	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 1 {
 		t.Fatalf("exit %d, %v: %s", code, err, out)

@@ -271,7 +271,8 @@ func TestWatchdogDeaths(t *testing.T) {
 		t.Errorf("%d starts", n)
 	}
 	// Off, a death is nobody's business.
-	off := patient(t, "--label", "watchdog.restart-exited=false", "--label", "watchdog.enable=true")
+	off := patient(t, "--label", "watchdog.restart-exited=false")
+	d = startDog(t, nil, "--services", off)
 	waitFor(t, off, "healthy")
 	exec_(t, off, "/sick", "die", "3")
 	d.never(t, off, "restart ")
@@ -369,8 +370,8 @@ func TestWatchdogRestartedByOthers(t *testing.T) {
 // watchdog's patience is longer than that.
 func TestWatchdogDeafContainer(t *testing.T) {
 	t.Parallel()
-	name := patient(t, "-e", "DEAF=1", "--label", "autoheal=true", "--label", "autoheal.stop.timeout=3")
-	d := startDog(t, nil, "--services", "nothing-of-this-name")
+	name := patient(t, "-e", "DEAF=1", "--label", "autoheal.stop.timeout=3")
+	d := startDog(t, nil, "--services", name)
 	exec_(t, name, "/sick", "ill", "1")
 	d.waitForN(t, name, "recovered in ", 1)
 	if n := starts(t, name); n != 2 {

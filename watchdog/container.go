@@ -32,6 +32,9 @@ type Container struct {
 	NetworkOf string
 	// LastOutput is the end of what the last failed probe printed.
 	LastOutput string
+	// Dying says that the last probe could not even start, as the container
+	// had just ended: its state has not caught up.
+	Dying bool
 	// For lint alone: the image, the probe's command, and the log of probes.
 	Image string
 	Test  []string
@@ -69,10 +72,19 @@ func (c Container) Service() string {
 	return c.Name
 }
 
+// dyingPatience is how many more probes a container that seems to be ending
+// gets before it counts as ill after all.
+const dyingPatience = 2
+
 // failing says whether an unhealthy status stands for probes that failed: a
-// pause leaves it behind as well, with no streak of failures.
+// pause leaves it behind as well, with no streak of failures, and a container
+// that ends may fail one probe more, whoever ended it.
 func (c Container) failing() bool {
-	return c.Health == "unhealthy" && c.FailingStreak >= c.retries()
+	least := c.retries()
+	if c.Dying {
+		least += dyingPatience
+	}
+	return c.Health == "unhealthy" && c.FailingStreak >= least
 }
 
 // ownPolicy says whether the engine itself revives the container.

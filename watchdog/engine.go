@@ -251,6 +251,9 @@ func fromInspect(r container.InspectResponse) (Container, error) {
 				continue
 			}
 			c.Log = append(c.Log, ProbeResult{l.Start, l.End, l.ExitCode, bounded(l.Output)})
+			// runc: "cannot exec in a stopped state", "cannot exec a container
+			// that has stopped"; the engine: "container … is not running".
+			c.Dying = l.ExitCode == -1 && (strings.Contains(l.Output, "stopped") || strings.Contains(l.Output, "is not running"))
 			if l.ExitCode != 0 {
 				c.LastOutput = bounded(l.Output)
 			}

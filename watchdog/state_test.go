@@ -168,6 +168,16 @@ func TestTransitions(t *testing.T) {
 			{0, Seen{exited}, "restart1", Restarting},
 			{sec, ok(restarted("healthy", t0.Add(sec))), "warning:restarted info:recovered cascade", Idle},
 		},
+		"a probe that fails as the container ends is no illness": {
+			{0, Seen{well}, "", Idle},
+			{0, Seen{with(ill, func(c *Container) { c.Dying = true })}, "", Idle},
+			{0, Died{"id1", 3, t0}, "", Idle},
+			{0, Seen{with(exited, func(c *Container) { c.RestartPolicy = "always" })}, "", Idle},
+		},
+		"one that seems to end, and does not, is ill": {
+			{0, Seen{with(ill, func(c *Container) { c.Dying, c.FailingStreak = true, 2 })}, "", Idle},
+			{0, Seen{with(ill, func(c *Container) { c.Dying, c.FailingStreak = true, 3 })}, "restart1", Restarting},
+		},
 		"a signal that does not end it is not a stop": {
 			{0, Seen{well}, "", Idle},
 			{0, Killed{"id1", "10", t0}, "", Idle},

@@ -16,9 +16,9 @@ func inspected(log ...*container.HealthcheckResult) container.InspectResponse {
 func TestFromInspect(t *testing.T) {
 	failed := &container.HealthcheckResult{ExitCode: 1, Output: "pool exhausted"}
 	for text, want := range map[string]bool{
-		"OCI runtime exec failed: exec failed: cannot exec in a stopped state: unknown":      true,
-		"OCI runtime exec failed: exec failed: cannot exec a container that has stopped":     true,
-		"container 4f5e is not running":                                                      true,
+		"OCI runtime exec failed: exec failed: cannot exec in a stopped state: unknown":  true,
+		"OCI runtime exec failed: exec failed: cannot exec a container that has stopped": true,
+		"container 4f5e is not running": true,
 		`OCI runtime exec failed: exec: "curl": executable file not found in $PATH: unknown`: false,
 	} {
 		c, err := fromInspect(inspected(failed, &container.HealthcheckResult{ExitCode: -1, Output: text}))

@@ -18,9 +18,10 @@ import (
 
 // receiver keeps the alerts that a webhook gets.
 type receiver struct {
-	url string
-	mu  sync.Mutex
-	got []string
+	url  string
+	mu   sync.Mutex
+	got  []string
+	busy int // so many it refuses with 429 first
 }
 
 func newReceiver(t *testing.T, status int) *receiver {
@@ -29,8 +30,13 @@ func newReceiver(t *testing.T, status int) *receiver {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.busy--; r.busy >= 0 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
 		r.got = append(r.got, string(body))
-		r.mu.Unlock()
 		w.WriteHeader(status)
 	}))
 	t.Cleanup(srv.Close)
@@ -54,6 +60,7 @@ func (r *receiver) waitFor(t *testing.T, part string) {
 func TestWatchdogTellsPeople(t *testing.T) {
 	t.Parallel()
 	everybody, onCall, boss, dead := newReceiver(t, 200), newReceiver(t, 200), newReceiver(t, 200), newReceiver(t, 500)
+	onCall.busy = 2
 	name := patient(t)
 	addr := "127.0.0.1:" + freePort(t)
 	d := startDog(t, nil, "--services", name, "--max-attempts", "2", "--notify", everybody.url, "--notify", "critical="+onCall.url, "--notify", dead.url,

@@ -95,7 +95,7 @@ func docker(t *testing.T, args ...string) string {
 // eventually polls for a condition; what it returns tells what was seen last.
 func eventually(t *testing.T, what string, cond func() (seen string, ok bool)) {
 	t.Helper()
-	const limit = 60 * time.Second
+	const limit = 2 * time.Minute
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -170,11 +170,12 @@ func (p *postgresCheck) run(ctx context.Context) (Finding, error) {
 	}
 	answers, err := p.ask(begin, conn)
 	if err != nil {
+		// Nothing where pgconn is calling the query off already, which dials
+		// once more: that is waited for.
+		conn.Close(ctx)
 		select {
-		case <-conn.CleanupDone(): // the query is called off
+		case <-conn.CleanupDone():
 		case <-ctx.Done():
-		default:
-			conn.Close(ctx)
 		}
 		return Finding{}, p.fault(ctx, h, err)
 	}

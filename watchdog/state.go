@@ -410,7 +410,7 @@ func (m *Machine) dispatch(now time.Time) []Action {
 	var out []Action
 	for i, s := range due {
 		if running >= m.Settings.MaxConcurrent || len(m.Restarts) >= m.Settings.MaxRestarts {
-			return append(out, m.holdBack(len(due)-i, now)...)
+			return append(out, m.holdBack(len(due)-i)...)
 		}
 		running++
 		m.Restarts = append(m.Restarts, now)
@@ -424,7 +424,7 @@ func (m *Machine) dispatch(now time.Time) []Action {
 }
 
 // holdBack tells once that restarts wait.
-func (m *Machine) holdBack(n int, now time.Time) []Action {
+func (m *Machine) holdBack(n int) []Action {
 	if m.Storm {
 		return nil
 	}

@@ -95,19 +95,29 @@ func Absent(err error) bool {
 	return ok && (f.Kind == NotInjected || f.Kind == NoDriver || f.Kind == NoCards)
 }
 
-// hints say what to do about a kind of fault.
-var hints = map[Kind]string{
-	NotInjected: "run the container with --gpus all, or the NVIDIA runtime with the utility capability",
-	NoDriver:    "load the NVIDIA driver on the host",
-	NoTool:      "give the container the utility capability: NVIDIA_DRIVER_CAPABILITIES=compute,utility",
-	Lost:        "the container has lost its device cgroup, as after systemctl daemon-reload: restart the container",
-	Permission:  "the probe's user may not open the device: see the modes of /dev/nvidia*",
-	Blocked:     "the device is blocked or has failed: see dmesg for Xid",
-	Mismatch:    "the driver was updated under a loaded module: reboot the host or reload the nvidia modules, then restart the container",
+// hint says what to do about a kind of fault.
+func (k Kind) hint() string {
+	switch k {
+	case NotInjected:
+		return "run the container with --gpus all, or the NVIDIA runtime with the utility capability"
+	case NoDriver:
+		return "load the NVIDIA driver on the host"
+	case NoTool:
+		return "give the container the utility capability: NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+	case Lost:
+		return "the container has lost its device cgroup, as after systemctl daemon-reload: restart the container"
+	case Permission:
+		return "the probe's user may not open the device: see the modes of /dev/nvidia*"
+	case Blocked:
+		return "the device is blocked or has failed: see dmesg for Xid"
+	case Mismatch:
+		return "the driver was updated under a loaded module: reboot the host or reload the nvidia modules, then restart the container"
+	}
+	return ""
 }
 
 func fault(kind Kind, format string, args ...any) *Fault {
-	return &Fault{kind, fmt.Sprintf(format, args...), hints[kind]}
+	return &Fault{kind, fmt.Sprintf(format, args...), kind.hint()}
 }
 
 // errUnavailable is a source that is not there, so that the next may be tried.

@@ -209,8 +209,14 @@ func TestMongoStates(t *testing.T) {
 }
 
 // scramMongo is a server that knows the user app with the password, by the
-// library's own server side.
+// server side of another library than the probe's.
 func scramMongo(t *testing.T, mechanism, password string) string {
+	t.Helper()
+	return scramMongoWith(t, mechanism, password, 4096, func(text string) string { return text })
+}
+
+// scramMongoWith asks for so many iterations, and forges what it sends.
+func scramMongoWith(t *testing.T, mechanism, password string, iterations int, forge func(string) string) string {
 	t.Helper()
 	hash := scram.SHA256
 	if mechanism == "SCRAM-SHA-1" {
@@ -218,7 +224,7 @@ func scramMongo(t *testing.T, mechanism, password string) string {
 	}
 	client, err := hash.NewClientUnprepped("app", password, "")
 	must(t, err)
-	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt1234", Iters: 4096})
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt1234", Iters: iterations})
 	must(t, err)
 	server, err := hash.NewServer(func(string) (scram.StoredCredentials, error) { return stored, nil })
 	must(t, err)
@@ -236,7 +242,7 @@ func scramMongo(t *testing.T, mechanism, password string) string {
 			return bsoncore.NewDocumentBuilder().AppendDouble("ok", 0).AppendInt32("code", 18).AppendString("errmsg", "Authentication failed.").Build()
 		}
 		return bsoncore.NewDocumentBuilder().AppendInt32("conversationId", 1).AppendBoolean("done", conversation.Done()).
-			AppendBinary("payload", 0, []byte(text)).AppendDouble("ok", 1).Build()
+			AppendBinary("payload", 0, []byte(forge(text))).AppendDouble("ok", 1).Build()
 	})
 }
 
@@ -255,6 +261,34 @@ func TestMongoAuthentication(t *testing.T) {
 	}
 	_, err = probeOnce(t, MongoDB, "mongodb://app:wrong@"+scramMongo(t, "SCRAM-SHA-1", digest)+"/?authMechanism=SCRAM-SHA-1", patience)
 	wantFailure(t, err, StageAuth, "authentication failed")
+}
+
+// The client's side of the bargain: a server that asks for few iterations may
+// be after the password, one that cannot prove itself may be an impostor.
+func TestMongoScramDistrusts(t *testing.T) {
+	const url = "mongodb://app:hunter2pw@"
+	addr := scramMongoWith(t, "SCRAM-SHA-256", "hunter2pw", 100, func(s string) string { return s })
+	_, err := probeOnce(t, MongoDB, url+addr, patience)
+	wantFailure(t, err, StageAuth, "SCRAM: the server wants fewer than 4096 iterations")
+
+	addr = scramMongoWith(t, "SCRAM-SHA-256", "hunter2pw", 4096, func(s string) string {
+		if strings.HasPrefix(s, "v=") {
+			return "v=AAAA"
+		}
+		return s
+	})
+	_, err = probeOnce(t, MongoDB, url+addr, patience)
+	wantFailure(t, err, StageAuth, "cannot authenticate SCRAM-SHA-256 server signature")
+
+	addr = scramMongoWith(t, "SCRAM-SHA-1", "x", 4096, func(string) string { return "" })
+	_, err = probeOnce(t, MongoDB, url+addr+"/?authMechanism=SCRAM-SHA-1", patience)
+	wantFailure(t, err, StageAuth, "expected 3 fields in first")
+
+	// The letters of a password count as SASLprep writes them.
+	addr = scramMongo(t, "SCRAM-SHA-256", "p\u00e4ss")
+	if _, err := probeOnce(t, MongoDB, "mongodb://app:pa%CC%88ss@"+addr, patience); err != nil {
+		t.Error(err)
+	}
 }
 
 // FuzzMongoReply: whatever a server sends, no crash and no success by chance.

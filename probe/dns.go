@@ -9,37 +9,48 @@ import (
 	"strings"
 )
 
-// dnsTypes are the record types that dns:// can ask for. The empty type asks
-// for any address.
-var dnsTypes = map[string]func(context.Context, *net.Resolver, string) ([]string, error){
-	"": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
-		return r.LookupHost(ctx, name)
-	},
-	"A": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
-		return lookupIP(ctx, r, "ip4", name)
-	},
-	"AAAA": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
-		return lookupIP(ctx, r, "ip6", name)
-	},
-	"CNAME": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
-		c, err := r.LookupCNAME(ctx, name)
-		return []string{c}, err
-	},
-	"TXT": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
-		return r.LookupTXT(ctx, name)
-	},
-	"MX": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
-		recs, err := r.LookupMX(ctx, name)
-		return texts(recs, func(m *net.MX) string { return m.Host }), err
-	},
-	"NS": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
-		recs, err := r.LookupNS(ctx, name)
-		return texts(recs, func(n *net.NS) string { return n.Host }), err
-	},
-	"SRV": func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
-		_, recs, err := r.LookupSRV(ctx, "", "", name)
-		return texts(recs, func(s *net.SRV) string { return fmt.Sprintf("%s:%d", s.Target, s.Port) }), err
-	},
+// dnsLookup returns the look-up of a record type that dns:// can ask for, or
+// nil. The empty type asks for any address.
+func dnsLookup(typ string) func(context.Context, *net.Resolver, string) ([]string, error) {
+	switch typ {
+	case "":
+		return func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+			return r.LookupHost(ctx, name)
+		}
+	case "A":
+		return func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+			return lookupIP(ctx, r, "ip4", name)
+		}
+	case "AAAA":
+		return func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+			return lookupIP(ctx, r, "ip6", name)
+		}
+	case "CNAME":
+		return func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+			c, err := r.LookupCNAME(ctx, name)
+			return []string{c}, err
+		}
+	case "TXT":
+		return func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+			return r.LookupTXT(ctx, name)
+		}
+	case "MX":
+		return func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+			recs, err := r.LookupMX(ctx, name)
+			return texts(recs, func(m *net.MX) string { return m.Host }), err
+		}
+	case "NS":
+		return func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+			recs, err := r.LookupNS(ctx, name)
+			return texts(recs, func(n *net.NS) string { return n.Host }), err
+		}
+	case "SRV":
+		return func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+			_, recs, err := r.LookupSRV(ctx, "", "", name)
+			return texts(recs, func(s *net.SRV) string { return fmt.Sprintf("%s:%d", s.Target, s.Port) }), err
+		}
+	}
+	return nil
 }
 
 func lookupIP(ctx context.Context, r *net.Resolver, network, name string) ([]string, error) {
@@ -70,8 +81,8 @@ func DNS(t Target, _ HTTPOptions) (Func, error) {
 		return nil, err
 	}
 	typ := strings.ToUpper(q.Get("type"))
-	look, ok := dnsTypes[typ]
-	if !ok {
+	look := dnsLookup(typ)
+	if look == nil {
 		return nil, fmt.Errorf("unknown record type %q: use A, AAAA, CNAME, MX, NS, SRV or TXT", cutRunes(typ, 20))
 	}
 	r := resolver

@@ -107,7 +107,7 @@ func newHTTP(t Target, o HTTPOptions, u *url.URL, sock string) (Func, error) {
 // addSecrets marks the values of headers that may be credentials.
 func (h *httpCheck) addSecrets() {
 	for name, values := range h.opt.Header {
-		if plainHeaders[name] {
+		if isPlainHeader(name) {
 			continue
 		}
 		for _, v := range values {
@@ -119,11 +119,17 @@ func (h *httpCheck) addSecrets() {
 	}
 }
 
-// plainHeaders hold no secret; the value of any other header is taken for one.
-var plainHeaders = map[string]bool{"Accept": true, "Accept-Charset": true, "Accept-Encoding": true,
-	"Accept-Language": true, "Cache-Control": true, "Connection": true, "Content-Type": true, "Host": true,
-	"Origin": true, "Pragma": true, "Range": true, "Referer": true, "User-Agent": true, "X-Forwarded-Proto": true,
-	"X-Forwarded-For": true, "X-Forwarded-Host": true}
+// isPlainHeader says whether a header, in its canonical form, holds no
+// secret; the value of any other header is taken for one.
+func isPlainHeader(name string) bool {
+	switch name {
+	case "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection",
+		"Content-Type", "Host", "Origin", "Pragma", "Range", "Referer", "User-Agent",
+		"X-Forwarded-Proto", "X-Forwarded-For", "X-Forwarded-Host":
+		return true
+	}
+	return false
+}
 
 // with returns the options with a target's own settings in place.
 func (o HTTPOptions) with(settings []Setting) (HTTPOptions, error) {
@@ -176,7 +182,7 @@ func (o HTTPOptions) with(settings []Setting) (HTTPOptions, error) {
 
 // ParseMethod reads an HTTP method.
 func ParseMethod(s string) (string, error) {
-	if !regexp.MustCompile(`^[A-Za-z]{1,20}$`).MatchString(s) {
+	if s == "" || len(s) > 20 || strings.ContainsFunc(s, func(r rune) bool { return !isLetter(r) }) {
 		return "", errors.New("not an HTTP method")
 	}
 	return strings.ToUpper(s), nil
@@ -186,14 +192,22 @@ func ParseMethod(s string) (string, error) {
 func AddHeader(h http.Header, line string) error {
 	name, value, ok := strings.Cut(line, ":")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-	if !ok || !headerName.MatchString(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+	if !ok || !isHeaderName(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 		return errors.New("not of the form NAME: VALUE")
 	}
 	h.Add(name, value)
 	return nil
 }
 
-var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+// isHeaderName says whether name is a token (RFC 9110, 5.6.2).
+func isHeaderName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !isLetter(r) && !isDigit(r) && !strings.ContainsRune("!#$%&'*+.^_`|~-", r)
+	})
+}
+
+func isLetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+func isDigit(r rune) bool  { return r >= '0' && r <= '9' }
 
 // StatusSet is a set of HTTP status codes, as ranges.
 type StatusSet struct {
@@ -329,7 +343,7 @@ func (h *httpCheck) redirect(req *http.Request, resp *http.Response) (*http.Requ
 		return next, nil
 	}
 	for name := range next.Header {
-		if !plainHeaders[textproto.CanonicalMIMEHeaderKey(name)] {
+		if !isPlainHeader(textproto.CanonicalMIMEHeaderKey(name)) {
 			next.Header.Del(name)
 		}
 	}

@@ -3,6 +3,8 @@ package probe
 import (
 	"context"
 	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -10,10 +12,12 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
-	"github.com/xdg-go/scram"
+	"github.com/lib/pq/scram"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
+	"golang.org/x/text/secure/precis"
 )
 
 // MongoDB makes the check for mongodb://[user:password@]host[:27017][/[authdb]]:
@@ -34,7 +38,7 @@ func MongoDB(t Target, o HTTPOptions) (Func, error) {
 	if strings.Contains(t.URL.Host, ",") {
 		return nil, errors.New("one host only: a probe asks the server beside it, not the replica set")
 	}
-	m := &mongoCheck{target: t, set: q.Get("replicaSet"), authDB: q.Get("authSource"), hash: scram.SHA256, mechanism: "SCRAM-SHA-256"}
+	m := &mongoCheck{target: t, set: q.Get("replicaSet"), authDB: q.Get("authSource"), mechanism: "SCRAM-SHA-256"}
 	if m.addr, err = t.addrOf("27017"); err != nil {
 		return nil, err
 	}
@@ -58,7 +62,7 @@ func (m *mongoCheck) configure(q url.Values, o HTTPOptions) error {
 	switch strings.ToUpper(q.Get("authMechanism")) {
 	case "", "SCRAM-SHA-256":
 	case "SCRAM-SHA-1":
-		m.hash, m.mechanism = scram.SHA1, "SCRAM-SHA-1"
+		m.mechanism = "SCRAM-SHA-1"
 	case "PLAIN":
 		m.mechanism = "PLAIN"
 	default:
@@ -80,7 +84,6 @@ type mongoCheck struct {
 	set       string // the replica set that it must belong to; empty: any
 	authDB    string
 	mechanism string
-	hash      scram.HashGeneratorFcn
 }
 
 // mongoFault is a command's answer with ok: 0.
@@ -172,48 +175,62 @@ func (m *mongoCheck) login(s *mongoSession) error {
 		_, err := s.sasl(m.authDB, "saslStart", m.mechanism, nil, []byte("\x00"+user+"\x00"+pw))
 		return err
 	}
-	digest := pw
+	var client *scram.Client
 	if m.mechanism == "SCRAM-SHA-1" {
 		// The server keeps this hash in place of the password.
 		sum := md5.Sum([]byte(user + ":mongo:" + pw))
-		digest = hex.EncodeToString(sum[:])
+		client = scram.NewClient(sha1.New, user, hex.EncodeToString(sum[:]))
+	} else {
+		// The profile that succeeds SASLprep; a password that it does not
+		// know is sent as it is, as pgconn does.
+		if prepared, err := precis.OpaqueString.String(pw); err == nil {
+			pw = prepared
+		}
+		client = scram.NewClient(sha256.New, user, pw)
 	}
-	newClient := m.hash.NewClient
-	if m.mechanism == "SCRAM-SHA-1" {
-		newClient = m.hash.NewClientUnprepped // the digest is hexadecimal
-	}
-	client, err := newClient(user, digest, "")
-	if err != nil {
-		return fmt.Errorf("%w: the user or the password has a character that is not allowed", errScram)
-	}
-	conversation := client.NewConversation()
-	payload, err := conversation.Step("")
-	if err != nil {
-		return fmt.Errorf("%w: %w", errScram, err)
-	}
-	answer, err := s.sasl(m.authDB, "saslStart", m.mechanism, nil, []byte(payload))
+	return m.converse(s, client)
+}
+
+// minIterations is the least that MongoDB's specification lets a client
+// accept: fewer would give the password away to whoever poses as the server.
+const minIterations = 4096
+
+// converse is the exchange of SCRAM's messages: two answers of the server,
+// and an empty round where it knows no skipEmptyExchange.
+func (m *mongoCheck) converse(s *mongoSession, client *scram.Client) error {
+	client.Step(nil)
+	answer, err := s.sasl(m.authDB, "saslStart", m.mechanism, nil, client.Out())
+	proven := false
 	for rounds := 0; err == nil && rounds < 4; rounds++ {
 		_, data, _ := answer.Lookup("payload").BinaryOK()
 		done, _ := answer.Lookup("done").BooleanOK()
-		if done && conversation.Done() {
-			return nil
-		}
-		payload := ""
-		if !conversation.Done() {
-			if payload, err = conversation.Step(string(data)); err != nil {
-				return fmt.Errorf("%w: %w", errScram, err)
+		if !proven {
+			if n, ok := iterations(data); rounds == 0 && ok && n < minIterations {
+				return fmt.Errorf("%w: the server wants fewer than %d iterations", errScram, minIterations)
+			}
+			proven = client.Step(data)
+			if err := client.Err(); err != nil {
+				return fmt.Errorf("%w: %s", errScram, strings.ReplaceAll(err.Error(), "SCRAM-SHA-256", m.mechanism))
 			}
 		}
 		if done {
 			break
 		}
 		id := answer.Lookup("conversationId")
-		answer, err = s.sasl(m.authDB, "saslContinue", "", &id, []byte(payload))
+		answer, err = s.sasl(m.authDB, "saslContinue", "", &id, client.Out())
 	}
-	if err == nil && !conversation.Valid() {
+	if err == nil && !proven {
 		err = fmt.Errorf("%w: the server did not prove that it knows the password", errScram)
 	}
 	return err
+}
+
+// iterations is the count that a server's first message (RFC 5802, 7) asks
+// for, zero where it is no number.
+func iterations(first []byte) (n int, ok bool) {
+	_, count, ok := strings.Cut(string(first), ",i=")
+	n, _ = strconv.Atoi(count)
+	return n, ok
 }
 
 // mongoSession speaks OP_MSG (MongoDB's wire protocol).

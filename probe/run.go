@@ -62,7 +62,11 @@ func Run(ctx context.Context, checks []Check, o Options) []Result {
 	return results
 }
 
+// runAll runs checks at once, each within limit, and does not outlive it: one
+// that is stuck in the kernel is left behind.
 func runAll(ctx context.Context, checks []Check, limit time.Duration) []Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, Timeout(limit))
+	defer cancel()
 	type indexed struct {
 		i int
 		r Result
@@ -70,7 +74,7 @@ func runAll(ctx context.Context, checks []Check, limit time.Duration) []Result {
 	done := make(chan indexed, len(checks)) // buffered: a late check must not leak
 	begin := time.Now()
 	for i, c := range checks {
-		go func() { done <- indexed{i, runOne(ctx, c, limit)} }()
+		go func() { done <- indexed{i, runOne(ctx, c)} }()
 	}
 
 	results := make([]Result, len(checks))
@@ -98,39 +102,15 @@ func runAll(ctx context.Context, checks []Check, limit time.Duration) []Result {
 	return results
 }
 
-// runOne runs one check under its own limit and does not outlive it: one that
-// is stuck in the kernel is left behind.
-func runOne(ctx context.Context, c Check, limit time.Duration) Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, Timeout(limit))
-	defer cancel()
+func runOne(ctx context.Context, c Check) (r Result) {
 	begin := time.Now()
-
-	type outcome struct {
-		f   Finding
-		err error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		var o outcome
-		defer func() {
-			if p := recover(); p != nil {
-				o.err = &StageError{StagePanic, fmt.Errorf("panic: %v", p)}
-			}
-			done <- o
-		}()
-		o.f, o.err = c.Run(ctx)
+	defer func() {
+		if p := recover(); p != nil {
+			r = conclude(c, Finding{}, &StageError{StagePanic, fmt.Errorf("panic: %v", p)}, time.Since(begin))
+		}
 	}()
-	select {
-	case o := <-done:
-		return conclude(c, o.f, o.err, time.Since(begin))
-	case <-ctx.Done():
-	}
-	select {
-	case o := <-done:
-		return conclude(c, o.f, o.err, time.Since(begin))
-	case <-time.After(reportGrace / 2):
-		return conclude(c, Finding{}, context.Cause(ctx), time.Since(begin))
-	}
+	f, err := c.Run(ctx)
+	return conclude(c, f, err, time.Since(begin))
 }
 
 func conclude(c Check, f Finding, err error, took time.Duration) Result {

@@ -9,12 +9,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/net"
 	"golang.org/x/sys/unix"
 )
@@ -139,16 +139,13 @@ func (s *Sampler) read(ctx context.Context) (sample, error) {
 	v.Container = s.groups.identity()
 	v.OOMKills = s.groups.oomKills()
 
-	times, err := cpu.TimesWithContext(ctx, true)
+	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return v, fmt.Errorf("the host's CPU times: %w", err)
 	}
-	for _, t := range times {
-		total := t.User + t.System + t.Nice + t.Iowait + t.Irq + t.Softirq + t.Steal + t.Idle
-		v.HostTotal += total
-		v.HostBusy += total - t.Idle - t.Iowait
-	}
-	if cores, up, ok := coresAllowed(s.groups, affinity(), len(times)); ok {
+	var host int
+	v.HostBusy, v.HostTotal, host = hostTimes(string(stat))
+	if cores, up, ok := coresAllowed(s.groups, affinity(), host); ok {
 		if used, err := s.groups.cpuUsage(up); err == nil {
 			v.Cores, v.Used, s.quotaAt = cores, used, up
 		}
@@ -165,6 +162,30 @@ func (s *Sampler) read(ctx context.Context) (sample, error) {
 		}
 	}
 	return v, nil
+}
+
+// hostTimes sums the CPU time of the host's cores in /proc/stat, in seconds,
+// and counts them. gopsutil's package for it would read that file twice
+// before main, in every run, whether CPU time is asked for or not.
+func hostTimes(stat string) (busy, total float64, cores int) {
+	const perSecond = 100 // USER_HZ, which is the same on every platform of Linux that Go runs on
+	for line := range strings.Lines(stat) {
+		f := strings.Fields(line)
+		if len(f) < 5 || !strings.HasPrefix(f[0], "cpu") || f[0] == "cpu" {
+			continue
+		}
+		cores++
+		// user nice system idle iowait irq softirq steal; the guests' time
+		// behind them is part of user and nice (proc_stat(5)).
+		for i, text := range f[1:min(len(f), 9)] {
+			ticks, _ := strconv.ParseUint(text, 10, 64)
+			total += float64(ticks) / perSecond
+			if i != 3 && i != 4 {
+				busy += float64(ticks) / perSecond
+			}
+		}
+	}
+	return busy, total, cores
 }
 
 // coresAllowed returns how many cores this container may use at most, where

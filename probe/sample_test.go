@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/shirou/gopsutil/v3/cpu"
 )
 
 func at(d time.Duration) *sample {
@@ -69,6 +72,33 @@ func TestCPUPercent(t *testing.T) {
 	now.HostTotal = 0 // gVisor counts nothing
 	if _, _, _, ok := cpuPercent(old, now); ok {
 		t.Error("a percentage of no time")
+	}
+}
+
+func TestHostTimes(t *testing.T) {
+	const stat = "cpu  11 22 33 44\ncpu0 100 200 300 4000 500 60 70 80 9999 9999\ncpu1 0 0 0 100\nintr 1 2 3\nctxt 5\n"
+	if busy, total, cores := hostTimes(stat); busy != 8.1 || math.Abs(total-54.1) > 1e-9 || cores != 2 {
+		t.Errorf("busy %v, total %v, cores %d", busy, total, cores)
+	}
+	// Another reader of the same file, between two readings of ours.
+	read := func() (busy, total float64, cores int) {
+		text, err := os.ReadFile("/proc/stat")
+		must(t, err)
+		return hostTimes(string(text))
+	}
+	busy1, total1, cores := read()
+	times, err := cpu.Times(true)
+	must(t, err)
+	busy2, total2, _ := read()
+	var busy, total float64
+	for _, c := range times {
+		all := c.User + c.System + c.Nice + c.Iowait + c.Irq + c.Softirq + c.Steal + c.Idle
+		total += all
+		busy += all - c.Idle - c.Iowait
+	}
+	const tick = 0.02
+	if len(times) != cores || busy < busy1-tick || busy > busy2+tick || total < total1-tick || total > total2+tick {
+		t.Errorf("gopsutil: busy %v, total %v, %d cores; want busy %v to %v, total %v to %v, %d", busy, total, len(times), busy1, busy2, total1, total2, cores)
 	}
 }
 

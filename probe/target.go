@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -25,19 +24,34 @@ type Target struct {
 // Setting is one KEY=VALUE of a target's fragment.
 type Setting struct{ Key, Value string }
 
-var targetName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_.-]*)=(.*)$`)
+// cutName takes the name off NAME=TARGET: letters, digits, and behind the
+// first of them also _ . and -.
+func cutName(s string) (name, rest string) {
+	name, rest, ok := strings.Cut(s, "=")
+	for i, r := range name {
+		if !isLetter(r) && !isDigit(r) && (i == 0 || !strings.ContainsRune("_.-", r)) {
+			return "", s
+		}
+	}
+	if !ok || name == "" {
+		return "", s
+	}
+	return name, rest
+}
 
-// secretParams are the query parameters whose values are credentials.
-var secretParams = regexp.MustCompile(`(?i)pass|pwd|secret|token|key|auth|sig|cred|session`)
+// isSecretParam says whether the value of a query parameter is a credential.
+func isSecretParam(key string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc([]string{"pass", "pwd", "secret", "token", "key", "auth", "sig", "cred", "session"},
+		func(part string) bool { return strings.Contains(key, part) })
+}
 
 // ParseTarget reads [NAME=]TARGET. A path is resolved against base. Errors
 // never repeat the target, which may hold a password.
 func ParseTarget(s string, base *url.URL) (Target, error) {
 	t := Target{Secrets: &Secrets{}}
 	s = strings.TrimSpace(s)
-	if m := targetName.FindStringSubmatch(s); m != nil {
-		t.Name, s = m[1], m[2]
-	}
+	t.Name, s = cutName(s)
 	s, fragment, _ := strings.Cut(s, "#")
 	var err error
 	switch {
@@ -68,7 +82,7 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 		}
 	}
 	for k, vs := range t.URL.Query() {
-		if secretParams.MatchString(k) {
+		if isSecretParam(k) {
 			for _, v := range vs {
 				t.Secrets.Add(v)
 			}
@@ -178,7 +192,7 @@ func redactQuery(raw string) string {
 	for i, p := range parts {
 		key, _, ok := strings.Cut(p, "=")
 		name, err := url.QueryUnescape(key)
-		if ok && (err != nil || secretParams.MatchString(name)) {
+		if ok && (err != nil || isSecretParam(name)) {
 			parts[i] = key + "=" + redacted
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -200,10 +201,16 @@ func splitList(text string, begins func(string) bool) []string {
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
 
+// The patterns are compiled when a variable is split, which few runs do.
 var (
-	targetStart = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_.-]*=)?(/|[A-Za-z][A-Za-z0-9+.-]*://)`)
-	headerStart = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+.^_|~-]+:`)
+	targetStart = pattern(`^([A-Za-z0-9][A-Za-z0-9_.-]*=)?(/|[A-Za-z][A-Za-z0-9+.-]*://)`)
+	headerStart = pattern(`^[A-Za-z0-9!#$%&'*+.^_|~-]+:`)
 )
+
+func pattern(expr string) func(string) bool {
+	compiled := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+	return func(s string) bool { return compiled().MatchString(s) }
+}
 
 func anyStart(string) bool { return true }
 
@@ -257,11 +264,11 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		var list []string
 		r.targets[layer] = &list
-		fs.Var(&listValue{&list, targetStart.MatchString, false, "[NAME=]TARGET"}, layer,
-			fmt.Sprintf("default %s", defaultPaths[layer]))
+		fs.Var(&listValue{&list, targetStart, false, "[NAME=]TARGET"}, layer,
+			"default "+defaultPath(layer))
 	}
 	fs.BoolVar(&r.proxy, "proxy", false, "honour HTTP_PROXY and its kin")
-	fs.Var(&listValue{&r.headers, headerStart.MatchString, false, "NAME: VALUE"}, "header", "send this header")
+	fs.Var(&listValue{&r.headers, headerStart, false, "NAME: VALUE"}, "header", "send this header")
 	fs.StringVar(&r.method, "method", http.MethodGet, "HTTP method")
 	fs.StringVar(&r.status, "expect-status", "200", "codes wanted: 200,204 or 2xx")
 	fs.StringVar(&r.body, "expect-body", "", "regular expression that the body matches")
@@ -294,8 +301,16 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	return fs, r
 }
 
-// defaultPaths is what the Python script of old asked for.
-var defaultPaths = map[string]string{layerAPI: "/health", layerDB: "/db/health", layerVector: "/vector/health"}
+// defaultPath is what the Python script of old asked for.
+func defaultPath(layer string) string {
+	switch layer {
+	case layerDB:
+		return "/db/health"
+	case layerVector:
+		return "/vector/health"
+	}
+	return "/health"
+}
 
 // noVariable are the flags that would turn every probe into a success if an
 // image happened to set HEALTHCHECK_VERSION.
@@ -412,7 +427,7 @@ func variable(flag string) string {
 
 // serviceLink matches the variables that Kubernetes and Docker's links set in
 // every container beside a service that is called healthcheck.
-var serviceLink = regexp.MustCompile(`^HEALTHCHECK_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+var serviceLink = pattern(`^HEALTHCHECK_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
 // applyEnviron sets every flag that was not given from its variable, or from
 // the file that the variable with _FILE behind its name points to.
@@ -439,7 +454,7 @@ func applyEnviron(fs *pflag.FlagSet, r *raw, environ []string, read readFile) er
 	for _, name := range names {
 		_, isVar := flags[name]
 		_, isFile := flags[strings.TrimSuffix(name, fileSuffix)]
-		if !isVar && !isFile && !(kubernetes && serviceLink.MatchString(name)) {
+		if !isVar && !isFile && !(kubernetes && serviceLink(name)) {
 			return usagef(variableHint(name, fs), "unknown variable %s", clip(probe.Clean(name)))
 		}
 	}
@@ -635,7 +650,7 @@ func (r *raw) resolveTargets(c *config) error {
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		texts := *r.targets[layer]
 		if len(texts) == 0 {
-			texts = []string{defaultPaths[layer]}
+			texts = []string{defaultPath(layer)}
 		}
 		for i, text := range texts {
 			t, err := probe.ParseTarget(text, base)

@@ -1,21 +1,21 @@
 // Bench runs one probe as a whole process, for this project and for what a
 // user would pick instead, against one local server, the programs taking
-// turns, and prints one table.
+// turns, and prints one table. Behind it stand the probe in a container with
+// a tenth of a core, and the watchdog's own benchmarks.
 //
 //	go run ./bench [-runs 30] [-out bench/results]
 //
-// It also writes results.json and results.svg.
+// It also writes results.json and results.svg. jobs.go is where a job or a
+// program is added.
 package main
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -77,14 +77,18 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := build(ctx, dir); err != nil {
-		return err
-	}
-	addr, hung, closed, err := servers(ctx)
+	notes, err := build(ctx, dir)
 	if err != nil {
 		return err
 	}
-	all, notes := contenders(dir, addr, hung, closed)
+	srv, err := serve(ctx, dir)
+	defer srv.close()
+	if err != nil {
+		return err
+	}
+	f := contenders(dir, srv)
+	all := f.all
+	notes = slices.Concat(notes, srv.notes, f.notes)
 	samples := make([][]sample, len(all))
 	for round := range *runs + 1 {
 		for i, c := range all {
@@ -103,122 +107,58 @@ func run(ctx context.Context, args []string) error {
 	for i, c := range all {
 		results = append(results, summarise(c, samples[i]))
 	}
-	table(results)
-	notes = append([]string{fmt.Sprintf("%s, %d cores, %s, kernel %s; %d runs each, in turns; median, and half of the runs lie within ± half of the spread.",
-		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), kernel(), *runs)}, notes...)
+	boxed, err := inContainer(ctx, dir, *runs)
+	if err != nil {
+		notes = append(notes, "left out: a container with a tenth of a core: "+firstLine(err.Error()))
+	}
+	dog, err := watchdog(ctx)
+	if err != nil {
+		return err
+	}
+	table(os.Stdout, results)
+	tableInContainer(os.Stdout, boxed)
+	tableWatchdog(os.Stdout, dog)
+	notes = append([]string{machine(*runs), versions(ctx, dir)}, notes...)
 	fmt.Println(strings.Join(notes, "\n"))
-	return write(*out, results, notes)
+	return write(*out, results, boxed, dog, notes)
+}
+
+// machine says where the figures come from.
+func machine(runs int) string {
+	model := "unknown CPU"
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
+		}
+	}
+	return fmt.Sprintf("%s; %d cores of %s, a virtual machine's, kernel %s, %s; %d runs each, in turns; median, and half of the runs lie within ± half of the spread.",
+		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), model, kernel(), runtime.Version(), runs)
+}
+
+// versions names the others' versions, by their own account.
+func versions(ctx context.Context, dir string) string {
+	var out []string
+	for _, ask := range [][]string{{"curl", "--version"}, {"wget", "--version"}, {python, "--version"}, {filepath.Join(dir, "goss"), "--version"},
+		{"redis-server", "--version"}, {"psql", "--version"}, {"docker", "--version"}} {
+		text, err := exec.CommandContext(ctx, ask[0], ask[1:]...).Output()
+		if words := strings.Fields(firstLine(string(text))); err == nil && len(words) > 0 {
+			out = append(out, strings.Join(words[:min(3, len(words))], " "))
+		}
+	}
+	mod, _ := os.ReadFile("bench/peers/go.mod")
+	for line := range strings.Lines(string(mod)) {
+		if f := strings.Fields(line); len(f) > 1 && (strings.HasSuffix(f[0], "/grpc-health-probe") || strings.HasSuffix(f[0], "/goss")) && strings.HasPrefix(f[1], "v") {
+			out = append(out, filepath.Base(f[0])+" "+f[1])
+		}
+	}
+	return "versions: " + strings.Join(out, "; ")
 }
 
 func kernel() string {
 	text, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	return strings.TrimSpace(string(text))
-}
-
-// build makes the programs as users get them: static and stripped.
-func build(ctx context.Context, dir string) error {
-	for name, pkg := range map[string]string{"healthcheck": "./cmd/healthcheck", "empty": "./bench/contenders/empty", "nethttp": "./bench/contenders/nethttp", "launch": "./bench/launch"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("building %s: %w\n%s", name, err, out)
-		}
-	}
-	return nil
-}
-
-// servers starts the application, an address that hangs and one where nobody
-// listens. The application is the seed's, on its own port, since the Python
-// script knows no other.
-func servers(ctx context.Context) (addr, hung, closed string, err error) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:5000")
-	if err != nil {
-		return "", "", "", fmt.Errorf("the Python script asks port 5000, which must be free: %w", err)
-	}
-	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, `{"status":"ok"}`) })}
-	go srv.Serve(ln)
-	silent, err := net.Listen("tcp4", "127.0.0.1:0") // accepts, and says nothing
-	if err != nil {
-		return "", "", "", err
-	}
-	gone, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", "", "", err
-	}
-	gone.Close()
-	context.AfterFunc(ctx, func() { srv.Close(); silent.Close() })
-	return ln.Addr().String(), silent.Addr().String(), gone.Addr().String(), nil
-}
-
-// contenders lists who is there; notes say who is not.
-func contenders(dir, addr, hung, closed string) (all []contender, notes []string) {
-	hc := filepath.Join(dir, "healthcheck")
-	state := "HEALTHCHECK_STATE_DIR=" + dir
-	quiet := []string{state, "HEALTHCHECK_CPU_MAX=off", "HEALTHCHECK_MEM_MAX=off", "HEALTHCHECK_DISK_MAX=off", "HEALTHCHECK_INTERVAL=1h"}
-	add := func(job, name, file string, want int, env []string, args ...string) {
-		if _, err := exec.LookPath(args[0]); err != nil {
-			notes = append(notes, "not there: "+name)
-			return
-		}
-		all = append(all, contender{job, name, file, args, env, want})
-	}
-	url := "http://" + addr + "/health"
-	const get, seed, refused, hangs, start = "one HTTP GET", "the seed's four layers", "connection refused", "a server that hangs, 1 s allowed", "start-up alone"
-	add(start, "empty Go program", filepath.Join(dir, "empty"), 0, nil, filepath.Join(dir, "empty"))
-	add(start, "healthcheck --version", hc, 0, nil, hc, "--version")
-	for job, target := range map[string]struct {
-		url  string
-		want int
-	}{get: {url, 0}, refused: {"http://" + closed + "/health", 1}} {
-		add(job, "healthcheck", hc, target.want, quiet, hc, "--layers", "api", "--api", target.url)
-		add(job, "minimal Go net/http", filepath.Join(dir, "nethttp"), target.want, nil, filepath.Join(dir, "nethttp"), target.url)
-		add(job, "curl", which("curl"), map[int]int{0: 0, 1: 7}[target.want], nil, "curl", "-fsS", "-o", "/dev/null", target.url)
-		add(job, "wget", which("wget"), map[int]int{0: 0, 1: 4}[target.want], nil, "wget", "-q", "-O", "/dev/null", target.url)
-	}
-	add(seed, "healthcheck", hc, 0, quiet, hc)
-	if script, err := seedScript(dir); err != nil {
-		notes = append(notes, "not there: the seed's Python script: "+err.Error())
-	} else {
-		add(seed, "the seed's Python script", "", 0, nil, "/usr/bin/python3", script[0])
-		add(seed, "the same without its 1 s of sampling", "", 0, nil, "/usr/bin/python3", script[1])
-	}
-	add(hangs, "healthcheck", hc, 1, quiet, hc, "--layers", "api", "--timeout", "1s", "--api", "http://"+hung+"/")
-	add(hangs, "curl -m 1", which("curl"), 28, nil, "curl", "-fsS", "-m", "1", "http://"+hung+"/")
-	slices.SortStableFunc(all, func(a, b contender) int {
-		order := []string{start, get, seed, refused, hangs}
-		return slices.Index(order, a.job) - slices.Index(order, b.job)
-	})
-	return all, notes
-}
-
-func which(name string) string {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return ""
-	}
-	path, _ = filepath.EvalSymlinks(path)
-	return path
-}
-
-// seedScript writes the script of testdata/lint/seed, as it is and without its
-// second of CPU sampling, with limits that a busy benchmark does not reach.
-func seedScript(dir string) (paths [2]string, err error) {
-	if out, err := exec.Command("/usr/bin/python3", "-c", "import psutil, requests").CombinedOutput(); err != nil {
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		return paths, errors.New(lines[len(lines)-1] + " (Debian packages python3-psutil and python3-requests)")
-	}
-	text, err := os.ReadFile("testdata/lint/seed/health_check.py")
-	if err != nil {
-		return paths, err
-	}
-	whole := strings.NewReplacer("> 90", "> 1000", "> 95", "> 1000").Replace(string(text))
-	for i, script := range []string{whole, strings.Replace(whole, "interval=1", "interval=None", 1)} {
-		paths[i] = filepath.Join(dir, fmt.Sprintf("health_check_%d.py", i))
-		if err := os.WriteFile(paths[i], []byte(script), 0o600); err != nil {
-			return paths, err
-		}
-	}
-	return paths, nil
 }
 
 // measure runs a contender once.
@@ -262,8 +202,8 @@ func summarise(c contender, all []sample) result {
 
 func round(v float64) float64 { return math.Round(v*100) / 100 }
 
-func table(all []result) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+func table(out io.Writer, all []result) {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
 	job := ""
 	for _, r := range all {
 		if r.Job != job {
@@ -277,15 +217,14 @@ func table(all []result) {
 		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%s\t\n", r.Program, r.Wall, r.WallIQR/2, r.CPU, r.CPUIQR/2, r.RSS, size)
 	}
 	w.Flush()
-	fmt.Println()
 }
 
 // write keeps the results for programs and as a picture.
-func write(dir string, results []result, notes []string) error {
+func write(dir string, results []result, boxed []boxedResult, dog map[string]map[string]float64, notes []string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(map[string]any{"notes": notes, "results": results}, "", "  ")
+	data, err := json.MarshalIndent(map[string]any{"notes": notes, "results": results, "tenth_of_a_core": boxed, "watchdog": dog}, "", "  ")
 	if err != nil {
 		return err
 	}

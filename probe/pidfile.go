@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -56,7 +55,7 @@ func alive(pid int) (string, error) {
 	if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
 		return "", errors.New("does not run")
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := readKernel(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return "", nil // hidden from this user, but there: the kernel said so
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -12,7 +11,7 @@ import (
 // the host's kernel.pid_max where there is none. It fails above limit percent.
 func Pids(limit float64) Func {
 	return func(context.Context) (Finding, error) {
-		used, total, err := findCgroups(os.DirFS("/")).pids()
+		used, total, err := findCgroups(kernelFS{}).pids()
 		source := fromLimit
 		if err != nil {
 			source = fromHost
@@ -32,14 +31,14 @@ func Pids(limit float64) Func {
 }
 
 func hostTasks() (used, total float64, err error) {
-	load, err := os.ReadFile("/proc/loadavg")
+	load, err := readKernel("/proc/loadavg")
 	if err != nil {
 		return 0, 0, fmt.Errorf("the host's tasks: %w", err)
 	}
 	if used, err = parseTasks(string(load)); err != nil {
 		return 0, 0, err
 	}
-	most, err := os.ReadFile("/proc/sys/kernel/pid_max")
+	most, err := readKernel("/proc/sys/kernel/pid_max")
 	if err != nil {
 		return 0, 0, fmt.Errorf("the host's pid_max: %w", err)
 	}

@@ -104,7 +104,7 @@ type Sampler struct {
 // take reads the counters, the first time that it is called.
 func (s *Sampler) take(ctx context.Context) error {
 	s.once.Do(func() {
-		s.groups = findCgroups(os.DirFS("/"))
+		s.groups = findCgroups(kernelFS{})
 		if s.now, s.err = s.read(ctx); s.err != nil || s.Dir == "" {
 			return
 		}
@@ -134,12 +134,12 @@ func (s *Sampler) read(ctx context.Context) (sample, error) {
 		return v, fmt.Errorf("clock: %w", err)
 	}
 	v.At = ts.Nano()
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, _ := readKernel("/proc/sys/kernel/random/boot_id")
 	v.Boot = strings.TrimSpace(string(boot))
 	v.Container = s.groups.identity()
 	v.OOMKills = s.groups.oomKills()
 
-	stat, err := os.ReadFile("/proc/stat")
+	stat, err := readKernel("/proc/stat")
 	if err != nil {
 		return v, fmt.Errorf("the host's CPU times: %w", err)
 	}

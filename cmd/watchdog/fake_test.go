@@ -22,6 +22,8 @@ type fakeEngine struct {
 	streams  map[chan string]bool
 	restarts chan string // ids, as the calls come
 	calls    int
+	lists    int // of them: lists of all containers
+	looks    int // inspections
 	// incurable containers stay ill, whatever is done.
 	incurable bool
 	counts    map[string]int // restarts by id
@@ -59,20 +61,28 @@ func newFakeEngine(t testing.TB, n int) *fakeEngine {
 		w.Header().Set("API-Version", "1.41")
 		fmt.Fprint(w, "OK")
 	})
-	mux.HandleFunc("GET /v1.41/containers/json", func(w http.ResponseWriter, _ *http.Request) {
+	list := func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		f.lists++
+		onlyIll := strings.Contains(r.URL.Query().Get("filters"), `"unhealthy"`)
 		list := make([]map[string]any, 0, len(f.order))
 		for _, id := range f.order {
 			b := f.boxes[id]
+			if onlyIll && b.Health != "unhealthy" {
+				continue
+			}
 			list = append(list, map[string]any{"Id": id, "Names": []string{"/" + b.Name}, "Labels": b.Labels, "State": "running",
 				"Status": "Up 2 hours (" + b.Health + ")", "HostConfig": map[string]string{"NetworkMode": "default"}})
 		}
 		ok(w, list)
-	})
+	}
+	mux.HandleFunc("GET /v1.41/containers/json", list)
+	mux.HandleFunc("GET /containers/json", list) // curl names no version
 	mux.HandleFunc("GET /v1.41/containers/{id}/json", func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		f.looks++
 		b := f.boxes[r.PathValue("id")]
 		if b == nil {
 			w.WriteHeader(http.StatusNotFound)
@@ -151,6 +161,22 @@ func (f *fakeEngine) fall(id string) {
 	f.mu.Unlock()
 	f.tell(fmt.Sprintf(`{"status":"health_status: unhealthy","id":%q,"Type":"container","Action":"health_status: unhealthy","Actor":{"ID":%q,"Attributes":{"name":"x"}},"scope":"local","time":%d,"timeNano":%d}`,
 		id, id, time.Now().Unix(), time.Now().UnixNano()))
+}
+
+// tellHealthy says of every container that it is healthy, as a probe that
+// passes after a failure does.
+func (f *fakeEngine) tellHealthy() {
+	for _, id := range f.order {
+		f.tell(fmt.Sprintf(`{"status":"health_status: healthy","id":%q,"Type":"container","Action":"health_status: healthy","Actor":{"ID":%q,"Attributes":{"name":"x"}},"scope":"local","time":%d,"timeNano":%d}`,
+			id, id, time.Now().Unix(), time.Now().UnixNano()))
+	}
+}
+
+// count reads one of the counters.
+func (f *fakeEngine) count(counter *int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return *counter
 }
 
 // listeners waits for the watchdog to subscribe and to have listed.

@@ -266,22 +266,73 @@ func BenchmarkEventToRestart(b *testing.B) {
 	b.ReportMetric(float64(percentile(took, 0.99).Microseconds())/1000, "ms/p99")
 }
 
-// BenchmarkIdle is what 10,000 watched containers cost: memory, and the CPU
-// time of a minute in which nothing happens but one reconciliation.
+// BenchmarkEvents is how many events are handled in a second, each with the
+// inspection that it leads to, from 1,000 containers on a fake engine.
+func BenchmarkEvents(b *testing.B) {
+	f := newFakeEngine(b, 1000)
+	daemon(b, f, nil, "--listen", "none")
+	for b.Loop() {
+		begin := f.count(&f.looks)
+		f.tellHealthy()
+		for f.count(&f.looks) < begin+len(f.order) {
+			<-time.After(100 * time.Microsecond)
+		}
+	}
+	b.ReportMetric(float64(len(f.order)*b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkIdle is what 10,000 watched containers cost: memory, and ten
+// minutes in which nothing happens.
 func BenchmarkIdle(b *testing.B) {
 	f := newFakeEngine(b, 10000)
-	cmd, _ := daemon(b, f, nil, "--listen", "none")
+	cmd, _ := daemon(b, f, nil, "--listen", "none", "--reconcile", "1s")
 	for b.Loop() {
-		f.mu.Lock()
-		begin, calls := cpuTime(b, cmd.Process.Pid), f.calls
-		f.mu.Unlock()
-		<-time.After(time.Minute)
-		b.ReportMetric(float64((cpuTime(b, cmd.Process.Pid)-begin).Microseconds())/1000, "cpu-ms/min")
-		f.mu.Lock()
-		b.ReportMetric(float64(f.calls-calls), "calls/min")
-		f.mu.Unlock()
+		idleMinutes(b, f, cmd.Process.Pid, 10)
 	}
-	b.ReportMetric(residentMiB(b, cmd.Process.Pid), "MiB")
+	b.ReportMetric(residentMiB(b, cmd.Process.Pid)/10, "MiB/1000")
+}
+
+// idleMinutes lets as many reconciliations pass as there are minutes: between
+// them an idle watchdog does nothing. Here they follow one another by seconds.
+func idleMinutes(b *testing.B, f *fakeEngine, pid, minutes int) {
+	b.Helper()
+	begin, calls, lists := cpuTime(b, pid), f.count(&f.calls), f.count(&f.lists)
+	for f.count(&f.lists) < lists+minutes {
+		<-time.After(10 * time.Millisecond)
+	}
+	b.ReportMetric(float64((cpuTime(b, pid)-begin).Microseconds())/1000, "cpu-ms/10min")
+	b.ReportMetric(float64(f.count(&f.calls)-calls), "requests/10min")
+}
+
+// BenchmarkTenIdleMinutes sets the watchdog beside a poller that asks as
+// docker-autoheal does, every five seconds with curl and jq, on the same fake
+// engine with 50 containers. Neither waits as long as it would: what is
+// counted is what they ask and the CPU time that it takes them.
+func BenchmarkTenIdleMinutes(b *testing.B) {
+	f := newFakeEngine(b, 50)
+	b.Run("watchdog", func(b *testing.B) {
+		cmd, _ := daemon(b, f, nil, "--listen", "none", "--reconcile", "1s")
+		for b.Loop() {
+			idleMinutes(b, f, cmd.Process.Pid, 10)
+		}
+	})
+	b.Run("polling", func(b *testing.B) {
+		for _, tool := range []string{"curl", "jq"} {
+			if _, err := exec.LookPath(tool); err != nil {
+				b.Fatalf("%v: Debian has it", err)
+			}
+		}
+		for b.Loop() {
+			calls := f.count(&f.calls)
+			cmd := exec.CommandContext(b.Context(), "sh", "testdata/poll.sh", strings.TrimPrefix(f.host, "unix://"), "120")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				b.Fatalf("%v: %s", err, out)
+			}
+			used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() // its children's among it
+			b.ReportMetric(float64(used.Microseconds())/1000, "cpu-ms/10min")
+			b.ReportMetric(float64(f.count(&f.calls)-calls), "requests/10min")
+		}
+	})
 }
 
 // cpuTime is what a process has used, to the nanosecond (schedstat(5)), over

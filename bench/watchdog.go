@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// watchdog runs the watchdog's own benchmarks and returns their figures, by
+// benchmark and unit.
+func watchdog(ctx context.Context) (map[string]map[string]float64, error) {
+	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1x", "./cmd/watchdog").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, out)
+	}
+	events, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "EventToRestart|Events", "-benchtime", "200x", "./cmd/watchdog").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, events)
+	}
+	figures := map[string]map[string]float64{}
+	for line := range strings.Lines(string(out) + string(events)) {
+		f := strings.Fields(line)
+		name, ok := strings.CutPrefix(first(f), "Benchmark")
+		if !ok || len(f) < 4 {
+			continue
+		}
+		name, _, _ = strings.Cut(name, "-")
+		figures[name] = map[string]float64{}
+		for i := 2; i+1 < len(f); i += 2 {
+			if v, err := strconv.ParseFloat(f[i], 64); err == nil && f[i+1] != "ns/op" {
+				figures[name][f[i+1]] = v
+			}
+		}
+	}
+	return figures, nil
+}
+
+func first(f []string) string {
+	if len(f) == 0 {
+		return ""
+	}
+	return f[0]
+}
+
+func tableWatchdog(out io.Writer, figures map[string]map[string]float64) {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\nthe watchdog, on a fake engine\t\t\t\n")
+	row := func(bench, unit, label string) {
+		if v, ok := figures[bench][unit]; ok {
+			fmt.Fprintf(w, "%s\t%.4g\t%s\t\n", label, v, unit)
+		}
+	}
+	row("EventToRestart", "ms/median", "event to restart call, 1,000 containers")
+	row("EventToRestart", "ms/p99", "the same, the slowest of a hundred")
+	row("Events", "events/s", "events handled, each with an inspection")
+	row("Idle", "MiB/1000", "peak memory for each thousand containers")
+	row("Idle", "cpu-ms/10min", "ten idle minutes, 10,000 containers")
+	for _, who := range []string{"watchdog", "polling"} {
+		label := map[string]string{"watchdog": "ten idle minutes, 50 containers", "polling": "the same by curl and jq every 5 s"}[who]
+		row("TenIdleMinutes/"+who, "cpu-ms/10min", label)
+		row("TenIdleMinutes/"+who, "requests/10min", label)
+	}
+	w.Flush()
+	fmt.Fprintln(out)
+}

@@ -4,6 +4,7 @@
 # may (root on Debian) and says what is missing where it may not.
 set -euo pipefail
 cd "$(dirname "$0")"
+root=$PWD
 
 # have COMMAND: it is there; Debian keeps PostgreSQL's server off the PATH.
 have() {
@@ -43,10 +44,10 @@ export CGO_CFLAGS="${CGO_CFLAGS:--g -O2} -Wno-deprecated-declarations"
 
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "error: gofmt would change: $unformatted" >&2; exit 1; }
-go -C e2e build -o "$PWD/.staticcheck" honnef.co/go/tools/cmd/staticcheck
-trap 'rm -f "$PWD/.staticcheck"' EXIT
-for module in . e2e; do
-	(cd "$module" && go vet ./... && "$OLDPWD/.staticcheck" -checks all ./...)
+go -C e2e build -o "$root/.staticcheck" honnef.co/go/tools/cmd/staticcheck
+trap 'rm -f "$root/.staticcheck"' EXIT
+for module in . e2e bench/peers; do
+	(cd "$module" && go vet ./... && "$root/.staticcheck" -checks all ./...)
 done
 
 # Servers that are not packaged are built once, for their module's versions.

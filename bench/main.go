@@ -141,7 +141,7 @@ func machine(runs int) string {
 func versions(ctx context.Context, dir string) string {
 	var out []string
 	for _, ask := range [][]string{{"curl", "--version"}, {"wget", "--version"}, {python, "--version"}, {filepath.Join(dir, "goss"), "--version"},
-		{"redis-server", "--version"}, {"psql", "--version"}, {"docker", "--version"}} {
+		{"redis-server", "--version"}, {"psql", "--version"}, {"docker", "version", "-f", "Docker engine {{.Server.Version}}"}} {
 		text, err := exec.CommandContext(ctx, ask[0], ask[1:]...).Output()
 		if words := strings.Fields(firstLine(string(text))); err == nil && len(words) > 0 {
 			out = append(out, strings.Join(words[:min(3, len(words))], " "))

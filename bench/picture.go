@@ -10,7 +10,7 @@ import (
 // picture draws the CPU time of each program as a bar, job by job, on a
 // logarithmic scale: a script and a static program differ by a hundredfold.
 func picture(all []result) string {
-	const left, width, row = 300, 420, 22
+	const left, width, row = 350, 420, 22
 	lowest, highest := math.Inf(1), 0.0
 	for _, r := range all {
 		lowest, highest = min(lowest, max(r.CPU, 0.1)), max(highest, r.CPU)

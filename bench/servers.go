@@ -84,7 +84,7 @@ func freeAddr() (string, error) {
 func (s *servers) startPostgres(ctx context.Context, dir string) error {
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(bins) == 0 {
-		return errors.New("Debian's package postgresql is not installed")
+		return errors.New("no PostgreSQL: install Debian's package postgresql")
 	}
 	bin := bins[len(bins)-1]
 	u, err := user.Lookup("postgres")

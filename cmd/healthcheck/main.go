@@ -54,8 +54,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if path := os.Getenv(readVariable); path != "" {
 		return runRead(path, stdout)
 	}
-	if len(args) > 0 && args[0] == "gpu" {
-		return runGPU(ctx, args[1:], stdout, stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "gpu":
+			return runGPU(ctx, args[1:], stdout, stderr)
+		case "install":
+			return runInstall(args[1:], stdout, stderr)
+		}
 	}
 	cfg, err := parseConfig(args, environ, func(path string, within time.Duration) (string, error) {
 		return readSecret(ctx, path, begin.Add(within))

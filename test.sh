@@ -46,7 +46,7 @@ unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "error: gofmt would change: $unformatted" >&2; exit 1; }
 go -C e2e build -o "$root/.staticcheck" honnef.co/go/tools/cmd/staticcheck
 trap 'rm -f "$root/.staticcheck"' EXIT
-for module in . e2e bench/peers; do
+for module in . e2e bench/peers examples/kubernetes; do
 	(cd "$module" && go vet ./... && "$root/.staticcheck" -checks all ./...)
 done
 
@@ -65,6 +65,7 @@ CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./cmd/healthcheck
 CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./cmd/watchdog
 
 go test -race ./...
+(cd examples/kubernetes && go test -race ./...)
 cd e2e
 # The containers of these tests wait more than they work.
 go test -count=1 -timeout 14m -parallel 8 ./...

@@ -1,0 +1,217 @@
+// Package kubernetes holds manifests; its tests decode them as strictly as an
+// API server does, and run what their probes call.
+package kubernetes
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// decode returns the objects of a file. An unknown or doubled field is an
+// error.
+func decode(t *testing.T, file string) []runtime.Object {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(appsv1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	strict := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var objects []runtime.Object
+	docs := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	for {
+		doc, err := docs.Read()
+		if errors.Is(err, io.EOF) {
+			return objects
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, _, err := strict.Decode(doc, nil, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		objects = append(objects, o)
+	}
+}
+
+// pods are the pod specifications of every manifest here, by file and name.
+func pods(t *testing.T) map[string]corev1.PodSpec {
+	t.Helper()
+	files, err := filepath.Glob("*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	found := map[string]corev1.PodSpec{}
+	for _, file := range files {
+		for _, o := range decode(t, file) {
+			switch o := o.(type) {
+			case *appsv1.Deployment:
+				found[file+" "+o.Name] = o.Spec.Template.Spec
+				for key, value := range o.Spec.Selector.MatchLabels {
+					if o.Spec.Template.Labels[key] != value {
+						t.Errorf("%s: the selector does not match the template", file)
+					}
+				}
+			case *corev1.Pod:
+				found[file+" "+o.Name] = o.Spec
+			case *corev1.Service:
+			default:
+				t.Errorf("%s: %T is not looked at", file, o)
+			}
+		}
+	}
+	return found
+}
+
+func TestStrictDecodingIsStrict(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	strict := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	for _, doc := range []string{"apiVersion: v1\nkind: Pod\nspec:\n  container: []\n", "apiVersion: v1\nkind: Pod\nkind: Pod\n"} {
+		if _, _, err := strict.Decode([]byte(doc), nil, nil); err == nil {
+			t.Errorf("%q was taken", doc)
+		}
+	}
+}
+
+// flagValue returns the value behind a flag of a probe's command.
+func flagValue(t *testing.T, command []string, name string) string {
+	t.Helper()
+	i := slices.Index(command, name)
+	if i < 0 || i+1 == len(command) {
+		t.Fatalf("%v has no %s", command, name)
+	}
+	return command[i+1]
+}
+
+// The probe must have ended, and said why, before the kubelet kills it and
+// throws its output away; and it must never overlap the next one.
+func TestTimeouts(t *testing.T) {
+	for name, spec := range pods(t) {
+		for _, c := range spec.Containers {
+			for kind, p := range map[string]*corev1.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe} {
+				if p == nil {
+					if kind != "startup" {
+						t.Errorf("%s: %s has no %s probe", name, c.Name, kind)
+					}
+					continue
+				}
+				duration := func(flag string) time.Duration {
+					d, err := time.ParseDuration(flagValue(t, p.Exec.Command, flag))
+					if err != nil {
+						t.Fatal(err)
+					}
+					return d
+				}
+				const slack = 100 * time.Millisecond // that the process may take beyond its deadline
+				own, interval := duration("--timeout"), duration("--interval")
+				kubelet := time.Duration(max(1, p.TimeoutSeconds)) * time.Second // 1 by default
+				period := time.Duration(p.PeriodSeconds) * time.Second
+				if own+slack >= kubelet || kubelet >= period || interval != period {
+					t.Errorf("%s: %s: own timeout %s, timeoutSeconds %s, periodSeconds %s, --interval %s", name, kind, own, kubelet, period, interval)
+				}
+				if kind == "startup" && period*time.Duration(p.FailureThreshold) < 5*time.Minute {
+					t.Errorf("%s: a slow model load has %s", name, period*time.Duration(p.FailureThreshold))
+				}
+			}
+		}
+	}
+}
+
+// What the probes run comes from a volume that something fills.
+func TestTheProbeIsThere(t *testing.T) {
+	for name, spec := range pods(t) {
+		filled := map[string]bool{}
+		for _, v := range spec.Volumes {
+			filled[v.Name] = v.Image != nil
+		}
+		for _, c := range spec.InitContainers {
+			for _, m := range c.VolumeMounts {
+				if slices.Equal(c.Command, []string{"/healthcheck", "install", m.MountPath + "/healthcheck"}) {
+					filled[m.Name] = true
+				}
+			}
+		}
+		for _, c := range spec.Containers {
+			path := c.LivenessProbe.Exec.Command[0]
+			i := slices.IndexFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == filepath.Dir(path) })
+			if i < 0 || !filled[c.VolumeMounts[i].Name] || !c.VolumeMounts[i].ReadOnly {
+				t.Errorf("%s: %s calls %s, which no volume brings", name, c.Name, path)
+			}
+		}
+	}
+}
+
+// Each probe's command is run as it stands against the application's
+// endpoints, with the database up and down.
+func TestWhatEachProbeLooksAt(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "healthcheck")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/healthcheck")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var databaseDown atomic.Bool
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/db/health", "/ready":
+			if databaseDown.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		case "/health", "/vector/health":
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(app.Close)
+	call := func(command []string) (string, int) {
+		cmd := exec.CommandContext(t.Context(), binary, command[1:]...)
+		cmd.Env = []string{"HEALTHCHECK_BASE_URL=" + app.URL}
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	for name, spec := range pods(t) {
+		for _, c := range spec.Containers {
+			for kind, p := range map[string]*corev1.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe} {
+				if p == nil {
+					continue
+				}
+				for _, down := range []bool{false, true} {
+					databaseDown.Store(down)
+					want := 0
+					if down && kind == "readiness" {
+						want = 1
+					}
+					if out, code := call(p.Exec.Command); code != want || strings.Contains(out, "error:") {
+						t.Errorf("%s: %s, database down %v: exit %d, want %d: %s", name, kind, down, code, want, fmt.Sprint(out))
+					}
+				}
+			}
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // smiFields are asked in one query. Driver 535 and later know them all.
@@ -52,6 +53,9 @@ func findSMI() (string, error) {
 	return exec.LookPath("/usr/bin/nvidia-smi")
 }
 
+// reapGrace is how long a killed child is waited for.
+const reapGrace = 10 * time.Millisecond
+
 // runSMI does not wait for a child that hangs in the kernel: at the end of ctx
 // it kills the child with its children and goes.
 func (r Reader) runSMI(ctx context.Context, path string, fields []string) (out string, code int, err error) {
@@ -91,6 +95,10 @@ func (r Reader) runSMI(ctx context.Context, path string, fields []string) (out s
 			cmd.Process.Kill()
 		} else {
 			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		select { // or it stays behind as a zombie
+		case <-done:
+		case <-time.After(reapGrace):
 		}
 		return "", 0, fmt.Errorf("nvidia-smi: %w", context.Cause(ctx))
 	}

@@ -37,8 +37,13 @@ func (a *app) fault(path string) fault {
 	return a.faults[path]
 }
 
-// ServeHTTP answers /health, /ready, /db/health and /vector/health.
+// ServeHTTP answers /health, /ready, /db/health and /vector/health; /hang it
+// does not answer.
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/hang" {
+		<-r.Context().Done()
+		return
+	}
 	parts := map[string]string{"/health": "api", "/ready": "ready", "/db/health": "db", "/vector/health": "vector"}
 	part, ok := parts[r.URL.Path]
 	if !ok {

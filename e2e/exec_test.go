@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// containerd is the engine's own, by the client that Debian ships with it.
+func containerd(t *testing.T) []string {
+	t.Helper()
+	for _, sock := range []string{"/var/run/docker/containerd/containerd.sock", "/run/containerd/containerd.sock"} {
+		if _, err := os.Stat(sock); err == nil {
+			return []string{"ctr", "--address", sock, "--namespace", "moby"}
+		}
+	}
+	t.Fatal("the engine's containerd is not to be found")
+	return nil
+}
+
+// kubelet runs a probe the way a kubelet does: containerd starts it in the
+// container, its output is kept, and it is killed at the timeout. code is -1
+// where it was.
+func kubelet(t *testing.T, id string, timeout time.Duration, command ...string) (out string, code int) {
+	t.Helper()
+	ctr := containerd(t)
+	call := func(ctx context.Context, args ...string) *exec.Cmd {
+		return exec.CommandContext(ctx, ctr[0], append(ctr[1:], args...)...)
+	}
+	name := fmt.Sprintf("probe-%d", time.Now().UnixNano())
+	cmd := call(t.Context(), append([]string{"tasks", "exec", "--exec-id", name, id}, command...)...)
+	var text logBuffer
+	cmd.Stdout, cmd.Stderr = &text, &text
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+			t.Fatal(err)
+		}
+		return text.String(), cmd.ProcessState.ExitCode()
+	case <-time.After(timeout):
+		if out, err := call(t.Context(), "tasks", "kill", "--exec-id", name, "-s", "SIGKILL", id).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		<-ended
+		return text.String(), -1
+	}
+}
+
+// alone fails unless the application is all that is left in the container:
+// no process of the probe's, not even a dead one that nobody has waited for.
+func alone(t *testing.T, id string) {
+	t.Helper()
+	first := docker(t, "inspect", "--format", "{{.State.Pid}}", id)
+	eventually(t, "the probe has left nothing behind", func() (string, bool) {
+		living := docker(t, "top", id, "-eo", "pid,stat,args")
+		// The engine does not tell of the dead; they are children of the
+		// container's first process.
+		dead, _ := output(t, nil, "ps", "-o", "pid,stat,args", "--ppid", first, "--no-headers")
+		return living + dead, strings.Count(living, "\n") == 1 && strings.Contains(living, "/demo serve") && dead == ""
+	})
+}
+
+func TestExecProbe(t *testing.T) {
+	t.Parallel()
+	image := buildImageWith(t, []string{filepath.Join(bin, "sick")}, "COPY sick /usr/bin/nvidia-smi", `CMD ["/demo", "serve", ":5000"]`)
+	id := start(t, "--read-only", "--user", "65532", "--network", "none", image)
+	quiet := []string{"/healthcheck", "--cpu-max", "off", "--mem-max", "off", "--disk-max", "off"}
+	run := func(timeout time.Duration, args ...string) (string, int) {
+		return kubelet(t, id, timeout, append(quiet, args...)...)
+	}
+	eventually(t, "the application serves", func() (string, bool) {
+		out, code := run(time.Minute)
+		return out, code == 0
+	})
+	for name, c := range map[string]struct {
+		code int
+		want string
+		args []string
+	}{
+		"healthy":            {0, "healthy: 6 checks passed in ", nil},
+		"unhealthy":          {1, "1 of 1 failed in ", []string{"--layers", "api", "--api", "/nothing"}},
+		"bad flag":           {1, "error: unknown flag --nothing", []string{"--nothing"}},
+		"own deadline":       {1, "vector: GET http://localhost:5000/hang: no answer within 800ms", []string{"--timeout", "800ms", "--vector", "/hang"}},
+		"a child that hangs": {1, "gpu: gpu: no answer within 800ms", []string{"--timeout", "800ms", "--gpu"}},
+	} {
+		out, code := run(time.Minute, c.args...)
+		if code != c.code || !strings.Contains(out, c.want) || len(out) > 4096 {
+			t.Errorf("%s: exit %d, want %d and %q: %s", name, code, c.code, c.want, out)
+		}
+		alone(t, id)
+	}
+	// Many in a row leave as little as one.
+	for range 20 {
+		if out, code := run(time.Minute, "--timeout", "100ms", "--layers", "gpu"); code != 1 {
+			t.Errorf("exit %d: %s", code, out)
+		}
+	}
+	alone(t, id)
+	// A probe with a deadline of its own that is too long is killed.
+	if out, code := run(time.Second, "--interval", "2m", "--timeout", "1m", "--check-timeout", "1m", "--vector", "/hang"); code != -1 || out != "" {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	alone(t, id)
+}

@@ -30,13 +30,12 @@ for arch in amd64 arm64; do
 			{ cat "$tools/log" >&2; exit 1; }
 	done
 done
-cat >"$out/Dockerfile" <<'EOF'
-FROM scratch
-ARG TARGETARCH
-COPY healthcheck-linux-${TARGETARCH} /healthcheck
-COPY watchdog-linux-${TARGETARCH} /watchdog
-USER 65532:65532
-ENTRYPOINT ["/healthcheck"]
-EOF
+# The image of these files: the last stage of ../Dockerfile.
+mkdir "$out/state"
+{
+	echo 'FROM scratch'
+	echo 'ARG TARGETARCH'
+	sed '1,/^FROM scratch$/d; s/--from=build //; s|/out/healthcheck /out/watchdog /|healthcheck-linux-${TARGETARCH} /healthcheck\nCOPY watchdog-linux-${TARGETARCH} /watchdog|; s|/out/state|state|' Dockerfile
+} >"$out/Dockerfile"
 cd "$out"
 sha256sum -- *-linux-* >SHA256SUMS

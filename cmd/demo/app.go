@@ -7,7 +7,8 @@ import (
 )
 
 // app is a small application with the endpoints that healthcheck asks by
-// default, and with faults that can be switched on.
+// default, and with faults that can be switched on. It also answers what
+// healthcheck asks of Qdrant and of Ollama, so that it can stand in for them.
 type app struct {
 	mu     sync.Mutex
 	faults map[string]fault // by path
@@ -37,14 +38,17 @@ func (a *app) fault(path string) fault {
 	return a.faults[path]
 }
 
-// ServeHTTP answers /health, /ready, /db/health and /vector/health; /hang it
-// does not answer.
+// backends are the endpoints that stand for something that can break.
+var backends = []string{"/db/health", "/readyz", "/api/version"}
+
+// ServeHTTP answers the endpoints of all parts; /hang it does not answer.
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/hang" {
 		<-r.Context().Done()
 		return
 	}
-	parts := map[string]string{"/health": "api", "/ready": "ready", "/db/health": "db", "/vector/health": "vector"}
+	parts := map[string]string{"/health": "api", "/ready": "ready", "/db/health": "db", "/vector/health": "vector",
+		"/readyz": "qdrant", "/api/version": "ollama"}
 	part, ok := parts[r.URL.Path]
 	if !ok {
 		http.NotFound(w, r)
@@ -59,5 +63,5 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "pool exhausted")
 		return
 	}
-	fmt.Fprintf(w, `{"status":"ok","part":%q}`+"\n", part)
+	fmt.Fprintf(w, `{"status":"ok","version":"demo","part":%q}`+"\n", part)
 }

@@ -2,7 +2,7 @@
 // application on loopback, and probes that while parts of it fail.
 //
 // With "serve ADDRESS" it is that application alone; SIGUSR1 then makes the
-// database's endpoint fail, SIGUSR2 heals it.
+// database's endpoint fail, and those of Qdrant and Ollama, SIGUSR2 heals them.
 package main
 
 import (
@@ -142,10 +142,12 @@ func serve(ctx context.Context, addr string) error {
 		case <-ctx.Done():
 			return srv.Close()
 		case s := <-signals:
+			f := none
 			if s == syscall.SIGUSR1 {
-				a.set("/db/health", failing)
-			} else {
-				a.set("/db/health", none)
+				f = failing
+			}
+			for _, path := range backends {
+				a.set(path, f)
 			}
 		}
 	}

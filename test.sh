@@ -23,6 +23,7 @@ need() {
 }
 need gcc gcc # for the race detector
 need pgrep procps
+need ip iproute2
 need docker docker.io
 need docker-compose docker-compose
 need podman podman

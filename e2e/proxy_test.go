@@ -361,7 +361,8 @@ func startEngine(t *testing.T, more ...string) *secondEngine {
 
 func (e *secondEngine) up(t *testing.T) {
 	t.Helper()
-	startServer(t, e.server, nil, nil, "dockerd", e.args...)
+	// In a network of its own even loopback has to be brought up.
+	startServer(t, e.server, nil, nil, "sh", append([]string{"-c", `ip link set lo up && exec dockerd "$@"`, "dockerd"}, e.args...)...)
 	eventually(t, "the second engine answers", func() (string, bool) {
 		out, code := output(t, nil, "docker", "-H", e.host, "version")
 		return out + tail(e.log.String()), code == 0
@@ -374,6 +375,24 @@ func (e *secondEngine) down() {
 	e.cmd.Wait()
 }
 
+// gone ends the engine for good.
+func (e *secondEngine) gone() {
+	e.down()
+	// It mounts its root on itself, and the host's network for containers.
+	for _, mount := range []string{"/data", "/exec/netns/default"} {
+		syscall.Unmount(e.dir+mount, syscall.MNT_DETACH)
+	}
+}
+
+// take copies an image from the machine's own engine.
+func (e *secondEngine) take(t *testing.T, image string) {
+	t.Helper()
+	file := e.dir + "/image.tar"
+	docker(t, "save", "-o", file, image)
+	e.docker(t, "load", "-i", file)
+	os.Remove(file)
+}
+
 // The engine is restarted under the watchdog, with and without live-restore.
 func TestWatchdogAndEngineRestarts(t *testing.T) {
 	for _, live := range []bool{false, true} {
@@ -382,11 +401,9 @@ func TestWatchdogAndEngineRestarts(t *testing.T) {
 			// A container that outlives its engine must not outlive the test.
 			t.Cleanup(func() {
 				exec.Command("docker", "-H", e.host, "rm", "-f", "app", "other").Run()
-				e.down()
-				syscall.Unmount(e.dir+"/data", syscall.MNT_DETACH) // it mounts its root on itself
+				e.gone()
 			})
-			docker(t, "save", "-o", e.dir+"/image.tar", sickImage())
-			e.docker(t, "load", "-i", e.dir+"/image.tar")
+			e.take(t, sickImage())
 			run := func(name string) {
 				// What outlives the engine needs nobody to revive it.
 				policy := map[bool]string{false: "always", true: "no"}[live]

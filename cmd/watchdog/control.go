@@ -75,7 +75,7 @@ func runClient(ctx context.Context, command string, args []string, stdout, stder
 	control := fs.String("control", defaultControl, "")
 	format := fs.String("output", "text", "")
 	if err := fs.Parse(args); err != nil {
-		return fail(stderr, flagError(err))
+		return helpOrFail(err, stdout, stderr)
 	}
 	want := map[string]int{"reset": 1}[command]
 	switch {

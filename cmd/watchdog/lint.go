@@ -25,7 +25,7 @@ func runLint(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.StringSliceVar(&settings.Services, "services", nil, "")
 	fs.BoolVar(&settings.All, "all", false, "")
 	if err := fs.Parse(args); err != nil {
-		return fail(stderr, flagError(err))
+		return helpOrFail(err, stdout, stderr)
 	}
 	writers := map[string]func(io.Writer, []watchdog.Finding){"text": lintText, "json": lintJSON, "github": lintGitHub, "sarif": lintSARIF}
 	write, ok := writers[*format]

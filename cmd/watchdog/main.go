@@ -106,6 +106,15 @@ func runDaemon(ctx context.Context, args []string, getenv func(string) string, s
 	return 0
 }
 
+// helpOrFail is what a command does when its flags cannot be read.
+func helpOrFail(err error, stdout, stderr io.Writer) int {
+	if errors.Is(err, pflag.ErrHelp) {
+		io.WriteString(stdout, helpText())
+		return 0
+	}
+	return fail(stderr, flagError(err))
+}
+
 // fail reports what is wrong and returns the exit code for it.
 func fail(stderr io.Writer, err error) int {
 	fmt.Fprintf(stderr, "error: %s\n", err)

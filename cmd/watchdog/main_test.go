@@ -91,6 +91,12 @@ func TestHelpAndVersion(t *testing.T) {
 			t.Errorf("%d columns: %s", len([]rune(line))-1, line)
 		}
 	}
+	for _, command := range []string{"run", "lint", "status", "history", "reset"} {
+		var help, complaint bytes.Buffer
+		if code := run(t.Context(), []string{command, "--help"}, os.Getenv, &help, &complaint); code != 0 || help.String() != out.String() || complaint.Len() > 0 {
+			t.Errorf("%s --help: exit %d: %s", command, code, complaint.String())
+		}
+	}
 	out.Reset()
 	if code := run(t.Context(), []string{"version"}, os.Getenv, &out, &out); code != 0 || !strings.HasPrefix(out.String(), "watchdog ") {
 		t.Errorf("exit %d: %s", code, out.String())
@@ -207,6 +213,20 @@ func TestHealthz(t *testing.T) {
 	}
 	if resp, err = http.Post("http://"+m[1]+"/healthz", "", nil); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %v %v", resp.StatusCode, err)
+	}
+}
+
+// Who may reset attempts is who may open the socket: the watchdog's own user.
+func TestControlSocketIsPrivate(t *testing.T) {
+	f := newFakeEngine(t, 1)
+	socket := filepath.Join(t.TempDir(), "control.sock")
+	daemon(t, f, nil, "--listen", "none", "--control", socket)
+	st, err := os.Stat(socket)
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", st, err)
+	}
+	if out, err := exec.CommandContext(t.Context(), binary, "reset", "--control", socket, "app0").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -25,6 +25,7 @@ need gcc gcc # for the race detector
 need pgrep procps
 need ip iproute2
 need docker docker.io
+need ctr containerd
 need docker-compose docker-compose
 need podman podman
 need promtool prometheus

@@ -26,7 +26,11 @@ var builder = sync.OnceValues(func() (tag string, err error) {
 	download := exec.Command("go", "mod", "download")
 	download.Dir = ".."
 	download.Env = append(os.Environ(), "GOMODCACHE="+modules, "GOFLAGS=-modcacherw", "GOPROXY="+proxies())
-	goroot := runtime.GOROOT()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", err
+	}
+	goroot := strings.TrimSpace(string(root))
 	for _, cmd := range []*exec.Cmd{
 		download,
 		exec.Command("mkdir", "-p", filepath.Join(dir, "go/pkg"), filepath.Join(dir, "bin"), filepath.Join(dir, "tmp")),

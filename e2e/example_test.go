@@ -76,9 +76,9 @@ func TestWatchdogExample(t *testing.T) {
 }
 
 // examples/compose, by the one command that its reader runs: up, broken,
-// recovered, and gone again.
+// recovered, and gone again. Its images share their layers with TestRelease's,
+// and it has the machine to itself likewise.
 func TestComposeExample(t *testing.T) {
-	t.Parallel()
 	if _, err := releaseImage(); err != nil { // whose layers it shares
 		t.Fatal(err)
 	}

@@ -107,8 +107,9 @@ func release(t *testing.T, tree string) (dist string) {
 
 // A release is the same, byte by byte, from another place; and so are the
 // programs in the image that the Dockerfile builds, where nothing is cached.
+// It compiles for minutes, which other tests would feel: it has the machine to
+// itself.
 func TestRelease(t *testing.T) {
-	t.Parallel()
 	tree := clone(t)
 	dist := release(t, "..")
 	again := release(t, tree)

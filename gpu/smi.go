@@ -54,7 +54,7 @@ func findSMI() (string, error) {
 }
 
 // reapGrace is how long a killed child is waited for.
-const reapGrace = 10 * time.Millisecond
+const reapGrace = 50 * time.Millisecond
 
 // runSMI does not wait for a child that hangs in the kernel: at the end of ctx
 // it kills the child with its children and goes.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -66,10 +67,6 @@ func isolated(name, target string, run probe.Func) probe.Func {
 // as JSON's base64, with room to spare.
 const maxChildOutput = 2 * maxSecret
 
-// reapGrace is how long the dead are waited for after a kill; it is part of
-// the checks' own grace.
-const reapGrace = 15 * time.Millisecond
-
 func runChild(ctx context.Context, variable, value string) ([]byte, error) {
 	// What the child has started becomes this process's when the child ends.
 	// Otherwise it would fall to the container's first process, which is an
@@ -107,14 +104,23 @@ func runChild(ctx context.Context, variable, value string) ([]byte, error) {
 		return o.text, o.err
 	case <-ctx.Done():
 		syscall.Kill(-child.Process.Pid, syscall.SIGKILL)
-		reap(child.Process.Pid)
+		killed.add(child.Process.Pid)
 		return nil, context.Cause(ctx)
 	}
 }
 
-// reap waits for all of a process group that has been killed, so that none of
-// it stays behind as a zombie.
-func reap(group int) {
+// graves are the process groups that have been killed and not yet been waited
+// for. A process that ends before its dead children leaves them to the
+// container's first process, as zombies.
+type graves struct {
+	mu     sync.Mutex
+	groups []<-chan struct{} // closed when nothing of the group is left
+}
+
+var killed graves
+
+// add waits for a whole process group in the background.
+func (g *graves) add(group int) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -124,9 +130,23 @@ func reap(group int) {
 			}
 		}
 	}()
-	select {
-	case <-done:
-	case <-time.After(reapGrace):
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.groups = append(g.groups, done)
+}
+
+// reap gives the dead until then: one that is stuck in the kernel does not
+// die.
+func (g *graves) reap(until time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	late := time.After(time.Until(until))
+	for _, done := range g.groups {
+		select {
+		case <-done:
+		case <-late:
+			return
+		}
 	}
 }
 

@@ -27,6 +27,9 @@ import (
 // process may take beyond it.
 const writeGrace = 60 * time.Millisecond
 
+// reapGrace is how long children that were killed are waited for, at most.
+const reapGrace = 60 * time.Millisecond
+
 func main() {
 	// The signals by which people end a program. They are not given back at
 	// the end, when the process ends anyway: each costs 50 µs and more to take
@@ -66,7 +69,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return readSecret(ctx, path, begin.Add(within))
 	})
 	if err != nil {
-		return fail(stderr, err)
+		code = fail(stderr, err)
+		killed.reap(time.Now().Add(reapGrace / 2)) // of a secret's file that hung
+		return code
 	}
 	switch {
 	case cfg.help:
@@ -100,7 +105,15 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		out = report.JSON()
 	}
 	writeBy(stdout, out, begin.Add(cfg.timeout+writeGrace))
+	killed.reap(earlier(time.Now().Add(reapGrace), begin.Add(cfg.timeout+writeGrace+reapGrace/2)))
 	return code
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // writeBy writes text, but does not wait beyond the deadline for a reader who

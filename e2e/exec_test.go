@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,33 +25,34 @@ func containerd(t *testing.T) []string {
 // kubelet runs a probe the way a kubelet does: containerd starts it in the
 // container, its output is kept, and it is killed at the timeout. code is -1
 // where it was.
-func kubelet(t *testing.T, id string, timeout time.Duration, command ...string) (out string, code int) {
+//
+// The engine's own exec is what runs it while it may end by itself: ctr now
+// and then loses the output of a program that ends at once, whichever it is.
+func kubelet(t *testing.T, id string, command ...string) (out string, code int) {
+	t.Helper()
+	return output(t, nil, "docker", append([]string{"exec", id}, command...)...)
+}
+
+// killedByKubelet runs a probe through containerd and kills it when running
+// says that it is at work.
+func killedByKubelet(t *testing.T, id string, running func() (string, bool), command ...string) {
 	t.Helper()
 	ctr := containerd(t)
-	call := func(ctx context.Context, args ...string) *exec.Cmd {
-		return exec.CommandContext(ctx, ctr[0], append(ctr[1:], args...)...)
-	}
 	name := fmt.Sprintf("probe-%d", time.Now().UnixNano())
-	cmd := call(t.Context(), append([]string{"tasks", "exec", "--exec-id", name, id}, command...)...)
-	var text logBuffer
-	cmd.Stdout, cmd.Stderr = &text, &text
+	call := func(args ...string) *exec.Cmd {
+		return exec.CommandContext(t.Context(), ctr[0], append(ctr[1:], args...)...)
+	}
+	cmd := call(append([]string{"tasks", "exec", "--exec-id", name, id}, command...)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
-			t.Fatal(err)
-		}
-		return text.String(), cmd.ProcessState.ExitCode()
-	case <-time.After(timeout):
-		if out, err := call(t.Context(), "tasks", "kill", "--exec-id", name, "-s", "SIGKILL", id).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		<-ended
-		return text.String(), -1
+	eventually(t, "the probe is at work", running)
+	if out, err := call("tasks", "kill", "--exec-id", name, "-s", "SIGKILL", id).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 128+9 {
+		t.Errorf("exit %d, want that of SIGKILL", code)
 	}
 }
 
@@ -76,11 +75,9 @@ func TestExecProbe(t *testing.T) {
 	image := buildImageWith(t, []string{filepath.Join(bin, "sick")}, "COPY sick /usr/bin/nvidia-smi", `CMD ["/demo", "serve", ":5000"]`)
 	id := start(t, "--read-only", "--user", "65532", "--network", "none", image)
 	quiet := []string{"/healthcheck", "--cpu-max", "off", "--mem-max", "off", "--disk-max", "off"}
-	run := func(timeout time.Duration, args ...string) (string, int) {
-		return kubelet(t, id, timeout, append(quiet, args...)...)
-	}
+	run := func(args ...string) (string, int) { return kubelet(t, id, append(quiet, args...)...) }
 	eventually(t, "the application serves", func() (string, bool) {
-		out, code := run(time.Minute)
+		out, code := run()
 		return out, code == 0
 	})
 	for name, c := range map[string]struct {
@@ -94,7 +91,7 @@ func TestExecProbe(t *testing.T) {
 		"own deadline":       {1, "vector: GET http://localhost:5000/hang: no answer within 800ms", []string{"--timeout", "800ms", "--vector", "/hang"}},
 		"a child that hangs": {1, "gpu: gpu: no answer within 800ms", []string{"--timeout", "800ms", "--gpu"}},
 	} {
-		out, code := run(time.Minute, c.args...)
+		out, code := run(c.args...)
 		if code != c.code || !strings.Contains(out, c.want) || len(out) > 4096 {
 			t.Errorf("%s: exit %d, want %d and %q: %s", name, code, c.code, c.want, out)
 		}
@@ -102,14 +99,16 @@ func TestExecProbe(t *testing.T) {
 	}
 	// Many in a row leave as little as one.
 	for range 20 {
-		if out, code := run(time.Minute, "--timeout", "100ms", "--layers", "gpu"); code != 1 {
+		if out, code := run("--timeout", "100ms", "--layers", "gpu"); code != 1 {
 			t.Errorf("exit %d: %s", code, out)
 		}
 	}
 	alone(t, id)
 	// A probe with a deadline of its own that is too long is killed.
-	if out, code := run(time.Second, "--interval", "2m", "--timeout", "1m", "--check-timeout", "1m", "--vector", "/hang"); code != -1 || out != "" {
-		t.Errorf("exit %d: %s", code, out)
+	at := func() (string, bool) {
+		out := docker(t, "top", id, "-eo", "pid,args")
+		return out, strings.Contains(out, "/hang")
 	}
+	killedByKubelet(t, id, at, append(quiet, "--interval", "2m", "--timeout", "1m", "--check-timeout", "1m", "--vector", "/hang")...)
 	alone(t, id)
 }

@@ -48,7 +48,7 @@ unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "error: gofmt would change: $unformatted" >&2; exit 1; }
 go -C e2e build -o "$root/.staticcheck" honnef.co/go/tools/cmd/staticcheck
 trap 'rm -f "$root/.staticcheck"' EXIT
-for module in . e2e bench/peers examples/kubernetes; do
+for module in . e2e examples/kubernetes; do
 	(cd "$module" && go vet ./... && "$root/.staticcheck" -checks all ./...)
 done
 

@@ -101,7 +101,7 @@ func inContainer(ctx context.Context, dir string, runs int) ([]boxedResult, erro
 		var m [3]float64
 		for k, v := range samples[i] {
 			slices.Sort(v)
-			m[k] = round(v[len(v)/2])
+			m[k] = round(quantile(v, 0.5))
 		}
 		results = append(results, boxedResult{p.name, m[0], m[1], m[2]})
 	}

@@ -187,8 +187,7 @@ func summarise(c contender, all []sample) result {
 			v[i] = of(s)
 		}
 		slices.Sort(v)
-		at := func(p float64) float64 { return v[int(math.Round(p*float64(len(v)-1)))] }
-		return round(at(0.5)), round(at(0.75) - at(0.25))
+		return round(quantile(v, 0.5)), round(quantile(v, 0.75) - quantile(v, 0.25))
 	}
 	r := result{Job: c.job, Program: c.name, Runs: len(all)}
 	r.Wall, r.WallIQR = pick(func(s sample) float64 { return float64(s.wall.Microseconds()) / 1000 })
@@ -198,6 +197,11 @@ func summarise(c contender, all []sample) result {
 		r.Size = st.Size()
 	}
 	return r
+}
+
+// quantile is the p-th of sorted values.
+func quantile(sorted []float64, p float64) float64 {
+	return sorted[int(math.Round(p*float64(len(sorted)-1)))]
 }
 
 func round(v float64) float64 { return math.Round(v*100) / 100 }

@@ -13,37 +13,28 @@ import (
 // watchdog runs the watchdog's own benchmarks and returns their figures, by
 // benchmark and unit.
 func watchdog(ctx context.Context) (map[string]map[string]float64, error) {
-	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1x", "./cmd/watchdog").CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, out)
-	}
-	events, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "EventToRestart|Events", "-benchtime", "200x", "./cmd/watchdog").CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, events)
-	}
 	figures := map[string]map[string]float64{}
-	for line := range strings.Lines(string(out) + string(events)) {
-		f := strings.Fields(line)
-		name, ok := strings.CutPrefix(first(f), "Benchmark")
-		if !ok || len(f) < 4 {
-			continue
+	for which, times := range map[string]string{"Idle": "1x", "EventToRestart|Events": "200x"} {
+		out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", which, "-benchtime", times, "./cmd/watchdog").CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, out)
 		}
-		name, _, _ = strings.Cut(name, "-")
-		figures[name] = map[string]float64{}
-		for i := 2; i+1 < len(f); i += 2 {
-			if v, err := strconv.ParseFloat(f[i], 64); err == nil && f[i+1] != "ns/op" {
-				figures[name][f[i+1]] = v
+		for line := range strings.Lines(string(out)) {
+			line, ok := strings.CutPrefix(line, "Benchmark")
+			f := strings.Fields(line)
+			if !ok || len(f) < 4 {
+				continue
+			}
+			name, _, _ := strings.Cut(f[0], "-")
+			figures[name] = map[string]float64{}
+			for i := 2; i+1 < len(f); i += 2 {
+				if v, err := strconv.ParseFloat(f[i], 64); err == nil && f[i+1] != "ns/op" {
+					figures[name][f[i+1]] = v
+				}
 			}
 		}
 	}
 	return figures, nil
-}
-
-func first(f []string) string {
-	if len(f) == 0 {
-		return ""
-	}
-	return f[0]
 }
 
 func tableWatchdog(out io.Writer, figures map[string]map[string]float64) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,17 +21,6 @@ func containerd(t *testing.T) []string {
 	}
 	t.Fatal("the engine's containerd is not to be found")
 	return nil
-}
-
-// kubelet runs a probe the way a kubelet does: containerd starts it in the
-// container, its output is kept, and it is killed at the timeout. code is -1
-// where it was.
-//
-// The engine's own exec is what runs it while it may end by itself: ctr now
-// and then loses the output of a program that ends at once, whichever it is.
-func kubelet(t *testing.T, id string, command ...string) (out string, code int) {
-	t.Helper()
-	return output(t, nil, "docker", append([]string{"exec", id}, command...)...)
 }
 
 // killedByKubelet runs a probe through containerd and kills it when running
@@ -70,12 +60,19 @@ func alone(t *testing.T, id string) {
 	})
 }
 
+// A probe as a kubelet runs it: containerd starts it in the container, its
+// output is kept, and it is killed at the timeout.
+//
+// The engine's own exec is what runs it while it may end by itself: ctr now
+// and then loses the output of a program that ends at once, whichever it is.
 func TestExecProbe(t *testing.T) {
 	t.Parallel()
 	image := buildImageWith(t, []string{filepath.Join(bin, "sick")}, "COPY sick /usr/bin/nvidia-smi", `CMD ["/demo", "serve", ":5000"]`)
 	id := start(t, "--read-only", "--user", "65532", "--network", "none", image)
 	quiet := []string{"/healthcheck", "--cpu-max", "off", "--mem-max", "off", "--disk-max", "off"}
-	run := func(args ...string) (string, int) { return kubelet(t, id, append(quiet, args...)...) }
+	run := func(args ...string) (string, int) {
+		return output(t, nil, "docker", slices.Concat([]string{"exec", id}, quiet, args)...)
+	}
 	eventually(t, "the application serves", func() (string, bool) {
 		out, code := run()
 		return out, code == 0

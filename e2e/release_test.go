@@ -48,13 +48,19 @@ var builder = sync.OnceValues(func() (tag string, err error) {
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o600); err != nil {
 		return "", err
 	}
-	build := exec.Command("docker", "build", "-q", "-t", tag, dir)
+	return tag, legacyBuild("-t", tag, dir)
+})
+
+// legacyBuild builds an image that several tests share, and that none of them
+// owns.
+func legacyBuild(args ...string) error {
+	build := exec.Command("docker", append([]string{"build", "-q"}, args...)...)
 	build.Env = append(os.Environ(), "DOCKER_BUILDKIT=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("the builder's image: %w: %s", err, out)
+		return fmt.Errorf("%v: %w: %s", build.Args, err, out)
 	}
-	return tag, nil
-})
+	return nil
+}
 
 // releaseImage is the image that the Dockerfile builds. That takes a minute of
 // compiling, which is done once: the engine keeps the layers.
@@ -64,12 +70,7 @@ var releaseImage = sync.OnceValues(func() (tag string, err error) {
 		return "", err
 	}
 	tag = fmt.Sprintf("healthcheck-e2e-%d-release", os.Getpid())
-	build := exec.Command("docker", "build", "-q", "--force-rm", "--label", label, "-t", tag, "--build-arg", "BUILDER="+base, "--build-arg", "VERSION="+releaseVersion, "..")
-	build.Env = append(os.Environ(), "DOCKER_BUILDKIT=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("the release's image: %w: %s", err, out)
-	}
-	return tag, nil
+	return tag, legacyBuild("--force-rm", "--label", label, "-t", tag, "--build-arg", "BUILDER="+base, "--build-arg", "VERSION="+releaseVersion, "..")
 })
 
 const releaseVersion = "v1.2.3"

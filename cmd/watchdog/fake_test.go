@@ -154,21 +154,25 @@ func (f *fakeEngine) tell(line string) {
 	}
 }
 
+// healthEvent is what the engine says when a container's health changes.
+func healthEvent(id, status string) string {
+	return fmt.Sprintf(`{"status":"health_status: %s","id":%q,"Type":"container","Action":"health_status: %s","Actor":{"ID":%q,"Attributes":{"name":"x"}},"scope":"local","time":%d,"timeNano":%d}`,
+		status, id, status, id, time.Now().Unix(), time.Now().UnixNano())
+}
+
 // fall makes a container ill and tells of it.
 func (f *fakeEngine) fall(id string) {
 	f.mu.Lock()
 	f.boxes[id].Health, f.boxes[id].Streak = "unhealthy", 1
 	f.mu.Unlock()
-	f.tell(fmt.Sprintf(`{"status":"health_status: unhealthy","id":%q,"Type":"container","Action":"health_status: unhealthy","Actor":{"ID":%q,"Attributes":{"name":"x"}},"scope":"local","time":%d,"timeNano":%d}`,
-		id, id, time.Now().Unix(), time.Now().UnixNano()))
+	f.tell(healthEvent(id, "unhealthy"))
 }
 
 // tellHealthy says of every container that it is healthy, as a probe that
 // passes after a failure does.
 func (f *fakeEngine) tellHealthy() {
 	for _, id := range f.order {
-		f.tell(fmt.Sprintf(`{"status":"health_status: healthy","id":%q,"Type":"container","Action":"health_status: healthy","Actor":{"ID":%q,"Attributes":{"name":"x"}},"scope":"local","time":%d,"timeNano":%d}`,
-			id, id, time.Now().Unix(), time.Now().UnixNano()))
+		f.tell(healthEvent(id, "healthy"))
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,15 +26,20 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// decode returns the objects of a file. An unknown or doubled field is an
-// error.
-func decode(t *testing.T, file string) []runtime.Object {
+// decoder is one to which an unknown or doubled field is an error.
+func decoder(t *testing.T) runtime.Decoder {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := errors.Join(appsv1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
-	strict := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	return serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+}
+
+// decode returns the objects of a file.
+func decode(t *testing.T, file string) []runtime.Object {
+	t.Helper()
+	strict := decoder(t)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -86,12 +91,15 @@ func pods(t *testing.T) map[string]corev1.PodSpec {
 	return found
 }
 
+// probes are those that a container has, by kind.
+func probes(c corev1.Container) map[string]*corev1.Probe {
+	all := map[string]*corev1.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe}
+	maps.DeleteFunc(all, func(_ string, p *corev1.Probe) bool { return p == nil })
+	return all
+}
+
 func TestStrictDecodingIsStrict(t *testing.T) {
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	strict := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	strict := decoder(t)
 	for _, doc := range []string{"apiVersion: v1\nkind: Pod\nspec:\n  container: []\n", "apiVersion: v1\nkind: Pod\nkind: Pod\n"} {
 		if _, _, err := strict.Decode([]byte(doc), nil, nil); err == nil {
 			t.Errorf("%q was taken", doc)
@@ -114,13 +122,11 @@ func flagValue(t *testing.T, command []string, name string) string {
 func TestTimeouts(t *testing.T) {
 	for name, spec := range pods(t) {
 		for _, c := range spec.Containers {
-			for kind, p := range map[string]*corev1.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe} {
-				if p == nil {
-					if kind != "startup" {
-						t.Errorf("%s: %s has no %s probe", name, c.Name, kind)
-					}
-					continue
-				}
+			all := probes(c)
+			if all["liveness"] == nil || all["readiness"] == nil {
+				t.Errorf("%s: %s has not both probes: %v", name, c.Name, all)
+			}
+			for kind, p := range all {
 				duration := func(flag string) time.Duration {
 					d, err := time.ParseDuration(flagValue(t, p.Exec.Command, flag))
 					if err != nil {
@@ -197,10 +203,7 @@ func TestWhatEachProbeLooksAt(t *testing.T) {
 	}
 	for name, spec := range pods(t) {
 		for _, c := range spec.Containers {
-			for kind, p := range map[string]*corev1.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe} {
-				if p == nil {
-					continue
-				}
+			for kind, p := range probes(c) {
 				for _, down := range []bool{false, true} {
 					databaseDown.Store(down)
 					want := 0
@@ -208,7 +211,7 @@ func TestWhatEachProbeLooksAt(t *testing.T) {
 						want = 1
 					}
 					if out, code := call(p.Exec.Command); code != want || strings.Contains(out, "error:") {
-						t.Errorf("%s: %s, database down %v: exit %d, want %d: %s", name, kind, down, code, want, fmt.Sprint(out))
+						t.Errorf("%s: %s, database down %v: exit %d, want %d: %s", name, kind, down, code, want, out)
 					}
 				}
 			}

@@ -32,8 +32,8 @@ type Container struct {
 	NetworkOf string
 	// LastOutput is the end of what the last failed probe printed.
 	LastOutput string
-	// Dying says that the last probe could not even start, as the container
-	// had just ended: its state has not caught up.
+	// Dying says that the last probe could not even start, or was killed, as
+	// it happens when the container is just ending: its state has not caught up.
 	Dying bool
 	// For lint alone: the image, the probe's command, and the log of probes.
 	Image string

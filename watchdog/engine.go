@@ -251,15 +251,32 @@ func fromInspect(r container.InspectResponse) (Container, error) {
 				continue
 			}
 			c.Log = append(c.Log, ProbeResult{l.Start, l.End, l.ExitCode, bounded(l.Output)})
-			// runc: "cannot exec in a stopped state", "cannot exec a container
-			// that has stopped"; the engine: "container … is not running".
-			c.Dying = l.ExitCode == -1 && (strings.Contains(l.Output, "stopped") || strings.Contains(l.Output, "is not running"))
+			c.Dying = endedWithContainer(l.ExitCode, l.Output)
 			if l.ExitCode != 0 {
 				c.LastOutput = bounded(l.Output)
 			}
 		}
 	}
 	return c, nil
+}
+
+// endedWithContainer says whether a probe may have failed only because its
+// container was ending: it was killed, as everything in a container is then,
+// or it could not be started (-1) for a reason that is not its own. runc says
+// "cannot exec in a stopped state", "read init-p: connection reset by peer"
+// and more; what is wrong with the probe itself it says of exec: "program".
+// The engine says "container … is not running".
+func endedWithContainer(code int, output string) bool {
+	const killed = 128 + 9 // by SIGKILL
+	switch {
+	case code == killed:
+		return true
+	case code != -1:
+		return false
+	case strings.Contains(output, "OCI runtime exec failed"):
+		return !strings.Contains(output, `exec: "`)
+	}
+	return strings.Contains(output, "stopped") || strings.Contains(output, "is not running")
 }
 
 // bounded keeps what a log line can bear of a probe's output: its beginning,

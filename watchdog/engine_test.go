@@ -19,12 +19,19 @@ func TestFromInspect(t *testing.T) {
 		"OCI runtime exec failed: exec failed: cannot exec in a stopped state: unknown":  true,
 		"OCI runtime exec failed: exec failed: cannot exec a container that has stopped": true,
 		"container 4f5e is not running": true,
-		`OCI runtime exec failed: exec: "curl": executable file not found in $PATH: unknown`: false,
+		`OCI runtime exec failed: exec: "curl": executable file not found in $PATH: unknown`:                                      false,
+		`OCI runtime exec failed: exec failed: unable to start container process: exec: "/x": permission denied: unknown`:         false,
+		"OCI runtime exec failed: exec failed: unable to start container process: read init-p: connection reset by peer: unknown": true,
+		"Health check exceeded timeout (3s)": false,
 	} {
 		c, err := fromInspect(inspected(failed, &container.HealthcheckResult{ExitCode: -1, Output: text}))
 		if err != nil || c.Dying != want || !c.StartedAt.Equal(t0) || c.LastOutput != text {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}
+	}
+	// Killed: as all that runs in a container is when that ends.
+	if c, err := fromInspect(inspected(&container.HealthcheckResult{ExitCode: 137})); err != nil || !c.Dying {
+		t.Errorf("%+v, %v", c, err)
 	}
 	// A program's own words are not the engine's.
 	if c, err := fromInspect(inspected(&container.HealthcheckResult{ExitCode: 1, Output: "the queue has stopped"})); err != nil || c.Dying {

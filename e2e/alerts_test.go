@@ -55,17 +55,17 @@ func (r *receiver) waitFor(t *testing.T, part string) {
 	eventually(t, "an alert that says "+part, func() (string, bool) { all := r.all(); return all, strings.Contains(all, part) })
 }
 
-// On the real engine: who is told what, escalation, the way back, the commands
+// On the real engine: who is notified of what, escalation, the way back, the commands
 // and the metrics.
-func TestWatchdogTellsPeople(t *testing.T) {
+func TestWatchdogNotifies(t *testing.T) {
 	t.Parallel()
 	everybody, onCall, boss, dead := newReceiver(t, 200), newReceiver(t, 200), newReceiver(t, 200), newReceiver(t, 500)
 	onCall.busy = 2
-	name := patient(t)
+	name := newContainer(t)
 	addr := "127.0.0.1:" + freePort(t)
-	d := startDog(t, nil, "--services", name, "--max-attempts", "2", "--notify", everybody.url, "--notify", "critical="+onCall.url, "--notify", dead.url,
+	d := startWatchdog(t, nil, "--services", name, "--max-attempts", "2", "--notify", everybody.url, "--notify", "critical="+onCall.url, "--notify", dead.url,
 		"--escalate-after", "1s="+boss.url, "--host-name", "node7", "--listen", addr)
-	exec_(t, name, "/sick", "ill", "-1")
+	dockerExec(t, name, "/testapp", "fail", "-1")
 	everybody.waitFor(t, "restarted (1 of 2)")
 	onCall.waitFor(t, "gave up after 2 restarts")
 	boss.waitFor(t, "unresolved for 1s: gave up after 2 restarts")
@@ -118,7 +118,7 @@ func TestWatchdogTellsPeople(t *testing.T) {
 	}
 
 	// A person mends it: reset, and it is healed by the next restart.
-	exec_(t, name, "/sick", "ill", "1")
+	dockerExec(t, name, "/testapp", "fail", "1")
 	if out, code := client("reset", name); code != 0 {
 		t.Errorf("exit %d: %s", code, out)
 	}
@@ -157,9 +157,9 @@ func TestWatchdogWithAReceiverThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	name := patient(t)
-	d := startDog(t, nil, "--services", name, "--notify", "generic+http://"+ln.Addr().String()+"/")
-	exec_(t, name, "/sick", "ill", "3")
+	name := newContainer(t)
+	d := startWatchdog(t, nil, "--services", name, "--notify", "generic+http://"+ln.Addr().String()+"/")
+	dockerExec(t, name, "/testapp", "fail", "3")
 	d.waitForN(t, name, "recovered in ", 1)
 	if n := starts(t, name); n != 4 {
 		t.Errorf("%d starts", n)
@@ -196,11 +196,11 @@ func TestMonitoringExamples(t *testing.T) {
 	}
 }
 
-// lint, on the containers that run: the patient's timeout is longer than its
+// lint, on the containers that run: the container's timeout is longer than its
 // interval, and its restart policy competes with the watchdog.
 func TestLintOnTheEngine(t *testing.T) {
 	t.Parallel()
-	name := patient(t, "--restart", "always")
+	name := newContainer(t, "--restart", "always")
 	out, code := output(t, nil, filepath.Join(bin, "watchdog"), "lint", "--services", name, "--output", "json")
 	var all []struct{ Rule, Level, Service, Place string }
 	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 1 {

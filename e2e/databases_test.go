@@ -362,7 +362,7 @@ func TestRedisStates(t *testing.T) {
 	replica.untilHealthy(t, "redis://"+replica.addr())
 	want(t, "redis://"+replica.addr(), 0, "PONG, replica")
 	orphan := startRedis(t, "--replicaof", "127.0.0.1 "+freePort(t))
-	eventually(t, "the orphan is ill", func() (string, bool) {
+	eventually(t, "the orphan is unhealthy", func() (string, bool) {
 		out, code := probe(t, "redis://"+orphan.addr())
 		return out, code == 1 && strings.Contains(out, "a replica whose link to its master is \"connect")
 	})

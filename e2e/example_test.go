@@ -35,8 +35,8 @@ func TestWatchdogExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	project := fmt.Sprintf("hcexample%d", os.Getpid())
-	environ := append(os.Environ(), "WATCHDOG_IMAGE="+image, "APP_IMAGE="+sickImage(), fmt.Sprintf("DOCKER_GID=%d", st.Sys().(*syscall.Stat_t).Gid))
+	project := runName("example")
+	environ := append(os.Environ(), "WATCHDOG_IMAGE="+image, "APP_IMAGE="+testImage(), fmt.Sprintf("DOCKER_GID=%d", st.Sys().(*syscall.Stat_t).Gid))
 	// The example as it is, but for the pause between its probes.
 	text, err = os.ReadFile("../examples/watchdog/docker-compose.yml")
 	if err != nil {
@@ -61,13 +61,13 @@ func TestWatchdogExample(t *testing.T) {
 	id := func(service string) string {
 		return docker(t, "ps", "-aq", "--no-trunc", "--filter", "label=com.docker.compose.project="+project, "--filter", "label=com.docker.compose.service="+service)
 	}
-	dog, app := id("watchdog"), id("app")
-	waitFor(t, dog, "healthy")
+	daemon, app := id("watchdog"), id("app")
+	waitFor(t, daemon, "healthy")
 	waitFor(t, app, "healthy")
-	exec_(t, app, "/sick", "ill", "1")
+	dockerExec(t, app, "/testapp", "fail", "1")
 	eventually(t, "the app has recovered", func() (string, bool) {
-		log := docker(t, "logs", dog)
-		out, _ := output(t, nil, "docker", "logs", dog)
+		log := docker(t, "logs", daemon)
+		out, _ := output(t, nil, "docker", "logs", daemon)
 		return out, strings.Contains(log+out, "recovered in ")
 	})
 	if n := starts(t, app); n != 2 {
@@ -86,7 +86,7 @@ func TestComposeExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("hccompose%d", os.Getpid())
+	name := runName("compose")
 	images := []string{name + "-stand-in", name + "-watchdog"}
 	environ := append(os.Environ(), "DOCKER_BUILDKIT=0", "COMPOSE_DOCKER_CLI_BUILD=0", "COMPOSE_PROJECT_NAME="+name, "BUILDER="+base, "VERSION="+releaseVersion,
 		"STAND_IN_IMAGE="+images[0], "WATCHDOG_IMAGE="+images[1], "PORT="+freePort(t), "CPU_MAX=off")

@@ -67,7 +67,7 @@ func alone(t *testing.T, id string) {
 // and then loses the output of a program that ends at once, whichever it is.
 func TestExecProbe(t *testing.T) {
 	t.Parallel()
-	image := buildImageWith(t, []string{filepath.Join(bin, "sick")}, "COPY sick /usr/bin/nvidia-smi", `CMD ["/demo", "serve", ":5000"]`)
+	image := buildImageWith(t, []string{filepath.Join(bin, "testapp")}, "COPY testapp /usr/bin/nvidia-smi", `CMD ["/demo", "serve", ":5000"]`)
 	id := start(t, "--read-only", "--user", "65532", "--network", "none", image)
 	quiet := []string{"/healthcheck", "--cpu-max", "off", "--mem-max", "off", "--disk-max", "off"}
 	run := func(args ...string) (string, int) {

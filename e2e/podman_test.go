@@ -32,23 +32,23 @@ func TestWatchdogOnPodman(t *testing.T) {
 		syscall.Unmount(dir+"/root/vfs", syscall.MNT_DETACH)
 		syscall.Unmount(dir+"/root", syscall.MNT_DETACH)
 	})
-	if out, code := output(t, nil, "cp", filepath.Join(bin, "sick"), dir); code != 0 {
+	if out, code := output(t, nil, "cp", filepath.Join(bin, "testapp"), dir); code != 0 {
 		t.Fatal(out)
 	}
-	text := "FROM scratch\nCOPY sick /sick\nHEALTHCHECK --interval=1s --retries=1 CMD [\"/sick\", \"probe\"]\nCMD [\"/sick\", \"serve\"]\n"
+	text := "FROM scratch\nCOPY testapp /testapp\nHEALTHCHECK --interval=1s --retries=1 CMD [\"/testapp\", \"probe\"]\nCMD [\"/testapp\", \"serve\"]\n"
 	if err := os.WriteFile(dir+"/Dockerfile", []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	must("build", "--format", "docker", "-t", "sick", dir)
+	must("build", "--format", "docker", "-t", "testapp", dir)
 	s := &server{dir: dir}
 	startServer(t, s, nil, []string{"DISABLE_HC_SYSTEMD=true"}, "podman", append(append([]string{}, base...), "system", "service", "-t", "0", "unix://"+dir+"/sock")...)
 	for _, name := range []string{"papp", "pother"} {
-		must("run", "-d", "--name", name, "--network", "none", "--ulimit", "nofile=512:512", "--ulimit", "nproc=512:512", "--label", "watchdog.enable=true", "sick")
+		must("run", "-d", "--name", name, "--network", "none", "--ulimit", "nofile=512:512", "--ulimit", "nproc=512:512", "--label", "watchdog.enable=true", "testapp")
 		must("healthcheck", "run", name)
 	}
-	d := startDog(t, nil, "--host", "unix://"+dir+"/sock")
-	if _, code := podman("exec", "papp", "/sick", "ill", "1"); code != 0 {
-		t.Fatal("the patient does not obey")
+	d := startWatchdog(t, nil, "--host", "unix://"+dir+"/sock")
+	if _, code := podman("exec", "papp", "/testapp", "fail", "1"); code != 0 {
+		t.Fatal("the container does not obey")
 	}
 	podman("healthcheck", "run", "papp")
 	podman("healthcheck", "run", "pother") // an event that says healthy
@@ -57,6 +57,6 @@ func TestWatchdogOnPodman(t *testing.T) {
 	d.waitForN(t, "papp", "recovered in ", 1)
 	d.never(t, "pother", "restart ")
 	if !strings.Contains(d.log.String(), "pool exhausted") {
-		t.Errorf("the probe's words are missing:\n%s", d.log)
+		t.Errorf("the probe's output is missing:\n%s", d.log)
 	}
 }

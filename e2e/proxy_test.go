@@ -50,7 +50,7 @@ func pattern(r *http.Request) string {
 func newFaultyEngine(t *testing.T) *faultyEngine {
 	t.Helper()
 	f := &faultyEngine{seen: map[string]int{}}
-	sock := filepath.Join(t.TempDir(), "engine.sock")
+	sock := filepath.Join(shortDir(t), "engine.sock")
 	ln, err := net.Listen("unix", sock)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func refuse(w http.ResponseWriter, code int) bool {
 	return true
 }
 
-// After every fault the patient is well, by one restart and no more, and
+// After every fault the container is healthy, by one restart and no more, and
 // nothing else was restarted.
 func TestWatchdogThroughFaults(t *testing.T) {
 	const restart, list, inspect, events = "POST /containers/*/restart", "GET /containers/json", "GET /containers/*/json", "GET /events"
@@ -267,11 +267,11 @@ func TestWatchdogThroughFaults(t *testing.T) {
 			t.Parallel()
 			f := newFaultyEngine(t)
 			f.serve, f.events = c.serve, c.events
-			name, bystander := patient(t), patient(t)
+			name, bystander := newContainer(t), newContainer(t)
 			waitFor(t, name, "healthy")
-			d := startDog(t, []string{"DOCKER_HOST=" + f.host}, "--services", name+","+bystander)
-			exec_(t, name, "/sick", "ill", "1")
-			eventually(t, "the patient is well, and the watchdog knows", func() (string, bool) {
+			d := startWatchdog(t, []string{"DOCKER_HOST=" + f.host}, "--services", name+","+bystander)
+			dockerExec(t, name, "/testapp", "fail", "1")
+			eventually(t, "the container is healthy, and the watchdog knows", func() (string, bool) {
 				return tail(d.log.String()), starts(t, name) == 2 && docker(t, "inspect", "--format", "{{.State.Health.Status}}", name) == "healthy" &&
 					d.count(name, "recovered in ")+d.count(name, "healthy again by itself") > 0
 			})
@@ -296,9 +296,9 @@ func TestWatchdogWithoutRights(t *testing.T) {
 	f.serve = func(w http.ResponseWriter, r *http.Request, _ int) bool {
 		return r.Method == http.MethodPost && refuse(w, 403)
 	}
-	name := patient(t)
-	d := startDog(t, []string{"DOCKER_HOST=" + f.host}, "--services", name)
-	exec_(t, name, "/sick", "ill", "-1")
+	name := newContainer(t)
+	d := startWatchdog(t, []string{"DOCKER_HOST=" + f.host}, "--services", name)
+	dockerExec(t, name, "/testapp", "fail", "-1")
 	d.waitForN(t, name, "gave up after 3 restarts: the restart failed", 1)
 	if n := starts(t, name); n != 1 {
 		t.Errorf("%d starts", n)
@@ -309,11 +309,11 @@ func TestWatchdogWithoutRights(t *testing.T) {
 func TestWatchdogCalls(t *testing.T) {
 	t.Parallel()
 	f := newFaultyEngine(t)
-	name, dies, side := patient(t), patient(t), ""
-	side = patient(t, "--network", "container:"+name)
-	d := startDog(t, []string{"DOCKER_HOST=" + f.host}, "--services", name+","+dies)
-	exec_(t, name, "/sick", "ill", "2")
-	exec_(t, dies, "/sick", "die", "1")
+	name, dies, side := newContainer(t), newContainer(t), ""
+	side = newContainer(t, "--network", "container:"+name)
+	d := startWatchdog(t, []string{"DOCKER_HOST=" + f.host}, "--services", name+","+dies)
+	dockerExec(t, name, "/testapp", "fail", "2")
+	dockerExec(t, dies, "/testapp", "die", "1")
 	for _, n := range []string{name, dies, side} {
 		d.waitForN(t, n, "recovered in ", 1)
 	}
@@ -403,11 +403,11 @@ func TestWatchdogAndEngineRestarts(t *testing.T) {
 				exec.Command("docker", "-H", e.host, "rm", "-f", "app", "other").Run()
 				e.gone()
 			})
-			e.take(t, sickImage())
+			e.take(t, testImage())
 			run := func(name string) {
 				// What outlives the engine needs nobody to revive it.
 				policy := map[bool]string{false: "always", true: "no"}[live]
-				e.docker(t, "run", "-d", "--name", name, "--network", "none", "--restart", policy, sickImage())
+				e.docker(t, "run", "-d", "--name", name, "--network", "none", "--restart", policy, testImage())
 			}
 			status := func(name string) string {
 				out, _ := output(t, nil, "docker", "-H", e.host, "inspect", "--format", "{{.State.Health.Status}}", name)
@@ -415,7 +415,7 @@ func TestWatchdogAndEngineRestarts(t *testing.T) {
 			}
 			run("app")
 			run("other")
-			d := startDog(t, []string{"DOCKER_HOST=" + e.host}, "--services", "app,other")
+			d := startWatchdog(t, []string{"DOCKER_HOST=" + e.host}, "--services", "app,other")
 			eventually(t, "healthy", func() (string, bool) { s := status("app"); return s, s == "healthy" })
 			e.down()
 			d.waitFor(t, "the event stream has ended")
@@ -425,17 +425,17 @@ func TestWatchdogAndEngineRestarts(t *testing.T) {
 			if live {
 				// This engine (20.10) does not take up the probes of a container
 				// that it finds running; a death it does notice.
-				e.docker(t, "exec", "app", "/sick", "die", "3")
+				e.docker(t, "exec", "app", "/testapp", "die", "3")
 				d.waitForN(t, "app", "recovered in ", 1)
 				return
 			}
-			// It goes on watching, and what fell ill meanwhile is healed.
-			e.docker(t, "exec", "app", "/sick", "ill", "1")
+			// It goes on watching, and what became unhealthy meanwhile is recovered.
+			e.docker(t, "exec", "app", "/testapp", "fail", "1")
 			d.waitForN(t, "app", "recovered in ", 1)
-			e.docker(t, "exec", "other", "/sick", "ill", "1")
+			e.docker(t, "exec", "other", "/testapp", "fail", "1")
 			e.down()
 			e.up(t)
-			eventually(t, "other is well", func() (string, bool) { s := status("other"); return s + tail(d.log.String()), s == "healthy" })
+			eventually(t, "other is healthy", func() (string, bool) { s := status("other"); return s + tail(d.log.String()), s == "healthy" })
 			d.never(t, "app", "gave up")
 		})
 	}

@@ -42,7 +42,7 @@ var builder = sync.OnceValues(func() (tag string, err error) {
 			return "", fmt.Errorf("%v: %w: %s", cmd.Args, err, out)
 		}
 	}
-	tag = fmt.Sprintf("healthcheck-e2e-%d-builder", os.Getpid())
+	tag = runName("builder")
 	text := "FROM scratch\nLABEL " + label + "\nCOPY bin /bin\nCOPY go /usr/local/go\nCOPY modules /go/pkg/mod\nCOPY tmp /tmp\n" +
 		"ENV PATH=/usr/local/go/bin:/bin HOME=/tmp GOPATH=/go GOPROXY=off GOTOOLCHAIN=local\n"
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o600); err != nil {
@@ -69,7 +69,7 @@ var releaseImage = sync.OnceValues(func() (tag string, err error) {
 	if err != nil {
 		return "", err
 	}
-	tag = fmt.Sprintf("healthcheck-e2e-%d-release", os.Getpid())
+	tag = runName("release")
 	return tag, legacyBuild("--force-rm", "--label", label, "-t", tag, "--build-arg", "BUILDER="+base, "--build-arg", "VERSION="+releaseVersion, "..")
 })
 
@@ -133,7 +133,7 @@ func TestRelease(t *testing.T) {
 	}
 	t.Run("image", func(t *testing.T) { testReleaseImage(t, dist) })
 	t.Run("image of the files", func(t *testing.T) {
-		tag := fmt.Sprintf("healthcheck-e2e-%d-dist", os.Getpid())
+		tag := runName("dist")
 		docker(t, "build", "-q", "--label", label, "-t", tag, "--build-arg", "TARGETARCH=amd64", dist)
 		if out, code := output(t, nil, "docker", "run", "--rm", "--label", label, tag, "--version"); code != 0 || !strings.HasPrefix(out, "healthcheck v1.2.3 linux/amd64 ") {
 			t.Errorf("exit %d: %s", code, out)

@@ -91,7 +91,7 @@ func freePort(t *testing.T) string {
 // serverDir is a directory that belongs to the server's own user.
 func serverDir(t *testing.T, owner string) (dir string, cred *syscall.Credential) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "healthcheck-server-")
+	dir, err := os.MkdirTemp(runDir, "server-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func once(start func(t *testing.T) *server) func(t *testing.T) *server {
 	}
 }
 
-// untilHealthy waits until the probe itself finds the server well.
+// untilHealthy waits until the probe itself finds the server healthy.
 func (s *server) untilHealthy(t *testing.T, target string) {
 	t.Helper()
 	eventually(t, "the server is up: "+target, func() (string, bool) {

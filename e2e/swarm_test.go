@@ -53,7 +53,7 @@ func TestSwarmExample(t *testing.T) {
 	}
 	deploy(stack)
 	first := healthy("")
-	d := startDog(t, []string{"DOCKER_HOST=" + e.host}, "--all")
+	d := startWatchdog(t, []string{"DOCKER_HOST=" + e.host}, "--all")
 	e.docker(t, "kill", "-s", "USR1", first)
 	second := healthy(first)
 	if state := e.docker(t, "inspect", "-f", "{{.State.Status}}", first); state != "exited" {

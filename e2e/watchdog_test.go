@@ -16,36 +16,69 @@ import (
 	"time"
 )
 
-// sickImage holds the patient, probed three times a second.
-var sickImage = sync.OnceValue(func() string {
-	dir, err := os.MkdirTemp(bin, "image-")
+// testImage holds the test's application, with a healthcheck whose interval
+// this machine can afford. The probe itself never hangs: a timeout would only
+// say that the machine is busy.
+var testImage = sync.OnceValue(func() string {
+	base := buildTestImage("base", "FROM scratch", "COPY testapp /testapp", `CMD ["/testapp", "serve"]`)
+	return buildTestImage("app", "FROM "+base,
+		fmt.Sprintf(`HEALTHCHECK --interval=%s --timeout=60s --retries=1 CMD ["/testapp", "probe"]`, probeInterval(base)))
+})
+
+// buildTestImage builds an image that many tests share; the run's end removes it.
+func buildTestImage(name string, lines ...string) (tag string) {
+	dir, err := os.MkdirTemp(runDir, "image-")
 	if err != nil {
 		panic(err)
 	}
-	if out, err := exec.Command("cp", filepath.Join(bin, "sick"), dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", filepath.Join(bin, "testapp"), dir).CombinedOutput(); err != nil {
 		panic(string(out))
 	}
-	text := "FROM scratch\nLABEL " + label + "\nCOPY sick /sick\nHEALTHCHECK --interval=300ms --timeout=5s --retries=1 CMD [\"/sick\", \"probe\"]\nCMD [\"/sick\", \"serve\"]\n"
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o644); err != nil {
+	lines = append(lines, "LABEL "+label, "")
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(strings.Join(lines, "\n")), 0o644); err != nil {
 		panic(err)
 	}
-	tag := fmt.Sprintf("healthcheck-e2e-%d-sick", os.Getpid())
-	cmd := exec.Command("docker", "build", "-q", "-t", tag, dir)
-	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		panic(string(out))
+	tag = runName(name)
+	if err := legacyBuild("-t", tag, dir); err != nil {
+		panic(err)
 	}
 	return tag
-})
+}
 
-// patient starts a container of the sick image.
-func patient(t *testing.T, args ...string) (name string) {
+// pace is how long this machine takes for one command in a container: the
+// median of a few, as the run begins.
+var pace time.Duration
+
+// probeInterval sizes the load of the tests to the machine: a probe costs the
+// engine about pace of one core, and some ten containers are probed at a time.
+func probeInterval(image string) time.Duration {
+	out, err := exec.Command("docker", "run", "-d", "--label", label, "--network", "none", image).Output()
+	if err != nil {
+		panic(err)
+	}
+	id := strings.TrimSpace(string(out))
+	defer exec.Command("docker", "rm", "-f", id).Run()
+	var took []time.Duration
+	for range 5 {
+		begin := time.Now()
+		if out, err := exec.Command("docker", "exec", id, "/testapp", "probe").CombinedOutput(); err != nil {
+			panic(string(out))
+		}
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	pace = took[len(took)/2]
+	return min(max(12*pace, 500*time.Millisecond), 30*time.Second).Round(time.Millisecond)
+}
+
+// newContainer starts a container of the test image.
+func newContainer(t *testing.T, args ...string) (name string) {
 	t.Helper()
-	name = fmt.Sprintf("hc-%d-%s-%d", os.Getpid(), notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), patients.next())
+	name = fmt.Sprintf("hc-%d-%s-%d", os.Getpid(), notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), containerNumbers.next())
 	if !slices.Contains(args, "--network") {
 		args = append(args, "--network", "none")
 	}
-	start(t, append(append([]string{"--name", name}, args...), sickImage())...)
+	start(t, append(append([]string{"--name", name}, args...), testImage())...)
 	return name
 }
 
@@ -63,14 +96,14 @@ func (c *counterInt) next() int {
 	return c.n
 }
 
-var patients counterInt
+var containerNumbers counterInt
 
-func exec_(t *testing.T, name string, args ...string) {
+func dockerExec(t *testing.T, name string, args ...string) {
 	t.Helper()
 	docker(t, append([]string{"exec", name}, args...)...)
 }
 
-// starts is how often the patient was started.
+// starts is how often the container was started.
 func starts(t *testing.T, name string) int {
 	t.Helper()
 	dir := t.TempDir()
@@ -86,8 +119,8 @@ func starts(t *testing.T, name string) int {
 	return n
 }
 
-// dog is a watchdog that runs.
-type dog struct {
+// daemon is a watchdog that runs.
+type daemon struct {
 	cmd  *exec.Cmd
 	log  *logBuffer
 	dir  string
@@ -95,11 +128,11 @@ type dog struct {
 	env  []string
 }
 
-// startDog runs the built watchdog until the end of the test, with short
+// startWatchdog runs the built watchdog until the end of the test, with short
 // pauses and a state file of its own.
-func startDog(t *testing.T, env []string, args ...string) *dog {
+func startWatchdog(t *testing.T, env []string, args ...string) *daemon {
 	t.Helper()
-	d := &dog{dir: t.TempDir(), env: env}
+	d := &daemon{dir: shortDir(t), env: env}
 	d.args = append([]string{"run", "--log-format", "json", "--listen", "none", "--state-file", filepath.Join(d.dir, "state.json"), "--control", filepath.Join(d.dir, "control.sock"),
 		"--backoff-base", "100ms", "--backoff-max", "2s", "--reconcile", "1s", "--stop-timeout", "1"}, args...)
 	d.start(t)
@@ -108,7 +141,7 @@ func startDog(t *testing.T, env []string, args ...string) *dog {
 	return d
 }
 
-func (d *dog) start(t *testing.T) {
+func (d *daemon) start(t *testing.T) {
 	t.Helper()
 	d.log = &logBuffer{}
 	d.cmd = exec.Command(filepath.Join(bin, "watchdog"), d.args...)
@@ -121,7 +154,7 @@ func (d *dog) start(t *testing.T) {
 }
 
 // stop ends it as systemd would, and expects it to obey.
-func (d *dog) stop(t *testing.T) {
+func (d *daemon) stop(t *testing.T) {
 	if d.cmd.ProcessState != nil {
 		return
 	}
@@ -133,16 +166,19 @@ func (d *dog) stop(t *testing.T) {
 		if err != nil {
 			t.Errorf("the watchdog ended with %v:\n%s", err, tail(d.log.String()))
 		}
-	case <-time.After(90 * time.Second):
+	case <-time.After(5 * time.Minute):
 		d.cmd.Process.Kill()
 		t.Errorf("the watchdog does not end:\n%s", tail(d.log.String()))
 	}
 }
 
 // line is one line of its log.
-type line struct{ Level, Msg, Severity, Service, Container, Reason, Output string }
+type line struct {
+	Time                                                     time.Time
+	Level, Msg, Severity, Service, Container, Reason, Output string
+}
 
-func (d *dog) lines() (out []line) {
+func (d *daemon) lines() (out []line) {
 	for text := range strings.Lines(d.log.String()) {
 		var l line
 		if json.Unmarshal([]byte(text), &l) == nil {
@@ -153,7 +189,7 @@ func (d *dog) lines() (out []line) {
 }
 
 // count says how many lines begin so, about that container where one is named.
-func (d *dog) count(container, prefix string) (n int) {
+func (d *daemon) count(container, prefix string) (n int) {
 	for _, l := range d.lines() {
 		if strings.HasPrefix(l.Msg, prefix) && (container == "" || l.Container == container) {
 			n++
@@ -162,22 +198,34 @@ func (d *dog) count(container, prefix string) (n int) {
 	return n
 }
 
-func (d *dog) waitFor(t *testing.T, prefix string) {
+// when is the time of the first line that begins so.
+func (d *daemon) when(t *testing.T, prefix string) time.Time {
+	t.Helper()
+	for _, l := range d.lines() {
+		if strings.HasPrefix(l.Msg, prefix) {
+			return l.Time
+		}
+	}
+	t.Fatalf("no line begins with %q:\n%s", prefix, tail(d.log.String()))
+	return time.Time{}
+}
+
+func (d *daemon) waitFor(t *testing.T, prefix string) {
 	t.Helper()
 	d.waitForN(t, "", prefix, 1)
 }
 
-func (d *dog) waitForN(t *testing.T, container, prefix string, n int) {
+func (d *daemon) waitForN(t *testing.T, container, prefix string, n int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d × %q", n, prefix), func() (string, bool) {
 		return tail(d.log.String()), d.count(container, prefix) >= n
 	})
 }
 
-// settled waits for two reconciliations, in which nothing may happen.
-func (d *dog) never(t *testing.T, container, prefix string) {
+// never waits for two reconciliations, in which nothing may happen.
+func (d *daemon) never(t *testing.T, container, prefix string) {
 	t.Helper()
-	ctx := time.After(2500 * time.Millisecond)
+	ctx := time.After(2500*time.Millisecond + 5*pace)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -194,11 +242,11 @@ func (d *dog) never(t *testing.T, container, prefix string) {
 
 func TestWatchdogRecovers(t *testing.T) {
 	t.Parallel()
-	first, third := patient(t), patient(t)
-	d := startDog(t, nil, "--services", first+","+third)
+	first, third := newContainer(t), newContainer(t)
+	d := startWatchdog(t, nil, "--services", first+","+third)
 	waitFor(t, first, "healthy")
-	exec_(t, first, "/sick", "ill", "1")
-	exec_(t, third, "/sick", "ill", "3")
+	dockerExec(t, first, "/testapp", "fail", "1")
+	dockerExec(t, third, "/testapp", "fail", "3")
 	d.waitForN(t, first, "recovered in ", 1)
 	d.waitForN(t, third, "recovered in ", 1)
 	if n, m := starts(t, first), starts(t, third); n != 2 || m != 4 {
@@ -211,20 +259,20 @@ func TestWatchdogRecovers(t *testing.T) {
 
 func TestWatchdogGivesUpOnce(t *testing.T) {
 	t.Parallel()
-	name := patient(t)
-	d := startDog(t, nil, "--services", name, "--max-attempts", "2")
-	exec_(t, name, "/sick", "ill", "-1")
+	name := newContainer(t)
+	d := startWatchdog(t, nil, "--services", name, "--max-attempts", "2")
+	dockerExec(t, name, "/testapp", "fail", "-1")
 	d.waitForN(t, name, "gave up after 2 restarts", 1)
 	waitFor(t, name, "unhealthy")
 	d.never(t, name, "restart 3")
 	if n := starts(t, name); n != 3 || d.count(name, "gave up") != 1 {
 		t.Errorf("%d starts, %d alerts:\n%s", n, d.count(name, "gave up"), d.log)
 	}
-	// It recovers by itself, and is counted as well; ill again it has no
+	// It recovers by itself, and is counted as healthy; failing again it has no
 	// attempts left until it has been stable.
-	exec_(t, name, "/sick", "ill", "0")
+	dockerExec(t, name, "/testapp", "fail", "0")
 	d.waitForN(t, name, "recovered by itself", 1)
-	exec_(t, name, "/sick", "ill", "-1")
+	dockerExec(t, name, "/testapp", "fail", "-1")
 	d.waitForN(t, name, "gave up after 2 restarts", 2)
 	if n := starts(t, name); n != 3 {
 		t.Errorf("%d starts, want 3:\n%s", n, d.log)
@@ -232,17 +280,17 @@ func TestWatchdogGivesUpOnce(t *testing.T) {
 }
 
 // A flapping container is not restarted for ever; one that is stable between
-// two illnesses has all its attempts again.
+// two failures has all its attempts again.
 func TestWatchdogFlapping(t *testing.T) {
 	t.Parallel()
-	flaps, stable := patient(t), patient(t, "--label", "watchdog.stable-for=100ms")
-	d := startDog(t, nil, "--services", flaps+","+stable, "--max-attempts", "2")
+	flaps, stable := newContainer(t), newContainer(t, "--label", "watchdog.stable-for=100ms")
+	d := startWatchdog(t, nil, "--services", flaps+","+stable, "--max-attempts", "2")
 	for i := range 3 {
-		exec_(t, flaps, "/sick", "ill", "1")
+		dockerExec(t, flaps, "/testapp", "fail", "1")
 		if i < 2 {
 			d.waitForN(t, flaps, "recovered in ", i+1)
 		}
-		exec_(t, stable, "/sick", "ill", "1")
+		dockerExec(t, stable, "/testapp", "fail", "1")
 		d.waitForN(t, stable, "recovered in ", i+1)
 		d.waitForN(t, stable, "stable for 100ms", i+1)
 	}
@@ -251,15 +299,15 @@ func TestWatchdogFlapping(t *testing.T) {
 
 func TestWatchdogDeaths(t *testing.T) {
 	t.Parallel()
-	dies, stopped, policy, killed := patient(t), patient(t), patient(t, "--restart", "always"), patient(t)
-	d := startDog(t, nil, "--services", strings.Join([]string{dies, stopped, policy, killed}, ","))
+	dies, stopped, policy, killed := newContainer(t), newContainer(t), newContainer(t, "--restart", "always"), newContainer(t)
+	d := startWatchdog(t, nil, "--services", strings.Join([]string{dies, stopped, policy, killed}, ","))
 	for _, name := range []string{dies, stopped, policy, killed} {
 		waitFor(t, name, "healthy")
 	}
-	exec_(t, dies, "/sick", "die", "3")
+	dockerExec(t, dies, "/testapp", "die", "3")
 	docker(t, "stop", "-t", "1", stopped)
 	docker(t, "kill", killed)
-	docker(t, "exec", policy, "/sick", "die", "4")
+	docker(t, "exec", policy, "/testapp", "die", "4")
 	d.waitForN(t, dies, "recovered in ", 1)
 	if !strings.Contains(d.log.String(), "died by itself with exit code 3") {
 		t.Errorf("the log does not say why:\n%s", d.log)
@@ -271,10 +319,10 @@ func TestWatchdogDeaths(t *testing.T) {
 		t.Errorf("%d starts", n)
 	}
 	// Off, a death is nobody's business.
-	off := patient(t, "--label", "watchdog.restart-exited=false")
-	d = startDog(t, nil, "--services", off)
+	off := newContainer(t, "--label", "watchdog.restart-exited=false")
+	d = startWatchdog(t, nil, "--services", off)
 	waitFor(t, off, "healthy")
-	exec_(t, off, "/sick", "die", "3")
+	dockerExec(t, off, "/testapp", "die", "3")
 	d.never(t, off, "restart ")
 }
 
@@ -282,8 +330,8 @@ func TestWatchdogDeaths(t *testing.T) {
 // it so until a probe passes.
 func TestWatchdogPause(t *testing.T) {
 	t.Parallel()
-	name := patient(t)
-	d := startDog(t, nil, "--services", name)
+	name := newContainer(t)
+	d := startWatchdog(t, nil, "--services", name)
 	waitFor(t, name, "healthy")
 	docker(t, "pause", name)
 	waitFor(t, name, "unhealthy")
@@ -292,7 +340,7 @@ func TestWatchdogPause(t *testing.T) {
 	waitFor(t, name, "healthy")
 	d.never(t, name, "restart ")
 	// Paused in the middle of a backoff: left alone.
-	exec_(t, name, "/sick", "ill", "-1")
+	dockerExec(t, name, "/testapp", "fail", "-1")
 	d.waitForN(t, name, "restart 1", 1)
 	d.waitForN(t, name, "restarted (1", 1)
 	docker(t, "pause", name)
@@ -306,20 +354,20 @@ func TestWatchdogPause(t *testing.T) {
 
 func TestWatchdogRemovedAndRecreated(t *testing.T) {
 	t.Parallel()
-	name := patient(t, "--label", "com.docker.compose.project=p", "--label", "com.docker.compose.service=s"+strconv.Itoa(os.Getpid()))
+	name := newContainer(t, "--label", "com.docker.compose.project=p", "--label", "com.docker.compose.service=s"+strconv.Itoa(os.Getpid()))
 	service := "s" + strconv.Itoa(os.Getpid())
-	d := startDog(t, nil, "--services", service, "--backoff-base", "3s", "--backoff-max", "10s", "--max-attempts", "2")
-	exec_(t, name, "/sick", "ill", "-1")
+	d := startWatchdog(t, nil, "--services", service, "--backoff-base", "3s", "--backoff-max", "10s", "--max-attempts", "2")
+	dockerExec(t, name, "/testapp", "fail", "-1")
 	d.waitForN(t, name, "restart 2 comes in", 1)
 	docker(t, "rm", "-f", name)
 	d.never(t, name, "restart 2 of")
 	// A new container of the same service keeps the count.
-	again := patient(t, "-e", "ILL=-1", "--label", "com.docker.compose.project=p", "--label", "com.docker.compose.service="+service)
+	again := newContainer(t, "-e", "FAIL=-1", "--label", "com.docker.compose.project=p", "--label", "com.docker.compose.service="+service)
 	d.waitForN(t, again, "restart 2 of 2", 1)
 	d.waitForN(t, again, "gave up after 2 restarts", 1)
 	// Recreated after giving up it begins anew.
 	docker(t, "rm", "-f", again)
-	third := patient(t, "-e", "ILL=2", "--label", "com.docker.compose.project=p", "--label", "com.docker.compose.service="+service)
+	third := newContainer(t, "-e", "FAIL=2", "--label", "com.docker.compose.project=p", "--label", "com.docker.compose.service="+service)
 	d.waitForN(t, third, "recovered in ", 1)
 }
 
@@ -328,8 +376,8 @@ func TestWatchdogRemovedAndRecreated(t *testing.T) {
 func TestWatchdogRecreatedByCompose(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "docker-compose.yml")
-	project := fmt.Sprintf("hcre%d", os.Getpid())
-	text := fmt.Sprintf("version: '3.8'\nservices:\n  app: {image: %s, network_mode: none, environment: {ILL: '-1'}, stop_grace_period: 1s, labels: {%s: '%d'}}\n", sickImage(), labelKey, os.Getpid())
+	project := runName("recreated")
+	text := fmt.Sprintf("version: '3.8'\nservices:\n  app: {image: %s, network_mode: none, environment: {FAIL: '-1'}, stop_grace_period: 1s, labels: {%s: '%d'}}\n", testImage(), labelKey, os.Getpid())
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +390,7 @@ func TestWatchdogRecreatedByCompose(t *testing.T) {
 	t.Cleanup(func() { exec.Command("docker-compose", "-p", project, "-f", file, "down", "-t", "0").Run() })
 	compose("up", "-d")
 	name := docker(t, "ps", "-a", "--format", "{{.Names}}", "--filter", "label=com.docker.compose.project="+project)
-	d := startDog(t, nil, "--services", name, "--backoff-base", "3s", "--backoff-max", "10s", "--max-attempts", "2")
+	d := startWatchdog(t, nil, "--services", name, "--backoff-base", "3s", "--backoff-max", "10s", "--max-attempts", "2")
 	d.waitForN(t, name, "restart 2 comes in", 1)
 	compose("up", "-d", "--force-recreate")
 	d.waitForN(t, name, "restart 2 of 2", 1)
@@ -354,9 +402,9 @@ func TestWatchdogRecreatedByCompose(t *testing.T) {
 
 func TestWatchdogRestartedByOthers(t *testing.T) {
 	t.Parallel()
-	name := patient(t)
-	d := startDog(t, nil, "--services", name, "--backoff-base", "3s", "--backoff-max", "10s")
-	exec_(t, name, "/sick", "ill", "2")
+	name := newContainer(t)
+	d := startWatchdog(t, nil, "--services", name, "--backoff-base", "3s", "--backoff-max", "10s")
+	dockerExec(t, name, "/testapp", "fail", "2")
 	d.waitForN(t, name, "restart 2 comes in", 1)
 	docker(t, "restart", "-t", "1", name) // by a person, and it helps
 	waitFor(t, name, "healthy")
@@ -368,39 +416,40 @@ func TestWatchdogRestartedByOthers(t *testing.T) {
 
 // One that ignores SIGTERM is killed after its stop timeout, and the
 // watchdog's patience is longer than that.
-func TestWatchdogDeafContainer(t *testing.T) {
+func TestWatchdogContainerIgnoresSIGTERM(t *testing.T) {
 	t.Parallel()
-	name := patient(t, "-e", "DEAF=1", "--label", "autoheal.stop.timeout=3")
-	d := startDog(t, nil, "--services", name)
-	exec_(t, name, "/sick", "ill", "1")
+	name := newContainer(t, "-e", "IGNORE_SIGTERM=1", "--label", "autoheal.stop.timeout=3")
+	d := startWatchdog(t, nil, "--services", name)
+	dockerExec(t, name, "/testapp", "fail", "1")
 	d.waitForN(t, name, "recovered in ", 1)
 	if n := starts(t, name); n != 2 {
 		t.Errorf("%d starts", n)
 	}
 }
 
-// Fifty at once: the guard holds back and says so once, and all recover.
+// Many at once: the guard limits the rate and says so once, and all recover.
 func TestWatchdogStorm(t *testing.T) {
-	const many = 50
+	testImage() // which measures the pace
+	// Fifty where the machine is as quick as that, fewer on a slow one, and
+	// probed so that they take about half of two cores.
+	many := int(min(max(50*100*time.Millisecond/pace, 12), 50))
+	interval := time.Duration(many) * pace
 	var names []string
 	for range many {
-		// Probed less often: fifty times three a second is all that two cores do.
-		names = append(names, patient(t, "--label", "watchdog.stop-timeout=0", "--health-interval", "2s"))
+		names = append(names, newContainer(t, "--label", "watchdog.stop-timeout=0", "--health-interval", interval.String()))
 	}
-	d := startDog(t, nil, "--services", strings.Join(names, ","), "--max-restarts", "20/4s")
-	var wg sync.WaitGroup
+	d := startWatchdog(t, nil, "--services", strings.Join(names, ","), "--max-restarts", fmt.Sprintf("%d/4s", many*2/5))
 	for _, name := range names {
-		wg.Go(func() { exec.Command("docker", "exec", name, "/sick", "ill", "1").Run() })
+		dockerExec(t, name, "/testapp", "fail", "1")
 	}
-	wg.Wait()
 	eventually(t, "all recover", func() (string, bool) {
-		well := 0
+		recovered := 0
 		for _, name := range names {
 			if d.count(name, "recovered in ")+d.count(name, "healthy again by itself") > 0 {
-				well++
+				recovered++
 			}
 		}
-		return fmt.Sprintf("%d of %d:\n%s", well, many, tail(d.log.String())), well == many
+		return fmt.Sprintf("%d of %d:\n%s", recovered, many, tail(d.log.String())), recovered == many
 	})
 	if n := d.count("", "storm: "); n != 1 {
 		t.Errorf("%d alerts of the storm:\n%s", n, tail(d.log.String()))
@@ -418,10 +467,10 @@ func TestWatchdogStorm(t *testing.T) {
 // written by hand: Debian's docker-compose is older and does not know them.
 func TestWatchdogCascade(t *testing.T) {
 	t.Parallel()
-	project := fmt.Sprintf("hc%d", os.Getpid())
+	project := runName("cascade")
 	names := map[string]string{}
 	member := func(service, depends string, args ...string) {
-		names[service] = patient(t, append([]string{"--label", "com.docker.compose.project=" + project, "--label", "com.docker.compose.service=" + service,
+		names[service] = newContainer(t, append([]string{"--label", "com.docker.compose.project=" + project, "--label", "com.docker.compose.service=" + service,
 			"--label", "com.docker.compose.container-number=1", "--label", "com.docker.compose.oneoff=False", "--label", "com.docker.compose.depends_on=" + depends,
 			"--stop-timeout", "1"}, args...)...)
 	}
@@ -433,8 +482,8 @@ func TestWatchdogCascade(t *testing.T) {
 	for _, name := range names {
 		waitFor(t, name, "healthy")
 	}
-	d := startDog(t, nil, "--services", names["db"])
-	exec_(t, names["db"], "/sick", "ill", "1")
+	d := startWatchdog(t, nil, "--services", names["db"])
+	dockerExec(t, names["db"], "/testapp", "fail", "1")
 	for _, s := range []string{"db", "web", "side", "edge"} {
 		d.waitForN(t, names[s], "recovered in ", 1)
 	}
@@ -456,7 +505,7 @@ func TestWatchdogCascade(t *testing.T) {
 	// The db is gone for good: side hangs in a network that is no more, and
 	// only a person can help.
 	docker(t, "rm", "-f", names["db"])
-	d2 := startDog(t, nil, "--services", names["side"])
+	d2 := startWatchdog(t, nil, "--services", names["side"])
 	d2.waitForN(t, names["side"], "it lives in the network of a container that is gone", 1)
 	if !strings.Contains(d2.log.String(), "docker compose -p "+project+" up -d --force-recreate side") {
 		t.Errorf("no command:\n%s", d2.log)
@@ -467,17 +516,17 @@ func TestWatchdogCascade(t *testing.T) {
 // SIGKILL in the middle of a backoff: attempts and deadlines survive.
 func TestWatchdogKilledInTheMiddle(t *testing.T) {
 	t.Parallel()
-	name := patient(t)
-	d := startDog(t, nil, "--services", name, "--backoff-base", "4s", "--backoff-max", "8s", "--backoff-jitter", "0", "--max-attempts", "2")
-	exec_(t, name, "/sick", "ill", "-1")
+	name := newContainer(t)
+	d := startWatchdog(t, nil, "--services", name, "--backoff-base", "4s", "--backoff-max", "8s", "--backoff-jitter", "0", "--max-attempts", "2")
+	dockerExec(t, name, "/testapp", "fail", "-1")
 	d.waitForN(t, name, "restarted (1 of 2)", 1)
-	first := time.Now()
 	d.waitForN(t, name, "restart 2 comes in", 1)
+	first := d.when(t, "restarted (1 of 2)")
 	d.cmd.Process.Kill()
 	d.cmd.Wait()
 	d.start(t)
 	d.waitForN(t, name, "restart 2 of 2", 1)
-	if waited := time.Since(first); waited < 7*time.Second {
+	if waited := d.when(t, "restart 2 of 2").Sub(first); waited < 7*time.Second {
 		t.Errorf("restart 2 came %s after restart 1, want 8s", waited)
 	}
 	d.waitForN(t, name, "gave up after 2 restarts", 1)
@@ -496,10 +545,10 @@ func TestWatchdogKilledInTheMiddle(t *testing.T) {
 func TestWatchdogAsAutoheal(t *testing.T) {
 	t.Parallel()
 	own := fmt.Sprintf("heal-%d", os.Getpid())
-	yes, no, out := patient(t, "--label", own+"=true"), patient(t), patient(t, "--label", own+"=true", "--label", "autoheal=False")
-	d := startDog(t, []string{"AUTOHEAL_CONTAINER_LABEL=" + own, "AUTOHEAL_INTERVAL=5", "AUTOHEAL_DEFAULT_STOP_TIMEOUT=1", "AUTOHEAL_START_PERIOD=1", "DOCKER_SOCK=/var/run/docker.sock"})
+	yes, no, out := newContainer(t, "--label", own+"=true"), newContainer(t), newContainer(t, "--label", own+"=true", "--label", "autoheal=False")
+	d := startWatchdog(t, []string{"AUTOHEAL_CONTAINER_LABEL=" + own, "AUTOHEAL_INTERVAL=5", "AUTOHEAL_DEFAULT_STOP_TIMEOUT=1", "AUTOHEAL_START_PERIOD=1", "DOCKER_SOCK=/var/run/docker.sock"})
 	for _, name := range []string{yes, no, out} {
-		exec_(t, name, "/sick", "ill", "1")
+		dockerExec(t, name, "/testapp", "fail", "1")
 	}
 	d.waitForN(t, yes, "recovered in ", 1)
 	d.never(t, no, "restart ")

@@ -1,10 +1,11 @@
-// Sick is the patient of the watchdog's tests: the one program in an image FROM
-// scratch. Its health is in files, which survive a restart of the container.
+// Testapp is the application of the watchdog's tests: the one program in an
+// image FROM scratch. Its health is in files, which survive a restart of the
+// container.
 //
-//	sick serve       count the start, then wait for SIGTERM (DEAF=1: ignore it)
-//	sick probe       exit 1 until as many starts as were asked for
-//	sick ill N       be ill until N more starts; 0 is well, -1 for ever
-//	sick die CODE    end the program that serves, by itself, with that code
+//	testapp serve       count the start, then wait for SIGTERM (IGNORE_SIGTERM=1: ignore it)
+//	testapp probe       exit 1 until as many starts as were asked for
+//	testapp fail N      fail until N more starts; 0 is healthy, -1 always fails
+//	testapp die CODE    end the program that serves, by itself, with that code
 //
 // Under the name nvidia-smi it hangs.
 package main
@@ -41,17 +42,17 @@ func main() {
 	case "serve":
 		serve()
 	case "probe":
-		if starts, until := number("/starts"), number("/ill"); until < 0 || starts < until {
-			fmt.Printf("pool exhausted: start %d, ill until %d\n", starts, until)
+		if starts, until := number("/starts"), number("/failing"); until < 0 || starts < until {
+			fmt.Printf("pool exhausted: start %d, failing until %d\n", starts, until)
 			os.Exit(1)
 		}
 		fmt.Println("ok")
-	case "ill":
+	case "fail":
 		n, _ := strconv.Atoi(os.Args[2])
 		if n > 0 {
 			n += number("/starts")
 		}
-		write("/ill", n)
+		write("/failing", n)
 	case "die":
 		n, _ := strconv.Atoi(os.Args[2])
 		write("/die", n)
@@ -61,9 +62,9 @@ func main() {
 
 func serve() {
 	write("/starts", number("/starts")+1)
-	if n, ok := os.LookupEnv("ILL"); ok && number("/starts") == 1 {
+	if n, ok := os.LookupEnv("FAIL"); ok && number("/starts") == 1 {
 		until, _ := strconv.Atoi(n)
-		write("/ill", until)
+		write("/failing", until)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
@@ -72,7 +73,7 @@ func serve() {
 		switch {
 		case s == syscall.SIGUSR1:
 			os.Exit(number("/die"))
-		case os.Getenv("DEAF") == "":
+		case os.Getenv("IGNORE_SIGTERM") == "":
 			os.Exit(0)
 		}
 	}

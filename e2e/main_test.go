@@ -93,7 +93,8 @@ func buildImageWith(t *testing.T, files []string, lines ...string) string {
 	tag := runName(strings.ToLower(t.Name()))
 	tag = strings.ReplaceAll(tag, "/", "-")
 	docker(t, "build", "-q", "-t", tag, dir)
-	t.Cleanup(func() { exec.Command("docker", "image", "rm", "-f", tag).Run() })
+	// Its layers may be those that another test's build is about to use.
+	t.Cleanup(func() { exec.Command("docker", "image", "rm", "-f", "--no-prune", tag).Run() })
 	return tag
 }
 

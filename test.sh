@@ -110,12 +110,12 @@ cat <<'PLAN'
 Everything, with the seconds that each part takes on 2 cores: compiled before, and on a fresh machine.
   format          1     1   gofmt
   tools           1    60   what the tests need, from Debian's packages
-  vet             5   120   go vet, in every module
-  staticcheck    15    60   staticcheck -checks all
+  vet             5   210   go vet, in every module
+  staticcheck     5    70   staticcheck -checks all
   cross           1    40   both programs for arm64
-  unit tests     60   120   with -race; as root, those that need it too
-  test servers    0   240   Weaviate and FerretDB, built in the background from here on
-  e2e           500   600   on the Docker engine, with real servers, in every form of release
+  unit tests     40   250   with -race; those that need root too
+  test servers    1   420   Weaviate and FerretDB, built in the background from here on
+  e2e           780   780   on the Docker engine, with real servers, and the release
 PLAN
 
 # have COMMAND: it is there; Debian keeps PostgreSQL's server off the PATH.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,11 +14,11 @@ import (
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob("../docs/*.md")
-	if err != nil || len(files) < 4 {
+	if err != nil || len(files) < 11 {
 		t.Fatal(files, err)
 	}
 	texts := map[string]string{}
-	for _, file := range append(files, "../README.md", "../SECURITY.md") {
+	for _, file := range append(files, "../README.md", "../SECURITY.md", "../CONTRIBUTING.md", "../CHANGELOG.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -25,6 +26,66 @@ func pages(t *testing.T) map[string]string {
 		texts[file] = string(text)
 	}
 	return texts
+}
+
+// The README is for a person with thirty seconds.
+func TestReadmeIsShort(t *testing.T) {
+	if n := strings.Count(pages(t)["../README.md"], "\n"); n > 130 {
+		t.Errorf("%d lines, want at most 130", n)
+	}
+}
+
+// Every link and picture of a page leads to a file of the repository.
+func TestPagesLinkToFiles(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	n := 0
+	for page, text := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			n++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d links", n)
+	}
+}
+
+// Every package imports what docs/architecture.md allows it, and no more.
+func TestImportsAreThoseOfTheArchitecture(t *testing.T) {
+	row := regexp.MustCompile("(?m)^\\| `([a-z/]+)` \\| [^|]+ \\| ([^|]+) \\|$")
+	name := regexp.MustCompile("`([a-z/]+)`")
+	allowed := map[string]map[string]bool{}
+	for _, m := range row.FindAllStringSubmatch(pages(t)["../docs/architecture.md"], -1) {
+		allowed[m[1]] = map[string]bool{}
+		for _, n := range name.FindAllStringSubmatch(m[2], -1) {
+			allowed[m[1]][n[1]] = true
+		}
+	}
+	list := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./cmd/...", "./gpu/...", "./probe/...", "./watchdog/...")
+	list.Dir = ".."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		pkg := strings.TrimPrefix(words[0], "healthcheck/")
+		may, ok := allowed[pkg]
+		if !ok {
+			t.Errorf("%s has no row", pkg)
+		}
+		for _, path := range words[1:] {
+			if other, ours := strings.CutPrefix(path, "healthcheck/"); ours && !may[other] {
+				t.Errorf("%s imports %s, which its row does not allow", pkg, other)
+			}
+		}
+		delete(allowed, pkg)
+	}
+	for pkg := range allowed {
+		t.Errorf("%s has a row, but is no package", pkg)
+	}
 }
 
 // Every flag that a page names exists, in one of the programs or in the one
@@ -82,18 +143,16 @@ func TestPagesShowRealComposeFiles(t *testing.T) {
 // Every test that SECURITY.md names exists.
 func TestSecurityNamesRealTests(t *testing.T) {
 	var source strings.Builder
-	for _, pattern := range []string{"../*/*_test.go", "../cmd/*/*_test.go"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatal(files, err)
+	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
 		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			source.Write(text)
-		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	names := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)`").FindAllStringSubmatch(pages(t)["../SECURITY.md"], -1)
 	if len(names) < 30 {

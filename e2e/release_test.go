@@ -208,11 +208,3 @@ func testReleaseImage(t *testing.T, dist string) {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
-
-// The workflow is read as its host reads it.
-func TestReleaseWorkflow(t *testing.T) {
-	out, code := output(t, nil, "go", "-C", "../release", "tool", "actionlint", "../.github/workflows/release.yml")
-	if code != 0 {
-		t.Error(out)
-	}
-}

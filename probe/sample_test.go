@@ -155,19 +155,6 @@ func TestStateFileIsNotFooled(t *testing.T) {
 	}
 }
 
-func TestStateOfAnotherUserIsRefused(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("not root: nothing to change the owner with; .ci/run is root")
-		return
-	}
-	dir := t.TempDir()
-	must(t, saveState(dir, "s", state{Version: stateVersion, Last: at(0)}))
-	must(t, os.Chown(filepath.Join(dir, "s"), 12345, 12345))
-	if s, err := loadState(dir, "s"); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") || s.Last != nil {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestStateSurvivesManyAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup

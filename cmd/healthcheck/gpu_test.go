@@ -1,3 +1,9 @@
+//go:build cgo
+
+// The build with NVML and the library that stands in for it need a C compiler.
+// Where there is none Go turns cgo off, and with it this file; ./test.sh
+// demands one.
+
 package main
 
 import (

@@ -19,8 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"healthcheck/watchdog"
 )
 
@@ -441,38 +439,5 @@ func TestLint(t *testing.T) {
 	os.WriteFile(dir+"/c.yaml", []byte("services: {a: {image: x, healthcheck: {disable: true}}}"), 0o600)
 	if out, code := lint("--compose", dir+"/c.yaml"); code != 0 || !strings.HasSuffix(out, "0 errors, 1 warnings\n") {
 		t.Errorf("exit %d: %s", code, out)
-	}
-}
-
-// TestReadmeListsEveryFlag compares the README's table with the flags.
-func TestReadmeListsEveryFlag(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(text), "\n## watchdog\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	rows := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| ([^|]*)\\|").FindAllStringSubmatch(section, -1) {
-		rows[m[1]] = strings.TrimSpace(m[2])
-	}
-	fs, _ := newFlags()
-	fs.VisitAll(func(f *pflag.Flag) {
-		want := f.DefValue
-		if want == "false" || want == "[]" {
-			want = ""
-		}
-		if got, ok := rows[f.Name]; !ok || got != want {
-			t.Errorf("the README's row for --%s gives the default %q (there: %v), want %q", f.Name, got, ok, want)
-		}
-		delete(rows, f.Name)
-	})
-	for name := range rows {
-		t.Errorf("the README lists --%s, which does not exist", name)
-	}
-	for _, r := range watchdog.Rules {
-		if row := fmt.Sprintf("| `%s` | %s |", r.Name, r.What); !strings.Contains(section, row) {
-			t.Errorf("the README lacks %s", row)
-		}
 	}
 }

@@ -60,38 +60,6 @@ func TestKilledAHundredTimes(t *testing.T) {
 	}
 }
 
-// What cannot be saved is said once, and the work goes on in memory.
-func TestStateFileThatCannotBeWritten(t *testing.T) {
-	full := t.TempDir()
-	if err := syscall.Mount("tmpfs", full, "tmpfs", 0, "size=4k"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Unmount(full, syscall.MNT_DETACH) })
-	if err := os.WriteFile(full+"/filler", make([]byte, 4096), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	readOnly := t.TempDir()
-	if err := syscall.Mount("tmpfs", readOnly, "tmpfs", syscall.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Unmount(readOnly, syscall.MNT_DETACH) })
-	for dir, part := range map[string]string{full: "no space left on device", readOnly: "read-only file system"} {
-		f := newFakeEngine(t, 3)
-		cmd, log := killable(t, f, dir+"/state.json")
-		f.listeners(t)
-		for _, id := range f.order {
-			f.fall(id)
-			<-f.restarts
-		}
-		eventually(t, "all recover", func() bool { return strings.Count(log.String(), "recovered in ") == 3 })
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-		if n := strings.Count(log.String(), "the state cannot be saved; it is kept in memory"); n != 1 || !strings.Contains(log.String(), part) {
-			t.Errorf("said %d times:\n%s", n, log)
-		}
-	}
-}
-
 // A file of another time or of nobody's making is set aside and reported.
 func TestStateFileThatCannotBeRead(t *testing.T) {
 	for text, part := range map[string]string{`{"version":99}`: "version 99, want 1", "{{{": "invalid character"} {

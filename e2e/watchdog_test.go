@@ -174,8 +174,8 @@ func (d *daemon) stop(t *testing.T) {
 
 // line is one line of its log.
 type line struct {
-	Time                                                     time.Time
-	Level, Msg, Severity, Service, Container, Reason, Output string
+	Time                                                    time.Time
+	Level, Msg, Severity, Service, Container, Cause, Output string
 }
 
 func (d *daemon) lines() (out []line) {
@@ -252,7 +252,7 @@ func TestWatchdogRecovers(t *testing.T) {
 	if n, m := starts(t, first), starts(t, third); n != 2 || m != 4 {
 		t.Errorf("%d and %d starts, want 2 and 4:\n%s", n, m, d.log)
 	}
-	if d.count(first, "restart ") < 1 || !strings.Contains(d.log.String(), "pool exhausted") || !strings.Contains(d.log.String(), `"reason":"unhealthy: 1 probes failed in a row"`) {
+	if d.count(first, "restart ") < 1 || !strings.Contains(d.log.String(), "pool exhausted") || !strings.Contains(d.log.String(), `"cause":"unhealthy: 1 probes failed in a row"`) {
 		t.Errorf("the log does not explain:\n%s", d.log)
 	}
 }

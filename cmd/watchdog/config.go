@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,31 +11,23 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"healthcheck/watchdog"
+	"healthcheck/watchdog/alert"
+	"healthcheck/watchdog/recovery"
 )
 
-// config is what watchdog run is told, checked and resolved.
+// config is what watchdog run was given, checked and resolved.
 type config struct {
-	settings   watchdog.Settings
+	settings   recovery.Settings
 	host       string // the engine's address; empty: DOCKER_HOST, or the default
 	stateFile  string
 	reconcile  time.Duration
 	startDelay time.Duration
 	listen     string
 	jsonLog    bool
-	book       watchdog.Book
+	router     alert.Router
 	control    string
-	notes      []string // said once at the start
+	notes      []string // logged once at the start
 	help       bool
-}
-
-// usageError is bad input: what is wrong, and what to write instead.
-type usageError struct{ problem, hint string }
-
-func (e *usageError) Error() string { return e.problem }
-
-func usagef(hint, format string, args ...any) *usageError {
-	return &usageError{fmt.Sprintf(format, args...), hint}
 }
 
 const helpHint = "watchdog run --help lists the flags"
@@ -54,7 +44,7 @@ type raw struct {
 
 // newFlags declares the flags of watchdog run, in the order of the help text.
 func newFlags() (*pflag.FlagSet, *raw) {
-	r := &raw{config: config{settings: watchdog.Settings{Policy: watchdog.DefaultPolicy()}}}
+	r := &raw{config: config{settings: recovery.Settings{Policy: recovery.DefaultPolicy()}}}
 	s := &r.settings
 	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	fs.SortFlags = false
@@ -73,19 +63,19 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.IntVar(&s.MaxConcurrent, "max-concurrent", 4, "restarts at once, over all containers")
 	fs.StringVar(&r.maxRestarts, "max-restarts", "20/5m", "restarts in a time, over all containers")
 	fs.BoolVar(&s.Cascade, "cascade", s.Cascade, "restart dependents after a recovery")
-	fs.IntVar(&r.stopTimeout, "stop-timeout", -2, "seconds to stop in; -1: for ever, -2: the container's")
+	fs.IntVar(&r.stopTimeout, "stop-timeout", -2, "seconds to stop in; -1: no limit, -2: the container's")
 	fs.BoolVar(&s.DryRun, "dry-run", false, "decide and report, restart nothing")
 	fs.DurationVar(&r.reconcile, "reconcile", time.Minute, "compare with a fresh list so often")
 	fs.StringVar(&r.stateFile, "state-file", "/var/lib/watchdog/state.json", "what survives a restart; none: nothing")
-	fs.StringArrayVar(&r.notify, "notify", nil, "[SEVERITY=]URL of shoutrrr's that is told alerts")
-	fs.StringArrayVar(&r.escalate, "escalate-after", nil, "DURATION=URL that is told an unresolved critical one")
-	fs.DurationVar(&r.book.Every, "notify-every", time.Hour, "the same alert is not repeated within")
-	fs.StringVar(&r.book.Host, "host-name", "", "how alerts call this host, if not by its own name")
+	fs.StringArrayVar(&r.notify, "notify", nil, "[SEVERITY=]URL of shoutrrr's that receives alerts")
+	fs.StringArrayVar(&r.escalate, "escalate-after", nil, "DURATION=URL that receives unresolved critical ones")
+	fs.DurationVar(&r.router.Every, "notify-every", time.Hour, "the same alert is not repeated within")
+	fs.StringVar(&r.router.Host, "host-name", "", "the host's name in alerts, if not its own")
 	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "serve /healthz and /metrics there; none: nowhere")
 	fs.StringVar(&r.control, "control", defaultControl, "socket of status and reset; none: nowhere")
 	fs.StringVar(&r.host, "host", "", "the engine's address, before DOCKER_HOST")
 	fs.StringVar(&r.logFormat, "log-format", "text", "text or json")
-	fs.BoolVarP(&r.help, "help", "h", false, "say this, and exit")
+	fs.BoolVarP(&r.help, "help", "h", false, "print this, and exit")
 	return fs, r
 }
 
@@ -98,9 +88,22 @@ func variable(flag string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// lookup returns a function that finds a variable's value, empty for none.
+func lookup(environ []string) func(name string) string {
+	values := map[string]string{}
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		if _, twice := values[name]; !twice { // as os.Getenv has it
+			values[name] = value
+		}
+	}
+	return func(name string) string { return values[name] }
+}
+
 // parseRun turns arguments and environment into a configuration. Its error is
 // a *usageError.
-func parseRun(args []string, getenv func(string) string) (*config, error) {
+func parseRun(args, environ []string) (*config, error) {
+	getenv := lookup(environ)
 	fs, r := newFlags()
 	if err := fs.Parse(args); err != nil {
 		return nil, flagError(err)
@@ -153,93 +156,23 @@ func flagError(err error) error {
 	return usagef(helpHint, "%v", err)
 }
 
-// autoheal honours docker-autoheal's variables, for people moving over. A flag
-// of this program's own wins.
-func (r *raw) autoheal(fs *pflag.FlagSet, getenv func(string) string) error {
-	seconds := func(name string) (int, bool, error) {
-		text := getenv(name)
-		if text == "" {
-			return 0, false, nil
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 {
-			return 0, false, usagef(name+"=10", "%s %q: want a number of seconds", name, text)
-		}
-		return n, true, nil
-	}
-	switch label := getenv("AUTOHEAL_CONTAINER_LABEL"); {
-	case strings.EqualFold(label, "all"):
-		r.settings.All = true
-	case label != "":
-		r.settings.OptInLabel = label
-	}
-	delay, _, err := seconds("AUTOHEAL_START_PERIOD")
-	if err != nil {
-		return err
-	}
-	r.startDelay = time.Duration(delay) * time.Second
-	n, given, err := seconds("AUTOHEAL_DEFAULT_STOP_TIMEOUT")
-	if err != nil {
-		return err
-	}
-	if given && !fs.Changed("stop-timeout") {
-		r.stopTimeout = n
-	}
-	if sock := getenv("DOCKER_SOCK"); sock != "" && r.host == "" && getenv("DOCKER_HOST") == "" {
-		r.host = "unix://" + sock
-		if strings.Contains(sock, "://") {
-			r.host = sock
-		}
-	}
-	if hook := getenv("WEBHOOK_URL"); hook != "" {
-		key := getenv("WEBHOOK_JSON_KEY")
-		if key == "" {
-			key = "text"
-		}
-		r.notify = append(r.notify, genericHook(hook, key))
-	}
-	if hook := getenv("APPRISE_URL"); hook != "" {
-		r.notify = append(r.notify, genericHook(hook, "body"))
-	}
-	for name, why := range map[string]string{
-		"AUTOHEAL_INTERVAL":     "events are followed as they come: there is no poll interval",
-		"POST_RESTART_SCRIPT":   "scripts are not run",
-		"AUTOHEAL_ONLY_MONITOR": "use --dry-run",
-	} {
-		if getenv(name) != "" {
-			r.notes = append(r.notes, name+" has no effect: "+why)
-		}
-	}
-	return nil
-}
-
-// genericHook is a webhook of autoheal's as shoutrrr writes it: a JSON object
-// with the text under a key.
-func genericHook(address, key string) string {
-	sep := "?"
-	if strings.Contains(address, "?") {
-		sep = "&"
-	}
-	return "generic+" + address + sep + "template=json&titlekey=title&messagekey=" + url.QueryEscape(key)
-}
-
-// resolveAlerts reads who is told what. No error repeats an address, which may
+// resolveAlerts reads who receives what. No error repeats an address, which may
 // hold a token.
 func (r *raw) resolveAlerts() error {
 	const hint = "--notify critical=slack://…; a secret one goes into WATCHDOG_NOTIFY"
 	for i, text := range r.notify {
-		least := watchdog.Info
+		lowest := recovery.Info
 		if word, rest, ok := strings.Cut(text, "="); ok && !strings.Contains(word, ":") {
 			var err error
-			if least, err = watchdog.ParseSeverity(word); err != nil {
+			if lowest, err = alert.ParseSeverity(word); err != nil {
 				return usagef(hint, "--notify number %d: %v", i+1, err)
 			}
 			text = rest
 		}
-		if err := watchdog.CheckReceiver(text); err != nil {
+		if err := alert.CheckReceiver(text); err != nil {
 			return usagef(hint, "--notify number %d: %v", i+1, err)
 		}
-		r.book.Sinks = append(r.book.Sinks, watchdog.Sink{Least: least, URL: text})
+		r.router.Sinks = append(r.router.Sinks, alert.Sink{MinSeverity: lowest, URL: text})
 	}
 	for i, text := range r.escalate {
 		after, address, ok := strings.Cut(text, "=")
@@ -247,13 +180,13 @@ func (r *raw) resolveAlerts() error {
 		if !ok || err != nil || d <= 0 {
 			return usagef("--escalate-after 15m=URL", "--escalate-after number %d: want a duration, = and an address", i+1)
 		}
-		if err := watchdog.CheckReceiver(address); err != nil {
+		if err := alert.CheckReceiver(address); err != nil {
 			return usagef("--escalate-after 15m=URL", "--escalate-after number %d: %v", i+1, err)
 		}
-		r.book.Escalations = append(r.book.Escalations, watchdog.Escalation{After: d, URL: address})
+		r.router.Escalations = append(r.router.Escalations, alert.Escalation{After: d, URL: address})
 	}
-	if r.book.Host == "" {
-		r.book.Host, _ = os.Hostname()
+	if r.router.Host == "" {
+		r.router.Host, _ = os.Hostname()
 	}
 	return nil
 }
@@ -269,7 +202,7 @@ func (r *raw) resolve() (*config, error) {
 	case !ok || err1 != nil || err2 != nil || s.MaxRestarts < 1 || s.Window <= 0:
 		return nil, usagef("--max-restarts 20/5m", "--max-restarts %q: want a number, a slash and a duration", r.maxRestarts)
 	case s.MaxAttempts < 0:
-		return nil, usagef("--max-attempts 0 only tells", "--max-attempts %d: want 0 or more", s.MaxAttempts)
+		return nil, usagef("--max-attempts 0 only alerts", "--max-attempts %d: want 0 or more", s.MaxAttempts)
 	case s.Base < 0 || s.Max < 0 || s.StableFor < 0 || s.VerifyTimeout < 0 || s.UnhealthyFor < 0:
 		return nil, usagef(helpHint, "a duration is below 0")
 	case !(s.Multiplier >= 1 && s.Multiplier < 1e6):

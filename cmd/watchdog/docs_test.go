@@ -44,7 +44,7 @@ func TestDocsListEveryRule(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, complaint bytes.Buffer
-	if code := run(t.Context(), []string{"lint", "--compose", file, "--output", "sarif"}, os.Getenv, &out, &complaint); code != 0 {
+	if code := run(t.Context(), []string{"lint", "--compose", file, "--output", "sarif"}, os.Environ(), &out, &complaint); code != 0 {
 		t.Fatalf("exit %d: %s", code, complaint.String())
 	}
 	var report struct {

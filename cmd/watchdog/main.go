@@ -1,6 +1,6 @@
 // Watchdog restarts the unhealthy containers of a Docker host: at once, then
 // with backoff, verifying by the engine's own health events that it helped,
-// and telling people when it did not.
+// and notifying people when it did not.
 package main
 
 import (
@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -18,28 +17,30 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
-
-	"healthcheck/watchdog"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
 // run is the program; it returns the exit code, 0 or 1.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	command := ""
 	if len(args) > 0 {
 		command = args[0]
 	}
 	switch command {
 	case "run":
-		return runDaemon(ctx, args[1:], getenv, stdout, stderr)
-	case "status", "history", "reset":
-		return runClient(ctx, command, args[1:], stdout, stderr)
+		return runDaemon(ctx, args[1:], environ, stdout, stderr)
+	case "status":
+		return runStatus(ctx, args[1:], stdout, stderr)
+	case "history":
+		return runHistory(ctx, args[1:], stdout, stderr)
+	case "reset":
+		return runReset(ctx, args[1:], stdout, stderr)
 	case "lint":
 		return runLint(ctx, args[1:], stdout, stderr)
 	case "version", "--version":
@@ -54,56 +55,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return fail(stderr, usagef("the commands are run, status, history, reset, lint, version and help", "unknown command %q", command))
 }
 
-// runDaemon is watchdog run.
-func runDaemon(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	cfg, err := parseRun(args, getenv)
-	if err != nil {
-		return fail(stderr, err)
-	}
-	if cfg.help {
-		io.WriteString(stdout, helpText())
-		return 0
-	}
-	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
-	if cfg.jsonLog {
-		handler = slog.NewJSONHandler(stderr, nil)
-	}
-	log := slog.New(handler)
-	engine, err := watchdog.NewDocker(cfg.host)
-	if err != nil {
-		return fail(stderr, usagef("--host unix:///var/run/docker.sock", "%v", err))
-	}
-	cfg.settings.SelfID = watchdog.SelfID()
-	notifier := &watchdog.Notifier{Book: cfg.book, Log: log}
-	told, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopTelling()
-	notifier.Start(told)
-	loop := &watchdog.Loop{Engine: engine, Settings: cfg.settings, Store: watchdog.Store{Path: cfg.stateFile}, Log: log,
-		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Notify: notifier.Alert}
-	for _, n := range cfg.notes {
-		log.Warn(n)
-	}
-	if cfg.listen != "" {
-		addr, close, err := serve(cfg.listen, loop, notifier)
-		if err != nil {
-			return fail(stderr, usagef("--listen none serves nothing", "listening on %s: %v", cfg.listen, err))
-		}
-		defer close()
-		log.Info("listening", "address", addr)
-	}
-	if cfg.control != "" {
-		close, err := serveControl(cfg.control, loop)
-		if err != nil {
-			// It watches all the same: a person can read the log.
-			log.Warn("status, history and reset are not served", "error", err)
-		} else {
-			defer close()
-		}
-	}
-	log.Info("watching", "engine", engine.Host(), "version", buildVersion(), "dry_run", cfg.settings.DryRun)
-	loop.Run(ctx)
-	log.Info("stopped")
-	return 0
+// usageError is bad input: what is wrong, and what to write instead.
+type usageError struct{ problem, hint string }
+
+func (e *usageError) Error() string { return e.problem }
+
+func usagef(hint, format string, args ...any) *usageError {
+	return &usageError{fmt.Sprintf(format, args...), hint}
 }
 
 // helpOrFail is what a command does when its flags cannot be read.

@@ -8,13 +8,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"healthcheck/watchdog"
+	"healthcheck/watchdog/alert"
+	"healthcheck/watchdog/recovery"
 )
 
-// collector turns the loop's own figures into Prometheus' when it is asked,
+// collector turns the daemon's own figures into Prometheus' when it is asked,
 // so that nothing is counted twice.
 type collector struct {
-	loop     *watchdog.Loop
-	notifier *watchdog.Notifier
+	daemon   *watchdog.Daemon
+	notifier *alert.Notifier
 }
 
 var (
@@ -49,11 +51,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
-	gauge(descUp, yes(c.loop.EngineUp()))
-	services, stats := c.loop.Figures()
+	gauge(descUp, yes(c.daemon.EngineUp()))
+	services, stats := c.daemon.Figures()
 	for _, s := range services {
 		gauge(descHealthy, yes(s.Health == "healthy" || s.Health == "running"), s.Service)
-		gauge(descGivenUp, yes(s.Phase == string(watchdog.GivenUp)), s.Service)
+		gauge(descGivenUp, yes(s.Phase == recovery.GivenUp.String()), s.Service)
 		gauge(descAttempts, float64(s.Attempts), s.Service)
 	}
 	for d, by := range map[*prometheus.Desc]map[string]int{descRestarts: stats.Restarts, descFailures: stats.Failures, descGiveUps: stats.GiveUps} {
@@ -79,8 +81,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // metrics serves Prometheus.
-func metrics(loop *watchdog.Loop, notifier *watchdog.Notifier) http.Handler {
+func metrics(daemon *watchdog.Daemon, notifier *alert.Notifier) http.Handler {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collector{loop, notifier})
+	reg.MustRegister(collector{daemon, notifier})
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{Timeout: 10 * time.Second})
 }

@@ -11,7 +11,7 @@ import (
 
 // Mounting needs root: ./test.sh sets the tag, ./test.sh quick does not.
 
-// What cannot be saved is said once, and the work goes on in memory.
+// A state that cannot be saved is logged once, and the work goes on in memory.
 func TestStateFileThatCannotBeWritten(t *testing.T) {
 	full := t.TempDir()
 	if err := syscall.Mount("tmpfs", full, "tmpfs", 0, "size=4k"); err != nil {
@@ -29,16 +29,16 @@ func TestStateFileThatCannotBeWritten(t *testing.T) {
 	for dir, part := range map[string]string{full: "no space left on device", readOnly: "read-only file system"} {
 		f := newFakeEngine(t, 3)
 		cmd, log := killable(t, f, dir+"/state.json")
-		f.listeners(t)
+		f.awaitSubscriber(t)
 		for _, id := range f.order {
-			f.fall(id)
+			f.makeUnhealthy(id)
 			<-f.restarts
 		}
 		eventually(t, "all recover", func() bool { return strings.Count(log.String(), "recovered in ") == 3 })
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 		if n := strings.Count(log.String(), "the state cannot be saved; it is kept in memory"); n != 1 || !strings.Contains(log.String(), part) {
-			t.Errorf("said %d times:\n%s", n, log)
+			t.Errorf("logged %d times:\n%s", n, log)
 		}
 	}
 }

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// percentile is the p-th of sorted durations.
+func percentile(d []time.Duration, p float64) time.Duration {
+	slices.Sort(d)
+	return d[int(p*float64(len(d)-1))]
+}
+
+// BenchmarkEventToRestart is the time from an event to the call that restarts,
+// with 1,000 watched containers on a fake engine.
+func BenchmarkEventToRestart(b *testing.B) {
+	f := newFakeEngine(b, 1000)
+	daemon(b, f, nil, "--listen", "none", "--max-restarts", "100000/1s", "--max-attempts", "100000")
+	var took []time.Duration
+	i := 0
+	for b.Loop() {
+		id := f.order[i%len(f.order)]
+		i++
+		begin := time.Now()
+		f.makeUnhealthy(id)
+		<-f.restarts
+		took = append(took, time.Since(begin))
+	}
+	b.ReportMetric(float64(percentile(took, 0.5).Microseconds())/1000, "ms/median")
+	b.ReportMetric(float64(percentile(took, 0.99).Microseconds())/1000, "ms/p99")
+}
+
+// BenchmarkEvents is how many events are handled in a second, each with the
+// inspection that it leads to, from 1,000 containers on a fake engine.
+func BenchmarkEvents(b *testing.B) {
+	f := newFakeEngine(b, 1000)
+	daemon(b, f, nil, "--listen", "none")
+	for b.Loop() {
+		begin := f.count(&f.inspections)
+		f.sendHealthy()
+		for f.count(&f.inspections) < begin+len(f.order) {
+			<-time.After(100 * time.Microsecond)
+		}
+	}
+	b.ReportMetric(float64(len(f.order)*b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkIdle is what 10,000 watched containers cost: memory, and ten
+// minutes in which nothing happens.
+func BenchmarkIdle(b *testing.B) {
+	f := newFakeEngine(b, 10000)
+	cmd, _ := daemon(b, f, nil, "--listen", "none", "--reconcile", "1s")
+	for b.Loop() {
+		idleMinutes(b, f, cmd.Process.Pid, 10)
+	}
+	b.ReportMetric(residentMiB(b, cmd.Process.Pid)/10, "MiB/1000")
+}
+
+// idleMinutes lets as many reconciliations pass as there are minutes: between
+// them an idle watchdog does nothing. Here they follow one another by seconds.
+func idleMinutes(b *testing.B, f *fakeEngine, pid, minutes int) {
+	b.Helper()
+	begin, calls, lists := cpuTime(b, pid), f.count(&f.calls), f.count(&f.lists)
+	for f.count(&f.lists) < lists+minutes {
+		<-time.After(10 * time.Millisecond)
+	}
+	b.ReportMetric(float64((cpuTime(b, pid)-begin).Microseconds())/1000, "cpu-ms/10min")
+	b.ReportMetric(float64(f.count(&f.calls)-calls), "requests/10min")
+}
+
+// BenchmarkTenIdleMinutes sets the watchdog beside a poller that asks as
+// docker-autoheal does, every five seconds with curl and jq, on the same fake
+// engine with 50 containers. Neither waits as long as it would: what is
+// counted is what they ask and the CPU time that it takes them.
+func BenchmarkTenIdleMinutes(b *testing.B) {
+	f := newFakeEngine(b, 50)
+	b.Run("watchdog", func(b *testing.B) {
+		cmd, _ := daemon(b, f, nil, "--listen", "none", "--reconcile", "1s")
+		for b.Loop() {
+			idleMinutes(b, f, cmd.Process.Pid, 10)
+		}
+	})
+	b.Run("polling", func(b *testing.B) {
+		for _, tool := range []string{"curl", "jq"} {
+			if _, err := exec.LookPath(tool); err != nil {
+				b.Fatalf("%v: Debian has it", err)
+			}
+		}
+		for b.Loop() {
+			calls := f.count(&f.calls)
+			cmd := exec.CommandContext(b.Context(), "sh", "testdata/poll.sh", strings.TrimPrefix(f.host, "unix://"), "120")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				b.Fatalf("%v: %s", err, out)
+			}
+			used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() // its children's among it
+			b.ReportMetric(float64(used.Microseconds())/1000, "cpu-ms/10min")
+			b.ReportMetric(float64(f.count(&f.calls)-calls), "requests/10min")
+		}
+	})
+}
+
+// cpuTime is what a process has used, to the nanosecond (schedstat(5)), over
+// all its threads.
+func cpuTime(b *testing.B, pid int) (total time.Duration) {
+	b.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(files) == 0 {
+		b.Fatal("no schedstat")
+	}
+	for _, name := range files {
+		var ns int64
+		if text, err := os.ReadFile(name); err == nil {
+			fmt.Sscan(string(text), &ns)
+		}
+		total += time.Duration(ns)
+	}
+	return total
+}
+
+func residentMiB(b *testing.B, pid int) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(text)
+	var kb float64
+	fmt.Sscan(string(m[1]), &kb)
+	return kb / 1024
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// lockedBuffer is a log that two goroutines may touch.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// daemon runs the built program against a fake engine until the test ends.
+func daemon(t testing.TB, f *fakeEngine, env []string, args ...string) (*exec.Cmd, *lockedBuffer) {
+	t.Helper()
+	log := &lockedBuffer{}
+	cmd := exec.Command(binary, append([]string{"run", "--host", f.host, "--state-file", filepath.Join(t.TempDir(), "state.json"), "--control", "none"}, args...)...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the watchdog ended with %v:\n%s", err, log)
+		}
+	})
+	f.awaitSubscriber(t)
+	return cmd, log
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			t.Fatal("not in time: " + what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// The engine's client, through the real program: what it asks, and what it
+// makes of Docker's and of Podman's messages.
+func TestEngineClient(t *testing.T) {
+	f := newFakeEngine(t, 3)
+	_, log := daemon(t, f, nil, "--listen", "none")
+	f.mu.Lock()
+	query := f.subscribed.URL.Query()
+	f.mu.Unlock()
+	var filters map[string]map[string]bool
+	if err := json.Unmarshal([]byte(query.Get("filters")), &filters); err != nil {
+		t.Fatal(err)
+	}
+	if !filters["type"]["container"] || !filters["event"]["health_status"] || filters["event"]["exec_create"] || !regexp.MustCompile(`^[0-9]+\.[0-9]{9}$`).MatchString(query.Get("since")) {
+		t.Errorf("it asks for %v", query)
+	}
+	f.makeUnhealthy(f.order[0])
+	if id := <-f.restarts; id != f.order[0] {
+		t.Errorf("%s was restarted", id)
+	}
+	// Podman 4.3.1's message: the bare action at every probe, the status beside.
+	f.mu.Lock()
+	f.containers[f.order[1]].Health, f.containers[f.order[1]].Streak = "unhealthy", 1
+	f.mu.Unlock()
+	for _, i := range []int{2, 1} {
+		f.send(fmt.Sprintf(`{"status":"health_status","id":%q,"from":"localhost/app:latest","Type":"container","Action":"health_status","Actor":{"ID":%q,"Attributes":{"containerExitCode":"0","image":"localhost/app:latest","name":"app"}},"scope":"local","time":%d,"timeNano":%d,"HealthStatus":"unhealthy"}`,
+			f.order[i], f.order[i], time.Now().Unix(), time.Now().UnixNano()))
+	}
+	if id := <-f.restarts; id != f.order[1] {
+		t.Errorf("%s was restarted", id)
+	}
+	eventually(t, "both are healthy", func() bool { return strings.Count(log.String(), "recovered in ") == 2 })
+	// The probe's output comes escaped.
+	if !contains(log.String(), `pool exhausted\x1b[31m`) || strings.Contains(log.String(), "\x1b") {
+		t.Errorf("the log:\n%s", log)
+	}
+	select {
+	case id := <-f.restarts:
+		t.Errorf("%s was restarted, too", id)
+	default:
+	}
+}
+
+func TestHealthz(t *testing.T) {
+	f := newFakeEngine(t, 1)
+	_, log := daemon(t, f, nil, "--listen", "127.0.0.1:0")
+	m := regexp.MustCompile(`listening.* address=(\S+)`).FindStringSubmatch(log.String())
+	if m == nil {
+		t.Fatalf("no address:\n%s", log)
+	}
+	resp, err := http.Get("http://" + m[1] + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != 200 || string(body) != "ok\n" {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if resp, err = http.Post("http://"+m[1]+"/healthz", "", nil); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %v %v", resp.StatusCode, err)
+	}
+}
+
+// Who may reset attempts is who may open the socket: the watchdog's own user.
+func TestControlSocketIsPrivate(t *testing.T) {
+	f := newFakeEngine(t, 1)
+	socket := filepath.Join(t.TempDir(), "control.sock")
+	daemon(t, f, nil, "--listen", "none", "--control", socket)
+	st, err := os.Stat(socket)
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", st, err)
+	}
+	if out, err := exec.CommandContext(t.Context(), binary, "reset", "--control", socket, "app0").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// docker-autoheal's webhooks are called, and one that hangs delays nothing.
+func TestAutohealWebhooks(t *testing.T) {
+	got := make(chan string, 10)
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- r.URL.Path + " " + r.Header.Get("Content-Type") + " " + string(body)
+		if r.URL.Path == "/apprise" {
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(hook.Close) // after the watchdog, whose call hangs
+	f := newFakeEngine(t, 1)
+	_, _ = daemon(t, f, []string{"WEBHOOK_URL=" + hook.URL + "/hook", "WEBHOOK_JSON_KEY=content", "APPRISE_URL=" + hook.URL + "/apprise"}, "--listen", "none")
+	f.makeUnhealthy(f.order[0])
+	<-f.restarts
+	want := []string{`/hook application/json {"content":"`, `/apprise application/json {"body":"`}
+	for len(want) > 0 {
+		select {
+		case text := <-got:
+			i := slices.IndexFunc(want, func(w string) bool { return strings.HasPrefix(text, w) })
+			if i >= 0 && contains(text, "restarted (1 of 3): unhealthy: 1 probes failed in a row", "service: app0") {
+				want = slices.Delete(want, i, i+1)
+			} else if !strings.Contains(text, "resolved: recovered in ") {
+				t.Errorf("got %s", text)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("nothing was sent to %q", want)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
+
+	"healthcheck/watchdog/recovery"
+)
+
+// ErrGone is a container that does not exist.
+var ErrGone = errors.New("no such container")
+
+// Client speaks to one engine.
+type Client struct {
+	opts []client.Opt
+	api  atomic.Pointer[client.Client]
+}
+
+// New connects to the engine that the environment names (DOCKER_HOST,
+// DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or to host where that is not empty.
+// Nothing is sent yet.
+func New(host string) (*Client, error) {
+	c := &Client{opts: []client.Opt{client.FromEnv, client.WithUserAgent("watchdog")}}
+	if host != "" {
+		c.opts = append(c.opts, client.WithHost(host))
+	}
+	api, err := client.New(c.opts...)
+	if err != nil {
+		return nil, fmt.Errorf("the engine's address: %w", err)
+	}
+	c.api.Store(api)
+	return c, nil
+}
+
+// Host is the engine's address.
+func (c *Client) Host() string { return c.api.Load().DaemonHost() }
+
+// negotiateTimeout bounds the calls that agree on the API's version.
+const negotiateTimeout = 10 * time.Second
+
+// negotiate agrees on the API's version anew, as the engine behind the socket
+// may be another one than before. A socket proxy may allow version but not
+// ping, which the client itself needs.
+func (c *Client) negotiate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, negotiateTimeout)
+	defer cancel()
+	api, err := client.New(c.opts...)
+	if err != nil {
+		return err
+	}
+	if _, err = api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true, ForceNegotiate: true}); err != nil {
+		version, verr := askVersion(ctx, api)
+		if verr != nil {
+			return errors.Join(err, verr)
+		}
+		if api, err = client.New(append(slices.Clone(c.opts), client.WithAPIVersion(version))...); err != nil {
+			return err
+		}
+	}
+	if old := c.api.Swap(api); old != nil {
+		old.Close() // closes what is idle, not what is in flight
+	}
+	return nil
+}
+
+// askVersion asks /version without a version in the path, which every engine
+// answers, for the newest API that both sides know.
+func askVersion(ctx context.Context, api *client.Client) (string, error) {
+	dial := api.Dialer()
+	hc := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+client.DummyHost+"/version", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var v struct{ APIVersion string }
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("GET /version: status %d", resp.StatusCode)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&v); err != nil {
+		return "", fmt.Errorf("GET /version: %w", err)
+	}
+	if versions.GreaterThan(v.APIVersion, client.MaxAPIVersion) {
+		return client.MaxAPIVersion, nil
+	}
+	return v.APIVersion, nil
+}
+
+// List lists all containers, with what the engine says of them in a list.
+func (c *Client) List(ctx context.Context) ([]recovery.Container, error) {
+	res, err := c.api.Load().ContainerList(ctx, client.ContainerListOptions{All: true})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]recovery.Container, 0, len(res.Items))
+	for _, s := range res.Items {
+		out = append(out, fromSummary(s))
+	}
+	return out, nil
+}
+
+// Inspect returns ErrGone for a container that is not there.
+func (c *Client) Inspect(ctx context.Context, id string) (recovery.Container, error) {
+	res, err := c.api.Load().ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return recovery.Container{}, goneOr(err)
+	}
+	return fromInspect(res.Container)
+}
+
+// Restart returns ErrGone for a container that is not there. timeout is the
+// time to stop in, in seconds; nil leaves it to the container.
+func (c *Client) Restart(ctx context.Context, id string, timeout *int) error {
+	_, err := c.api.Load().ContainerRestart(ctx, id, client.ContainerRestartOptions{Timeout: timeout})
+	return goneOr(err)
+}
+
+// Start returns ErrGone for a container that is not there.
+func (c *Client) Start(ctx context.Context, id string) error {
+	_, err := c.api.Load().ContainerStart(ctx, id, client.ContainerStartOptions{})
+	return goneOr(err)
+}
+
+func goneOr(err error) error {
+	if err != nil && cerrdefs.IsNotFound(err) && strings.Contains(strings.ToLower(err.Error()), "no such container") {
+		return ErrGone
+	}
+	return err
+}

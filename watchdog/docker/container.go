@@ -1,0 +1,105 @@
+package docker
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+
+	"healthcheck/watchdog/recovery"
+)
+
+// fromSummary reads a list's entry; the health is only in the status text of
+// older engines: "Up 2 hours (healthy)".
+func fromSummary(s container.Summary) recovery.Container {
+	c := recovery.Container{ID: s.ID, Labels: s.Labels, State: string(s.State)}
+	if len(s.Names) > 0 {
+		c.Name = strings.TrimPrefix(s.Names[0], "/")
+	}
+	for _, name := range s.Names { // a link's names have a second slash
+		if strings.Count(name, "/") == 1 {
+			c.Name = strings.TrimPrefix(name, "/")
+		}
+	}
+	switch {
+	case strings.Contains(s.Status, "(healthy)"):
+		c.Health = "healthy"
+	case strings.Contains(s.Status, "(unhealthy)"):
+		c.Health = "unhealthy"
+	case strings.Contains(s.Status, "(health: starting)"), strings.Contains(s.Status, "(starting)"):
+		c.Health = "starting"
+	}
+	c.HasHealthcheck = c.Health != ""
+	c.NetworkOf, _ = strings.CutPrefix(s.HostConfig.NetworkMode, "container:")
+	if c.NetworkOf == s.HostConfig.NetworkMode {
+		c.NetworkOf = ""
+	}
+	return c
+}
+
+// fromInspect reads an inspection.
+func fromInspect(r container.InspectResponse) (recovery.Container, error) {
+	if r.ID == "" || r.State == nil || r.Config == nil || r.HostConfig == nil {
+		return recovery.Container{}, errors.New("the engine's answer lacks the container's state")
+	}
+	c := recovery.Container{ID: r.ID, Name: strings.TrimPrefix(r.Name, "/"), Labels: r.Config.Labels, State: string(r.State.Status),
+		ExitCode: r.State.ExitCode, RestartPolicy: string(r.HostConfig.RestartPolicy.Name), StopTimeout: r.Config.StopTimeout}
+	if c.State == "" {
+		return recovery.Container{}, errors.New("the engine's answer lacks the container's state")
+	}
+	c.Image = r.Config.Image
+	c.StartedAt, _ = time.Parse(time.RFC3339Nano, r.State.StartedAt)
+	if mode := string(r.HostConfig.NetworkMode); strings.HasPrefix(mode, "container:") {
+		c.NetworkOf = strings.TrimPrefix(mode, "container:")
+	}
+	if h := r.Config.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
+		c.HasHealthcheck = true
+		c.Test = h.Test
+		c.Interval, c.Timeout, c.StartPeriod, c.Retries = h.Interval, h.Timeout, h.StartPeriod, h.Retries
+	}
+	if h := r.State.Health; h != nil && h.Status != container.NoHealthcheck && h.Status != "" {
+		c.Health, c.FailingStreak, c.HasHealthcheck = string(h.Status), h.FailingStreak, true
+		for _, l := range h.Log {
+			if l == nil {
+				continue
+			}
+			c.Log = append(c.Log, recovery.ProbeResult{Start: l.Start, End: l.End, ExitCode: l.ExitCode, Output: bounded(l.Output)})
+			c.ProbeInterrupted = endedWithContainer(l.ExitCode, l.Output)
+			if l.ExitCode != 0 {
+				c.LastOutput = bounded(l.Output)
+			}
+		}
+	}
+	return c, nil
+}
+
+// endedWithContainer says whether a probe may have failed only because its
+// container was ending: it was killed, as everything in a container is then,
+// or it could not be started (-1) for a reason that is not its own. runc says
+// "cannot exec in a stopped state", "read init-p: connection reset by peer"
+// and more; what is wrong with the probe itself it says of exec: "program".
+// The engine says "container … is not running".
+func endedWithContainer(code int, output string) bool {
+	const killed = 128 + 9 // by SIGKILL
+	switch {
+	case code == killed:
+		return true
+	case code != -1:
+		return false
+	case strings.Contains(output, "OCI runtime exec failed"):
+		return !strings.Contains(output, `exec: "`)
+	}
+	return strings.Contains(output, "stopped") || strings.Contains(output, "is not running")
+}
+
+// bounded cuts a probe's output to its first 500 bytes, since healthcheck
+// prints the cause first.
+func bounded(text string) string {
+	const limit = 500
+	text = strings.ToValidUTF8(strings.TrimSpace(text), "?")
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,47 @@
+package docker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+)
+
+var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// inspected is an engine's answer with these results of probes.
+func inspected(log ...*container.HealthcheckResult) container.InspectResponse {
+	return container.InspectResponse{ID: "x", Name: "/app", HostConfig: &container.HostConfig{}, Config: &container.Config{},
+		State: &container.State{Status: "running", StartedAt: t0.Format(time.RFC3339Nano), Health: &container.Health{Status: "unhealthy", FailingStreak: len(log), Log: log}}}
+}
+
+func TestFromInspect(t *testing.T) {
+	failed := &container.HealthcheckResult{ExitCode: 1, Output: "pool exhausted"}
+	for text, want := range map[string]bool{
+		"OCI runtime exec failed: exec failed: cannot exec in a stopped state: unknown":  true,
+		"OCI runtime exec failed: exec failed: cannot exec a container that has stopped": true,
+		"container 4f5e is not running": true,
+		`OCI runtime exec failed: exec: "curl": executable file not found in $PATH: unknown`:                                      false,
+		`OCI runtime exec failed: exec failed: unable to start container process: exec: "/x": permission denied: unknown`:         false,
+		"OCI runtime exec failed: exec failed: unable to start container process: read init-p: connection reset by peer: unknown": true,
+		"Health check exceeded timeout (3s)": false,
+	} {
+		c, err := fromInspect(inspected(failed, &container.HealthcheckResult{ExitCode: -1, Output: text}))
+		if err != nil || c.ProbeInterrupted != want || !c.StartedAt.Equal(t0) || c.LastOutput != text {
+			t.Errorf("%q: %+v, %v", text, c, err)
+		}
+	}
+	// Killed: as all that runs in a container is when that ends.
+	if c, err := fromInspect(inspected(&container.HealthcheckResult{ExitCode: 137})); err != nil || !c.ProbeInterrupted {
+		t.Errorf("%+v, %v", c, err)
+	}
+	// A program's own output is not the engine's.
+	if c, err := fromInspect(inspected(&container.HealthcheckResult{ExitCode: 1, Output: "the queue has stopped"})); err != nil || c.ProbeInterrupted {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for name, r := range map[string]container.InspectResponse{"empty": {}, "no state": {ID: "x", Config: &container.Config{}, HostConfig: &container.HostConfig{}}} {
+		if c, err := fromInspect(r); err == nil {
+			t.Errorf("%s: taken for %+v", name, c)
+		}
+	}
+}

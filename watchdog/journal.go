@@ -1,0 +1,56 @@
+package watchdog
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"healthcheck/watchdog/recovery"
+	"healthcheck/watchdog/store"
+)
+
+// Stats count what was done since the program began.
+type Stats struct {
+	Restarts, Failures, GiveUps map[string]int
+	// Recoveries are the times from the first failure to health, in seconds.
+	Recoveries []float64
+}
+
+func (s Stats) clone() Stats {
+	return Stats{maps.Clone(s.Restarts), maps.Clone(s.Failures), maps.Clone(s.GiveUps), slices.Clone(s.Recoveries)}
+}
+
+// maxRecoveries bounds the times of recoveries that are kept.
+const maxRecoveries = 1 << 20
+
+// journal keeps the history of decisions and counts them.
+type journal struct {
+	history store.History
+	stats   Stats
+}
+
+func newJournal(history store.History) journal {
+	return journal{history, Stats{Restarts: map[string]int{}, Failures: map[string]int{}, GiveUps: map[string]int{}}}
+}
+
+// record takes a decision.
+func (j *journal) record(a recovery.Action, now time.Time) {
+	if a.Kind == recovery.DoCascade {
+		return
+	}
+	switch a.Event {
+	case recovery.EventRestarting:
+		j.stats.Restarts[a.Key]++
+	case recovery.EventGaveUp:
+		j.stats.GiveUps[a.Key]++
+	case recovery.EventRestartIneffective:
+		j.stats.Failures[a.Key]++
+	case recovery.EventRecovered:
+		if a.Took > 0 && len(j.stats.Recoveries) < maxRecoveries {
+			j.stats.Recoveries = append(j.stats.Recoveries, a.Took.Seconds())
+		}
+	}
+	j.history.Add(store.Decision{Time: now, Event: a.Event, Severity: cmp.Or(a.Severity, recovery.Info), Service: a.Key, Container: a.Name,
+		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds()})
+}

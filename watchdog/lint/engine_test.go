@@ -1,0 +1,69 @@
+package lint
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"healthcheck/watchdog/recovery"
+)
+
+// rules are the names of what was found.
+func rules(all []Finding) string {
+	var names []string
+	for _, f := range all {
+		names = append(names, f.Level+":"+f.Rule)
+	}
+	return strings.Join(names, " ")
+}
+
+// with is a changed copy.
+func with(c recovery.Container, change func(*recovery.Container)) recovery.Container {
+	change(&c)
+	return c
+}
+
+func TestRunningContainers(t *testing.T) {
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	ran := func(after, took time.Duration, code int) recovery.ProbeResult {
+		return recovery.ProbeResult{Start: start.Add(after), End: start.Add(after + took), ExitCode: code, Output: "OCI runtime exec failed: exec: \"curl\": executable file not found in $PATH"}
+	}
+	good := recovery.Container{Name: "app", Image: "app", State: "running", StartedAt: start, HasHealthcheck: true, Interval: 10 * time.Second, Timeout: 4 * time.Second,
+		StartPeriod: 20 * time.Second, Test: []string{"CMD", "/healthcheck", "--layers", "api"}, Log: []recovery.ProbeResult{ran(10*time.Second, time.Second, 0)}}
+	for name, c := range map[string]struct {
+		c       recovery.Container
+		watched bool
+		want    string
+	}{
+		"healthy":         {good, true, ""},
+		"default timeout": {with(good, func(c *recovery.Container) { c.Timeout = 0 }), false, "error:timeout-not-shorter-than-interval"},
+		"slow probe":      {with(good, func(c *recovery.Container) { c.Log = []recovery.ProbeResult{ran(10*time.Second, 3*time.Second, 0)} }), false, "warning:slow-probe"},
+		"slow start": {with(good, func(c *recovery.Container) {
+			c.Log = []recovery.ProbeResult{ran(10*time.Second, 1, 1), ran(20*time.Second, 1, 1), ran(30*time.Second, 1, 0)}
+		}), false, "warning:start-period-too-short"},
+		"a log that does not reach back": {with(good, func(c *recovery.Container) {
+			c.Log = []recovery.ProbeResult{ran(time.Hour, 1, 1), ran(time.Hour+time.Minute, 1, 0)}
+		}), false, ""},
+		"cannot run":     {with(good, func(c *recovery.Container) { c.Log = []recovery.ProbeResult{ran(10*time.Second, 1, -1)} }), false, "error:probe-cannot-run"},
+		"restart policy": {with(good, func(c *recovery.Container) { c.RestartPolicy = "unless-stopped" }), true, "warning:competing-restart-policy"},
+		"not watched":    {with(good, func(c *recovery.Container) { c.RestartPolicy = "unless-stopped" }), false, ""},
+		"none":           {recovery.Container{Name: "x"}, false, "warning:no-healthcheck"},
+		"none, watched":  {recovery.Container{Name: "x"}, true, "error:watched-without-healthcheck"},
+		"database":       {with(good, func(c *recovery.Container) { c.Test = []string{"CMD", "curl", "http://x/db/health"} }), true, "warning:liveness-looks-at-dependencies"},
+		"all layers":     {with(good, func(c *recovery.Container) { c.Test = []string{"CMD", "/healthcheck"} }), true, "warning:liveness-looks-at-dependencies"},
+	} {
+		all := Check(fromContainer(c.c, c.watched))
+		if got := rules(all); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		for _, f := range all {
+			if f.Instead == "" || f.Message == "" || f.Place != "container "+c.c.Name {
+				t.Errorf("%s: %+v", name, f)
+			}
+			if !slices.ContainsFunc(Rules, func(r Rule) bool { return r.Name == f.Rule }) {
+				t.Errorf("%s is not listed", f.Rule)
+			}
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package recovery
+
+import "time"
+
+// Severity of an alert.
+type Severity string
+
+// The severities.
+const (
+	Info     Severity = "info"
+	Warning  Severity = "warning"
+	Critical Severity = "critical"
+)
+
+// ActionKind says what is to be done.
+type ActionKind string
+
+// The kinds of actions.
+const (
+	DoRestart ActionKind = "restart"
+	DoStart   ActionKind = "start"
+	DoCascade ActionKind = "cascade"
+	DoAlert   ActionKind = "alert"
+	DoLog     ActionKind = "log"
+)
+
+// Action is one thing to do, with all that is needed to explain it.
+type Action struct {
+	Kind     ActionKind
+	Event    Event
+	Severity Severity // of an alert or a log line
+	// Key is the service's; empty for what concerns all of them.
+	Key      string
+	ID, Name string
+	// Phase is the one that the service is in after the decision.
+	Phase Phase
+	// Container is what a restart is about.
+	Container Container
+	Policy    Policy
+	Attempt   int
+	Delay     time.Duration
+	Text      string
+	// Cause is why the service needs a restart, Output what its last failed
+	// probe printed.
+	Cause, Output string
+	// Took is how long a recovery took since the first failure.
+	Took time.Duration
+}

@@ -1,0 +1,91 @@
+package recovery
+
+// Event names what a log line, an alert or a line of the history is about. It
+// is the value of the key "event" in the log: people search for it and alert
+// on it, so a name stays as it is once it was released.
+type Event string
+
+// Decisions about a service or about all of them.
+const (
+	EventWaiting            Event = "waiting"
+	EventRestarting         Event = "restarting"
+	EventStarting           Event = "starting"
+	EventRestarted          Event = "restarted"
+	EventDryRun             Event = "dry_run"
+	EventRestartFailed      Event = "restart_failed"
+	EventRestartIneffective Event = "restart_ineffective"
+	EventRecovered          Event = "recovered"
+	EventHealthyAgain       Event = "healthy_again"
+	EventGaveUp             Event = "gave_up"
+	EventStable             Event = "stable"
+	EventReset              Event = "reset"
+	EventRecreated          Event = "recreated"
+	EventRestartedByOther   Event = "restarted_by_other"
+	EventLeftAlone          Event = "left_alone"
+	EventDependentFailing   Event = "dependent_failing"
+	EventOrphaned           Event = "orphaned"
+	EventThrottled          Event = "throttled"
+	EventThrottleOver       Event = "throttle_over"
+	EventLabelIgnored       Event = "label_ignored"
+	EventEngineLost         Event = "engine_lost"
+	EventEngineBack         Event = "engine_back"
+)
+
+// What the program says of itself.
+const (
+	EventStarted           Event = "started"
+	EventListening         Event = "listening"
+	EventStopping          Event = "stopping"
+	EventStopped           Event = "stopped"
+	EventStreamEnded       Event = "stream_ended"
+	EventEngineUnreachable Event = "engine_unreachable"
+	EventListFailed        Event = "list_failed"
+	EventInspectFailed     Event = "inspect_failed"
+	EventStateNotLoaded    Event = "state_not_loaded"
+	EventStateNotSaved     Event = "state_not_saved"
+	EventAlertNotDelivered Event = "alert_not_delivered"
+	EventControlNotServed  Event = "control_not_served"
+	EventVariableIgnored   Event = "variable_ignored"
+)
+
+// Events lists every event with what it means, for the documentation.
+var Events = []struct {
+	Name Event
+	What string
+}{
+	{EventWaiting, "a restart is due after the backoff or --unhealthy-for; `delay` says when"},
+	{EventRestarting, "the engine is asked for a restart"},
+	{EventStarting, "a restart failed half-way, and the engine is asked for a start"},
+	{EventRestarted, "the engine has restarted the container; alert, warning"},
+	{EventDryRun, "with --dry-run: it would have been restarted"},
+	{EventRestartFailed, "the engine refused the restart, or did not answer in time"},
+	{EventRestartIneffective, "a restart failed or did not make the container healthy"},
+	{EventRecovered, "it is healthy after a restart, or after it was given up; alert, info"},
+	{EventHealthyAgain, "it became healthy by itself before the restart was due"},
+	{EventGaveUp, "no attempts are left; alert, critical"},
+	{EventStable, "healthy for --stable-for: its attempts are forgotten"},
+	{EventReset, "a person reset its attempts"},
+	{EventRecreated, "a new container took the place of one that was given up"},
+	{EventRestartedByOther, "somebody else restarted it, and it is watched anew"},
+	{EventLeftAlone, "it was stopped, paused or removed while a restart was pending"},
+	{EventDependentFailing, "restarted after its dependency, failing, and not watched; alert, warning"},
+	{EventOrphaned, "it uses the network of a container that is gone; alert, critical"},
+	{EventThrottled, "restarts wait for --max-concurrent or --max-restarts; alert, critical"},
+	{EventThrottleOver, "no restart waits for the limits any more; alert, info"},
+	{EventLabelIgnored, "a label of the container has a value that is not understood"},
+	{EventEngineLost, "the engine has not answered for a minute; alert, critical"},
+	{EventEngineBack, "the engine answers again; alert, info"},
+	{EventStarted, "the watchdog watches"},
+	{EventListening, "/healthz, /metrics and /api/status are served"},
+	{EventStopping, "it was asked to stop, and waits for restarts in flight"},
+	{EventStopped, "it has stopped"},
+	{EventStreamEnded, "the engine closed the stream of events"},
+	{EventEngineUnreachable, "a new stream of events could not be opened"},
+	{EventListFailed, "the engine did not list its containers"},
+	{EventInspectFailed, "the engine did not describe a container"},
+	{EventStateNotLoaded, "the state file could not be read"},
+	{EventStateNotSaved, "the state file could not be written; logged once per cause"},
+	{EventAlertNotDelivered, "a receiver did not take an alert after all tries"},
+	{EventControlNotServed, "the socket of status, history and reset could not be opened"},
+	{EventVariableIgnored, "a variable of docker-autoheal that has no effect here"},
+}

@@ -1,0 +1,48 @@
+package recovery
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ServiceStatus is one line of the status.
+type ServiceStatus struct {
+	Service      string    `json:"service"`
+	Container    string    `json:"container"`
+	ID           string    `json:"id"`
+	Health       string    `json:"health"`
+	Phase        string    `json:"phase"`
+	Attempts     int       `json:"attempts"`
+	MaxAttempts  int       `json:"max_attempts"`
+	Due          time.Time `json:"due,omitzero"`
+	LastRestart  time.Time `json:"last_restart,omitzero"`
+	Cause        string    `json:"cause,omitempty"`
+	HealthySince time.Time `json:"healthy_since,omitzero"`
+}
+
+// Status lists the watched services by name.
+func (m *Machine) Status() []ServiceStatus {
+	out := make([]ServiceStatus, 0, len(m.Services))
+	for _, s := range m.Services {
+		if !s.watched {
+			continue
+		}
+		health := cmp.Or(s.container.Health, s.container.State)
+		if s.container.State != "running" {
+			health = s.container.State
+		}
+		v := ServiceStatus{Service: s.Key, Container: s.Name, ID: ShortID(s.ID), Health: health, Phase: s.Phase.String(), Attempts: s.Attempts,
+			MaxAttempts: s.policy.MaxAttempts, Due: s.Due, LastRestart: s.LastRestart, HealthySince: s.HealthySince}
+		if s.Phase != Idle {
+			v.Cause = s.Cause
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b ServiceStatus) int { return strings.Compare(a.Service, b.Service) })
+	return out
+}
+
+// ShortID is an id as the engine's own client prints it.
+func ShortID(id string) string { return id[:min(12, len(id))] }

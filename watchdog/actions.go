@@ -7,6 +7,7 @@ import (
 
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
+	"healthcheck/watchdog/store"
 )
 
 const (
@@ -19,18 +20,19 @@ const (
 	engineStopTimeout = 10 * time.Second
 	// longestRestart bounds a restart whose stop timeout is infinite.
 	longestRestart = time.Hour
+	// saveWait is how long a decision waits for the disk.
+	saveWait = 2 * time.Second
 )
 
-// apply lets the machine decide and carries out what it decided.
-func (d *Daemon) apply(in recovery.Input, now time.Time) {
-	before := d.machine.Fingerprint()
-	actions := d.machine.Apply(in, now)
+// apply lets the machine decide. A decision is logged before it is saved, and
+// saved before it is acted on: a restart that was not saved could be made again
+// after a crash.
+func (d *Daemon) apply(msg recovery.Message, now time.Time) {
+	actions := d.machine.Apply(msg, now)
 	for _, a := range actions {
-		d.journal.record(a, now)
+		d.report(a, now)
 	}
-	if len(actions) > 0 || d.machine.Fingerprint() != before {
-		// Before anything is done: an attempt that was not saved could be made
-		// again after a crash.
+	if d.machine.Changed() || len(actions) > 0 {
 		d.save(now)
 	}
 	for _, a := range actions {
@@ -39,17 +41,38 @@ func (d *Daemon) apply(in recovery.Input, now time.Time) {
 			d.restart(a)
 		case recovery.DoCascade:
 			d.cascade(a)
-		case recovery.DoAlert:
-			d.alert(a)
-		default:
-			d.log(a)
 		}
 	}
 }
 
-// save writes the state file; an error is logged when it is a new one.
+// report logs a decision, keeps it in the history, and passes alerts on to the
+// receivers.
+func (d *Daemon) report(a recovery.Action, now time.Time) {
+	switch a.Kind {
+	case recovery.DoCascade:
+		return
+	case recovery.DoForget:
+		d.journal.forget(a.Key)
+		return
+	}
+	d.log(a)
+	d.journal.record(a, now)
+	if a.Kind == recovery.DoAlert && d.Alerts != nil {
+		d.Alerts.Alert(a)
+	}
+}
+
+// save writes the state and what the history has more; an error is logged when
+// it is a new one, and the work goes on in memory.
 func (d *Daemon) save(now time.Time) {
-	err := d.State.Save(d.machine, d.journal.history, now)
+	state := store.State{Saved: now, Since: d.events.since(), Services: d.machine.PersistentServices(), Restarts: d.machine.Restarts}
+	if d.Alerts != nil {
+		state.Alerts = d.Alerts.State()
+	}
+	data, err := store.Encode(state)
+	if err == nil {
+		err = d.writer.Save(data, d.journal.take(), saveWait)
+	}
 	text := ""
 	if err != nil {
 		text = err.Error()
@@ -63,41 +86,41 @@ func (d *Daemon) save(now time.Time) {
 // restart restarts or starts a container. The call is never cancelled: one
 // that is cut off may leave the container dead.
 func (d *Daemon) restart(a recovery.Action) {
-	d.log(a)
 	d.restarting++
 	go func() {
-		done := recovery.Done{Key: a.Key}
-		if !a.Policy.DryRun {
-			done = d.callRestart(a)
-		}
+		ended := d.callRestart(a)
 		d.inbox.post(func(now time.Time) {
 			d.restarting--
-			d.apply(done, now)
+			d.apply(ended, now)
 		})
 	}()
 }
 
-// callRestart makes the call and looks at what became of the container.
-func (d *Daemon) callRestart(a recovery.Action) recovery.Done {
-	done := recovery.Done{Key: a.Key}
+// callRestart makes the call and looks at what became of the container. The
+// engine also answers 'no such container' for one whose network the container
+// lives in: only an inspection tells whether it is gone itself.
+func (d *Daemon) callRestart(a recovery.Action) recovery.CallEnded {
+	ended := recovery.CallEnded{Key: a.Key}
 	ctx, cancel := context.WithTimeout(context.Background(), restartTime(a))
 	defer cancel()
 	if a.Kind == recovery.DoStart {
-		done.Err = d.Engine.Start(ctx, a.ID)
+		ended.Err = d.Engine.Start(ctx, a.ID)
 	} else {
-		done.Err = d.Engine.Restart(ctx, a.ID, a.Policy.StopTimeout)
+		ended.Err = d.Engine.Restart(ctx, a.ID, a.Policy.StopTimeout)
 	}
-	if done.Missing = errors.Is(done.Err, docker.ErrGone); done.Missing {
-		return done
-	}
-	look, cancelLook := context.WithTimeout(context.Background(), callTimeout)
-	defer cancelLook()
-	c, err := d.Engine.Inspect(look, a.ID)
+	return d.look(ended, a.ID)
+}
+
+// look adds to the end of a call what the container is like now.
+func (d *Daemon) look(ended recovery.CallEnded, id string) recovery.CallEnded {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	c, err := d.Engine.Inspect(ctx, id)
 	if err == nil {
-		done.Seen = &c
+		ended.Seen = &c
 	}
-	done.Missing = errors.Is(err, docker.ErrGone)
-	return done
+	ended.Missing = errors.Is(err, docker.ErrGone)
+	return ended
 }
 
 // restartTime is how long the engine may take: longer than the container's
@@ -129,12 +152,15 @@ func (d *Daemon) cascade(a recovery.Action) {
 			})
 			return
 		}
-		for _, dependent := range recovery.Dependents(all, a.Container) {
-			c, err := d.Engine.Inspect(ctx, dependent.ID)
-			if err != nil {
-				continue
+		found := recovery.Dependents{Of: a.Key}
+		for _, dependent := range d.Settings.DependentsOf(all, a.Container) {
+			if c, err := d.Engine.Inspect(ctx, dependent.Container.ID); err == nil {
+				dependent.Container = c
+				found.All = append(found.All, dependent)
 			}
-			d.inbox.post(func(now time.Time) { d.apply(recovery.Depends{Container: c, After: a.Key}, now) })
+		}
+		if len(found.All) > 0 {
+			d.inbox.post(func(now time.Time) { d.apply(found, now) })
 		}
 	}()
 }

@@ -19,6 +19,11 @@ type connection struct {
 	// listed says that a list was compared since the engine was lost, and that
 	// only the inspections of what it named are missing.
 	listed bool
+	// retry is the pause before the next list after one that failed, failure
+	// what was last logged of it, and due the timer that counts it.
+	retry   time.Duration
+	failure string
+	due     *time.Timer
 
 	down atomic.Int64 // lost, in Unix nanoseconds, for other goroutines; 0: not lost
 }
@@ -72,6 +77,7 @@ func (d *Daemon) connected(ctx context.Context, err error, now time.Time) {
 	}
 	// Until a list arrives nothing is known, and nothing is decided.
 	d.connection.listed = false
+	clear(d.looking)
 	d.apply(recovery.Offline{}, now)
 	if d.connection.lose(now) {
 		d.Log.Info("the event stream has ended", "event", recovery.EventStreamEnded, "error", err)
@@ -84,7 +90,8 @@ func (d *Daemon) connected(ctx context.Context, err error, now time.Time) {
 // checkLost alerts once that the engine is lost.
 func (d *Daemon) checkLost(now time.Time) {
 	if d.connection.overdue(now) {
-		d.alert(recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineLost, Severity: recovery.Critical,
-			Text: fmt.Sprintf("the engine has been lost for %s", now.Sub(d.connection.lost).Round(time.Second))})
+		d.report(recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineLost, Severity: recovery.Critical,
+			Text: fmt.Sprintf("the engine has been lost for %s", now.Sub(d.connection.lost).Round(time.Second))}, now)
+		d.save(now)
 	}
 }

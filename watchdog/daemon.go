@@ -13,9 +13,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
@@ -38,27 +40,36 @@ type Engine interface {
 type Daemon struct {
 	Engine   Engine
 	Settings recovery.Settings
-	State    store.File
-	Log      *slog.Logger
+	// File is where the state is saved, and Saved and Past what an earlier run
+	// left there.
+	File  store.File
+	Saved store.State
+	Past  store.History
+	Log   *slog.Logger
 	// Reconcile is how often the engine's list is compared with what is known:
 	// pauses, stops and lost events change things silently.
 	Reconcile time.Duration
 	// StartDelay waits before anything is done at all.
 	StartDelay time.Duration
-	// Notify, if set, receives every alert; it must not block.
-	Notify func(recovery.Action)
+	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
+	// and outlives Run.
+	Alerts *alert.Notifier
 
 	machine     *recovery.Machine
 	journal     journal
+	writer      *store.Writer
 	inbox       inbox
-	events      subscription
+	events      *subscription
 	connection  connection
 	inspections inspections
+	looking     map[string]bool // what the list asked to inspect before anything is decided
+	cutOff      []*recovery.Service
 	listing     bool // a list is in flight
 	restarting  int  // restarts and starts in flight
-	// orphans are the containers that an alert said must be recreated.
-	orphans   map[string]bool
-	saveError string // the last one, which is not logged again
+	audience    audience
+	saveError   string // the last one, which is not logged again
+	alertsOnce  sync.Once
+	alerts      chan struct{} // that the alerts' state is worth saving
 
 	beat atomic.Int64 // when the loop last ran, in Unix nanoseconds
 }
@@ -71,18 +82,20 @@ const (
 	// pulseEvery is how often the loop runs at least: for /healthz, and to alert
 	// about an engine that is lost.
 	pulseEvery = 20 * time.Second
+	// auditEach is how many healthy containers each reconciliation inspects, to
+	// see that the engine still probes them.
+	auditEach = 4
 )
 
 // Run watches until ctx ends. Then it waits for the restarts in flight, since
-// one that is cut off may leave its container dead, and saves.
+// one that is cut off may leave its container dead, lets the alerts out, and
+// saves.
 func (d *Daemon) Run(ctx context.Context) {
-	d.restore(time.Now())
-	d.orphans = map[string]bool{}
-	d.inspections = newInspections()
-	d.events = newSubscription()
+	begin := time.Now()
+	d.restore(begin)
+	d.inspections, d.looking = newInspections(), map[string]bool{}
 	d.inbox.open()
 	defer d.inbox.close()
-	begin := time.Now()
 	d.connection.lose(begin)
 	d.beat.Store(begin.Add(d.StartDelay).UnixNano())
 	if d.StartDelay > 0 {
@@ -99,15 +112,38 @@ func (d *Daemon) Run(ctx context.Context) {
 	d.finish()
 }
 
-// restore takes over what the last run saved.
+// restore takes over what an earlier run saved. The events since then are asked
+// of the engine: what died meanwhile is recovered, what somebody stopped is not.
 func (d *Daemon) restore(now time.Time) {
-	saved, err := d.State.Load(now)
-	if err != nil {
-		d.Log.Error("nothing is remembered", "event", recovery.EventStateNotLoaded, "error", err)
+	since := now.Add(-time.Second)
+	if s := d.Saved.Since; !s.IsZero() && s.Before(since) {
+		since = s
 	}
+	d.events = newSubscription(since)
 	d.machine = recovery.NewMachine(d.Settings)
-	d.machine.Restore(saved.Services, saved.Restarts)
-	d.journal = newJournal(saved.History)
+	d.machine.Restore(d.Saved.Services, d.Saved.Restarts, now)
+	d.cutOff = d.machine.InFlight()
+	d.journal = newJournal(d.Past)
+	d.writer = store.NewWriter(d.File, d.Past)
+	for _, s := range d.machine.Status() {
+		if s.Phase == recovery.GivenUp.String() || s.Phase == recovery.Held.String() {
+			d.Log.Warn("as the last run left it", "event", recovery.EventRemembered, "service", s.Service, "phase", s.Phase, "attempt", s.Attempts, "cause", s.Cause)
+		}
+	}
+}
+
+// AlertsChanged asks for the alerts' state to be saved soon. It does not block,
+// and may be called from any goroutine.
+func (d *Daemon) AlertsChanged() {
+	select {
+	case d.alertsChanged() <- struct{}{}:
+	default:
+	}
+}
+
+func (d *Daemon) alertsChanged() chan struct{} {
+	d.alertsOnce.Do(func() { d.alerts = make(chan struct{}, 1) })
+	return d.alerts
 }
 
 // loop runs until ctx ends.
@@ -132,6 +168,8 @@ func (d *Daemon) loop(ctx context.Context) {
 			d.events.refreshIfQuiet(time.Now())
 		case <-timer.C:
 			d.apply(recovery.Tick{}, time.Now())
+		case <-d.alertsChanged():
+			d.save(time.Now())
 		case <-pulse.C:
 			d.checkLost(time.Now())
 		}
@@ -150,10 +188,16 @@ func (d *Daemon) finish() {
 	if d.restarting > 0 {
 		d.Log.Info("stopping: waiting for the restarts in flight", "event", recovery.EventStopping, "restarts", d.restarting)
 	}
+	if d.connection.due != nil {
+		d.connection.due.Stop()
+	}
 	d.machine.Apply(recovery.Offline{}, time.Now()) // no new ones
 	for d.restarting > 0 {
 		f := <-d.inbox.calls
 		f(time.Now())
+	}
+	if d.Alerts != nil {
+		d.Alerts.Drain(context.Background())
 	}
 	d.save(time.Now())
 }

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
@@ -160,7 +162,7 @@ func TestDaemonFinishesWhatIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine.stream = make(chan docker.Message)
 		file := filepath.Join(t.TempDir(), "state.json")
-		d := &Daemon{Engine: engine, Settings: settings(), State: store.File{Path: file}, Log: slog.New(slog.DiscardHandler), Reconcile: time.Minute}
+		d := &Daemon{Engine: engine, Settings: settings(), File: store.File{Path: file}, Log: slog.New(slog.DiscardHandler), Reconcile: time.Minute}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); d.Run(ctx) }()
@@ -173,8 +175,9 @@ func TestDaemonFinishesWhatIsInFlight(t *testing.T) {
 			t.Errorf("ended after %s", time.Since(begin))
 		}
 		kept, err := store.File{Path: file}.Load(time.Now())
-		if err != nil || kept.Services["app"].Attempts != 1 || kept.Services["app"].Phase != recovery.Idle || len(kept.History) != 3 {
-			t.Errorf("%v, %+v, %v", err, kept.Services["app"], kept.History)
+		past, herr := store.File{Path: file}.LoadHistory()
+		if err != nil || herr != nil || kept.Services["app"].Attempts != 1 || kept.Services["app"].Phase != recovery.Idle || len(past) != 3 {
+			t.Errorf("%v, %v, %+v, %v", err, herr, kept.Services["app"], past)
 		}
 	})
 }
@@ -212,7 +215,7 @@ func TestDaemonEngineLost(t *testing.T) {
 	})
 }
 
-// The delays between the restarts of one that never recovers are the policy'engine.
+// The delays between the restarts of one that never recovers are the policy's.
 func TestDaemonBacksOff(t *testing.T) {
 	engine := newFakeEngine(container("healthy"))
 	var at []time.Duration
@@ -260,4 +263,156 @@ func TestRestartTime(t *testing.T) {
 			t.Errorf("%v: %s", c, got)
 		}
 	}
+}
+
+// After a restart of the watchdog in the middle of an incident nobody is
+// notified twice, and the end reaches those who were notified.
+func TestDaemonRestartedInAnIncident(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := newFakeEngine(container("healthy"))
+		engine.stream = make(chan docker.Message)
+		engine.restart = func(_ context.Context, c *recovery.Container) error {
+			c.State, c.StartedAt = "running", time.Now()
+			makeUnhealthy(c)
+			return nil
+		}
+		file := store.File{Path: filepath.Join(t.TempDir(), "state.json")}
+		var mu sync.Mutex
+		var sent []string
+		run := func(during func()) {
+			state, err := file.Load(time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := &alert.Notifier{Router: alert.Router{Sinks: []alert.Sink{{MinSeverity: recovery.Warning, URL: "a"}}, Every: time.Hour}, Log: slog.New(slog.DiscardHandler),
+				Send: func(d alert.Delivery) error {
+					mu.Lock()
+					defer mu.Unlock()
+					first, _, _ := strings.Cut(d.Text, "\n")
+					sent = append(sent, first)
+					return nil
+				}}
+			d := &Daemon{Engine: engine, Settings: settings(), File: file, Saved: state, Log: slog.New(slog.DiscardHandler), Reconcile: time.Minute, Alerts: n}
+			n.Changed = d.AlertsChanged
+			sending, stopSending := context.WithCancel(t.Context())
+			n.Start(sending, state.Alerts, time.Now())
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { defer close(ended); d.Run(ctx) }()
+			synctest.Wait()
+			during()
+			cancel()
+			<-ended
+			stopSending()
+			n.Wait()
+			synctest.Wait()
+		}
+		run(func() {
+			engine.set("id1", "health_status", makeUnhealthy)
+			time.Sleep(20 * time.Second)
+		})
+		if got := strings.Join(sent, "|"); strings.Count(got, "gave up after 3") != 1 {
+			t.Fatalf("sent: %s", got)
+		}
+		sent = nil
+		run(func() { time.Sleep(2 * time.Minute) })
+		if len(sent) > 0 {
+			t.Errorf("sent again: %q", sent)
+		}
+		run(func() {
+			engine.set("id1", "health_status", func(c *recovery.Container) { c.Health, c.FailingStreak = "healthy", 0 })
+			time.Sleep(time.Second)
+		})
+		if got := strings.Join(sent, "|"); got != "resolved: recovered by itself" {
+			t.Errorf("the end: %q", got)
+		}
+	})
+}
+
+// An engine that does not list is asked again with growing pauses, by one
+// timer, and logged once.
+func TestDaemonListFails(t *testing.T) {
+	engine := newFakeEngine(container("healthy"))
+	engine.listErr = errors.New("500: a fault of the test")
+	withDaemon(t, engine, func(_ *Daemon, log *syncBuffer) {
+		time.Sleep(8 * time.Hour)
+		synctest.Wait()
+		engine.mu.Lock()
+		lists := engine.lists
+		engine.listErr = nil
+		engine.mu.Unlock()
+		if n := strings.Count(log.String(), "cannot be listed"); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+		if most := int(8*time.Hour/lastRetry) + 8*60 + 10; lists > most {
+			t.Errorf("%d lists in eight hours, want at most %d", lists, most)
+		}
+		engine.set("id1", "", makeUnhealthy)
+		time.Sleep(lastRetry)
+		synctest.Wait()
+		if engine.restarted() != 1 {
+			t.Errorf("%d restarts", engine.restarted())
+		}
+	})
+}
+
+// Containers that nobody watches and that say something all the time do not
+// keep the daemon from deciding.
+func TestDaemonBesideBusyContainers(t *testing.T) {
+	other := container("healthy")
+	other.ID, other.Name, other.Labels = "id2", "other", nil
+	engine := newFakeEngine(container("unhealthy"), other)
+	engine.slowly = func(id string) bool { return id == "id2" }
+	synctest.Test(t, func(t *testing.T) {
+		engine.stream = make(chan docker.Message)
+		d := &Daemon{Engine: engine, Settings: settings(), Log: slog.New(slog.DiscardHandler), Reconcile: time.Minute}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended, busy := make(chan struct{}), make(chan struct{})
+		go func() { defer close(ended); d.Run(ctx) }()
+		go func() {
+			defer close(busy)
+			for ctx.Err() == nil {
+				select {
+				case engine.stream <- docker.Message{Action: "health_status", ID: "id2", At: time.Now()}:
+				case <-ctx.Done():
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		time.Sleep(5 * time.Second)
+		if engine.restarted() != 1 {
+			t.Errorf("%d restarts", engine.restarted())
+		}
+		cancel()
+		<-busy
+		<-ended
+		time.Sleep(callTimeout)
+		synctest.Wait()
+	})
+}
+
+// What is watched, and what a typing error leaves out, is in the log.
+func TestDaemonAnnounces(t *testing.T) {
+	typo := container("healthy")
+	typo.ID, typo.Name, typo.Labels = "id2", "typo", map[string]string{"watchdog.enable": "ture", "watchdog.enabled": "true"}
+	engine := newFakeEngine(container("healthy"), typo)
+	synctest.Test(t, func(t *testing.T) {
+		log := &syncBuffer{}
+		engine.stream = make(chan docker.Message)
+		set := settings()
+		set.Services = []string{"pdf-chat-ap"}
+		d := &Daemon{Engine: engine, Settings: set, Log: slog.New(slog.NewTextHandler(log, nil)), Reconcile: time.Minute}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); d.Run(ctx) }()
+		time.Sleep(10 * time.Minute)
+		cancel()
+		<-ended
+		for _, part := range []string{`msg="watched containers: 1" event=watching watched="app (label watchdog.enable)"`, `event=matches_nothing name=pdf-chat-ap`,
+			`label watchdog.enable: \"ture\" is neither true nor false`, `label watchdog.enabled: there is no such setting`} {
+			if n := strings.Count(log.String(), part); n != 1 {
+				t.Errorf("%d × %s in\n%s", n, part, log)
+			}
+		}
+	})
 }

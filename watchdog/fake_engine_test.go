@@ -41,6 +41,8 @@ type fakeEngine struct {
 	// restart may stand in for the engine's own; nil is success.
 	restart func(ctx context.Context, c *recovery.Container) error
 	lists   int
+	listErr error                // what a list answers; nil: the list
+	slowly  func(id string) bool // whose inspections take long
 }
 
 func newFakeEngine(containers ...recovery.Container) *fakeEngine {
@@ -85,10 +87,19 @@ func (f *fakeEngine) List(context.Context) ([]recovery.Container, error) {
 	if f.down {
 		return nil, errDown
 	}
+	if f.listErr != nil {
+		return nil, f.listErr
+	}
 	return slices.Collect(maps.Values(f.containers)), nil
 }
 
-func (f *fakeEngine) Inspect(_ context.Context, id string) (recovery.Container, error) {
+func (f *fakeEngine) Inspect(ctx context.Context, id string) (recovery.Container, error) {
+	if f.slowly != nil && f.slowly(id) {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down {

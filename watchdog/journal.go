@@ -27,30 +27,44 @@ const maxRecoveries = 1 << 20
 // journal keeps the history of decisions and counts them.
 type journal struct {
 	history store.History
+	unsaved []store.Decision
 	stats   Stats
 }
 
 func newJournal(history store.History) journal {
-	return journal{history, Stats{Restarts: map[string]int{}, Failures: map[string]int{}, GiveUps: map[string]int{}}}
+	return journal{history: history, stats: Stats{Restarts: map[string]int{}, Failures: map[string]int{}, GiveUps: map[string]int{}}}
+}
+
+// take returns the decisions since the last call.
+func (j *journal) take() []store.Decision {
+	out := j.unsaved
+	j.unsaved = nil
+	return out
+}
+
+// forget drops the counts of a service that has ended.
+func (j *journal) forget(service string) {
+	for _, counts := range []map[string]int{j.stats.Restarts, j.stats.Failures, j.stats.GiveUps} {
+		delete(counts, service)
+	}
 }
 
 // record takes a decision.
 func (j *journal) record(a recovery.Action, now time.Time) {
-	if a.Kind == recovery.DoCascade {
-		return
-	}
-	switch a.Event {
-	case recovery.EventRestarting:
+	switch {
+	case a.Kind == recovery.DoRestart:
 		j.stats.Restarts[a.Key]++
-	case recovery.EventGaveUp:
+	case a.Event == recovery.EventGaveUp:
 		j.stats.GiveUps[a.Key]++
-	case recovery.EventRestartIneffective:
+	case a.Failed:
 		j.stats.Failures[a.Key]++
-	case recovery.EventRecovered:
+	case a.Event == recovery.EventRecovered:
 		if a.Took > 0 && len(j.stats.Recoveries) < maxRecoveries {
 			j.stats.Recoveries = append(j.stats.Recoveries, a.Took.Seconds())
 		}
 	}
-	j.history.Add(store.Decision{Time: now, Event: a.Event, Severity: cmp.Or(a.Severity, recovery.Info), Service: a.Key, Container: a.Name,
-		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds()})
+	decision := store.Decision{Time: now, Event: a.Event, Severity: cmp.Or(a.Severity, recovery.Info), Service: a.Key, Container: a.Name,
+		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds()}
+	j.history.Add(decision)
+	j.unsaved = append(j.unsaved, decision)
 }

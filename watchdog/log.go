@@ -8,14 +8,6 @@ import (
 	"healthcheck/watchdog/recovery"
 )
 
-// alert logs a decision and passes it on to the receivers.
-func (d *Daemon) alert(a recovery.Action) {
-	d.log(a)
-	if d.Notify != nil {
-		d.Notify(a)
-	}
-}
-
 // log writes one line per decision, with all that explains it. The keys are
 // documented: people search for them.
 func (d *Daemon) log(a recovery.Action) {
@@ -43,7 +35,7 @@ func (d *Daemon) log(a recovery.Action) {
 	}
 	add("cause", a.Cause)
 	add("output", a.Output)
-	if a.Policy.DryRun && (a.Kind == recovery.DoRestart || a.Kind == recovery.DoStart) {
+	if a.Policy.DryRun {
 		attrs = append(attrs, "dry_run", true)
 	}
 	d.Log.Log(context.Background(), level, a.Text, attrs...)

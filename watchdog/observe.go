@@ -43,12 +43,15 @@ func (d *Daemon) event(m docker.Message, now time.Time) {
 	d.events.lastEvent = now
 	switch m.Action {
 	case "kill":
-		d.apply(recovery.Killed{ID: m.ID, Signal: m.Signal, At: m.At}, now)
+		d.apply(recovery.Signalled{ID: m.ID, Signal: m.Signal, At: m.At}, now)
 		return // its end brings an event of its own
+	case "stop":
+		d.apply(recovery.StopDone{ID: m.ID, At: m.At}, now)
+		return // it comes behind the end
 	case "die":
-		d.apply(recovery.Died{ID: m.ID, ExitCode: m.ExitCode, At: m.At}, now)
+		d.apply(recovery.Exited{ID: m.ID, ExitCode: m.ExitCode, At: m.At}, now)
 	case "destroy":
-		d.apply(recovery.Gone{ID: m.ID}, now)
+		d.apply(recovery.Destroyed{ID: m.ID}, now)
 		return
 	case "health_status", "start", "pause", "unpause", "rename":
 	default:
@@ -72,12 +75,13 @@ func (d *Daemon) inspect(id string) {
 			again := d.inspections.end(id)
 			switch {
 			case errors.Is(err, docker.ErrGone):
-				d.apply(recovery.Gone{ID: id}, now)
+				d.apply(recovery.Destroyed{ID: id}, now)
 			case err != nil:
 				d.Log.Warn("a container cannot be inspected; the next reconciliation tries again", "event", recovery.EventInspectFailed, "id", recovery.ShortID(id), "error", err)
 			default:
 				d.apply(recovery.Seen{Container: c}, now)
 			}
+			delete(d.looking, id)
 			if again {
 				d.inspect(id)
 			}
@@ -93,80 +97,92 @@ func (d *Daemon) list(ctx context.Context) {
 	}
 	d.listing = true
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		all, err := d.Engine.List(ctx)
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		all, err := d.Engine.List(call)
 		cancel()
 		d.inbox.post(func(now time.Time) {
 			d.listing = false
-			if err != nil {
-				if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
-					d.Log.Warn("the containers cannot be listed; trying again", "event", recovery.EventListFailed, "error", err)
-				}
-				d.retryList(now)
-				return
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				d.retryList(ctx, err, now)
+			default:
+				d.listed(all, now)
 			}
-			d.listed(all, now)
 		})
 	}()
 }
 
-// retryList tries again soon, unless a reconciliation comes before.
-func (d *Daemon) retryList(now time.Time) {
-	d.connection.lose(now)
+// retryList tries again with growing pauses, with one timer for all failures.
+// What is wrong is logged when it changes.
+func (d *Daemon) retryList(ctx context.Context, err error, now time.Time) {
+	c := &d.connection
+	c.lose(now)
+	if text := err.Error(); text != c.failure {
+		c.failure = text
+		d.Log.Warn("the containers cannot be listed; it is tried again", "event", recovery.EventListFailed, "error", err)
+	}
 	d.checkLost(now)
-	time.AfterFunc(time.Second, func() { d.inbox.post(func(time.Time) { d.list(context.Background()) }) })
+	c.retry = min(max(2*c.retry, time.Second), lastRetry)
+	if c.due != nil {
+		c.due.Stop()
+	}
+	c.due = time.AfterFunc(c.retry, func() { d.inbox.post(func(time.Time) { d.list(ctx) }) })
 }
 
-// listed compares a list with what is known: a container that is missing is
-// gone, one that is healthy as before needs no inspection, the others do.
+// listed compares a list with what is known, and inspects what the list does
+// not say enough of.
 func (d *Daemon) listed(all []recovery.Container, now time.Time) {
+	first := !d.connection.lost.IsZero()
+	d.connection.retry, d.connection.failure = 0, ""
 	if d.connection.found() {
-		d.alert(recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineBack, Severity: recovery.Info, Text: "the engine is back"})
+		d.report(recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineBack, Severity: recovery.Info, Closes: true, Text: "the engine is back"}, now)
+		d.save(now)
 	}
-	there := map[string]bool{}
-	var healthy []recovery.Container
+	d.apply(recovery.Listed{All: all}, now)
+	d.announce(all)
 	for _, c := range all {
-		there[c.ID] = true
-		s := d.machine.Services[c.Service()]
-		switch {
-		case !d.Settings.Watched(c) && (s == nil || s.ID != c.ID):
-		case s == nil && c.State != "running":
-		case c.State == "running" && c.Health == "healthy" && (s == nil || s.Phase == recovery.Idle && s.ID == c.ID):
-			healthy = append(healthy, c)
-		case s != nil && s.Phase == recovery.Restarting:
-		default:
+		if d.machine.NeedsLook(c) {
+			if first {
+				d.looking[c.ID] = true
+			}
 			d.inspect(c.ID)
 		}
-		d.checkOrphan(all, c, s)
 	}
-	d.apply(recovery.SeenAll{Containers: healthy}, now)
-	for _, id := range d.machine.KnownIDs() {
-		if !there[id] {
-			d.apply(recovery.Gone{ID: id}, now)
+	if !first {
+		for _, id := range d.machine.Audit(auditEach) {
+			d.inspect(id)
 		}
+		return
 	}
+	for _, s := range d.cutOff {
+		d.endCutOff(s)
+	}
+	d.cutOff = nil
 	d.connection.listed = true
 	d.goOnline(now)
 }
 
-// checkOrphan alerts once about a container that uses the network of one that
-// is gone. s is its service, if it has one.
-func (d *Daemon) checkOrphan(all []recovery.Container, c recovery.Container, s *recovery.Service) {
-	if !d.Settings.Watched(c) || c.State != "running" || d.orphans[c.ID] || !recovery.Orphaned(all, c) {
-		return
-	}
-	d.orphans[c.ID] = true
-	a := recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventOrphaned, Severity: recovery.Critical, Key: c.Service(), ID: c.ID, Name: c.Name,
-		Text: "it lives in the network of a container that is gone, and no restart can help: " + recovery.RecreateCommand(c)}
-	if s != nil {
-		a.Phase = s.Phase
-	}
-	d.alert(a)
+// errCutOff is the end of a call that an earlier run of this program made.
+var errCutOff = errors.New("the watchdog was ended while it waited")
+
+// endCutOff finds out what became of a call that an earlier run made.
+func (d *Daemon) endCutOff(s *recovery.Service) {
+	id, key := s.ID, s.Key
+	d.looking["call "+id] = true
+	go func() {
+		ended := d.look(recovery.CallEnded{Key: key, Err: errCutOff}, id)
+		d.inbox.post(func(now time.Time) {
+			d.apply(ended, now)
+			delete(d.looking, "call "+id)
+			d.goOnline(now)
+		})
+	}()
 }
 
 // goOnline lets the machine decide once all that was listed is inspected.
 func (d *Daemon) goOnline(now time.Time) {
-	if d.connection.listed && len(d.inspections.inFlight) == 0 {
+	if d.connection.listed && len(d.looking) == 0 {
 		d.connection.listed = false
 		d.apply(recovery.Online{}, now)
 	}

@@ -33,13 +33,11 @@ func (d *Daemon) History(ctx context.Context) store.History {
 func (d *Daemon) Reset(ctx context.Context, name string) int {
 	n := 0
 	if !d.inbox.run(ctx, func(now time.Time) {
-		for _, s := range d.machine.Services {
-			if s.Key == name || s.Name == name {
-				n++
-				defer d.inspect(s.ID)
-			}
+		for _, s := range d.machine.Named(name) {
+			n++
+			defer d.inspect(s.ID)
 		}
-		d.apply(recovery.Reset{Name: name}, now)
+		d.apply(recovery.ResetAsked{Name: name}, now)
 	}) {
 		return 0
 	}

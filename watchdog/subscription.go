@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"healthcheck/watchdog/docker"
@@ -22,13 +23,22 @@ type subscription struct {
 	// one that ended.
 	up      chan error
 	refresh chan struct{}
+	// newest is the time of the newest event, by the engine's clock, in Unix
+	// nanoseconds.
+	newest atomic.Int64
 
 	lastEvent time.Time // or when the stream was opened; the loop's
 }
 
-func newSubscription() subscription {
-	return subscription{messages: make(chan docker.Message), up: make(chan error), refresh: make(chan struct{}, 1)}
+// newSubscription asks for the events since then, the first time.
+func newSubscription(since time.Time) *subscription {
+	s := &subscription{messages: make(chan docker.Message), up: make(chan error), refresh: make(chan struct{}, 1)}
+	s.newest.Store(since.UnixNano())
+	return s
 }
+
+// since is the time of the newest event that was taken.
+func (s *subscription) since() time.Time { return time.Unix(0, s.newest.Load()) }
 
 // refreshIfQuiet opens a stream anew that has had no events for long.
 func (s *subscription) refreshIfQuiet(now time.Time) {
@@ -44,7 +54,6 @@ func (s *subscription) refreshIfQuiet(now time.Time) {
 
 // run opens one stream after the other, until ctx ends.
 func (s *subscription) run(ctx context.Context, engine Engine) {
-	since := time.Now().Add(-time.Second)
 	retry := firstRetry
 	for ctx.Err() == nil {
 		stream, cancel := context.WithCancel(ctx)
@@ -52,23 +61,26 @@ func (s *subscription) run(ctx context.Context, engine Engine) {
 		ended := make(chan error, 1)
 		opened := make(chan struct{}, 1)
 		go func() {
-			ended <- engine.Events(stream, since, func() { opened <- struct{}{} }, inbox)
+			ended <- engine.Events(stream, s.since(), func() { opened <- struct{}{} }, inbox)
 		}()
 		var err error
+		refreshed := false
 		for open := true; open; {
 			select {
 			case <-opened:
-				s.up <- nil
+				select {
+				case s.up <- nil:
+				case <-ctx.Done():
+				}
 				retry = firstRetry
 			case m := <-inbox:
-				if m.At.After(since) {
-					since = m.At
-				}
 				select {
 				case s.messages <- m:
+					s.newest.Store(max(s.newest.Load(), m.At.UnixNano()))
 				case <-ctx.Done():
 				}
 			case <-s.refresh:
+				refreshed = true
 				cancel()
 			case err = <-ended:
 				open = false
@@ -77,6 +89,9 @@ func (s *subscription) run(ctx context.Context, engine Engine) {
 		cancel()
 		if ctx.Err() != nil {
 			return
+		}
+		if refreshed {
+			continue // nothing is lost: the next stream begins where this one ended
 		}
 		select {
 		case s.up <- err:

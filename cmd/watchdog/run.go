@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"healthcheck/watchdog"
 	"healthcheck/watchdog/alert"
@@ -32,13 +34,33 @@ func runDaemon(ctx context.Context, args, environ []string, stdout, stderr io.Wr
 		return fail(stderr, usagef("--host unix:///var/run/docker.sock", "%v", err))
 	}
 	cfg.settings.SelfID = docker.SelfID()
+	file := store.File{Path: cfg.stateFile}
+	release, err := file.Lock()
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return fail(stderr, usagef("end the other one, or give this one a --state-file and a --control of its own", "--state-file %s: %v", cfg.stateFile, err))
+	case err != nil:
+		// It watches all the same: the state is kept in memory.
+		log.Error("the state file cannot be locked", "event", recovery.EventStateNotSaved, "error", err)
+	default:
+		defer release()
+	}
+	state, err := file.Load(time.Now())
+	if err != nil {
+		log.Error("nothing is remembered", "event", recovery.EventStateNotLoaded, "error", err)
+	}
+	past, err := file.LoadHistory()
+	if err != nil {
+		log.Error("the history is not remembered", "event", recovery.EventStateNotLoaded, "error", err)
+	}
 	notifier := &alert.Notifier{Router: cfg.router, Log: log}
+	daemon := &watchdog.Daemon{Engine: engine, Settings: cfg.settings, File: file, Saved: state, Past: past, Log: log,
+		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Alerts: notifier}
+	notifier.Changed = daemon.AlertsChanged
 	// Alerts of the restarts in flight are sent after ctx has ended, too.
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
-	notifier.Start(sending)
-	daemon := &watchdog.Daemon{Engine: engine, Settings: cfg.settings, State: store.File{Path: cfg.stateFile}, Log: log,
-		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Notify: notifier.Alert}
+	notifier.Start(sending, state.Alerts, time.Now())
 	for _, n := range cfg.notes {
 		log.Warn(n, "event", recovery.EventVariableIgnored)
 	}

@@ -62,7 +62,7 @@ func TestKilledAHundredTimes(t *testing.T) {
 
 // A file of another version, or one that is no JSON, is set aside and reported.
 func TestStateFileThatCannotBeRead(t *testing.T) {
-	for text, part := range map[string]string{`{"version":99}`: "version 99, want 1", "{{{": "invalid character"} {
+	for text, part := range map[string]string{`{"version":99}`: "version 99, want 2", "{{{": "invalid character"} {
 		dir := t.TempDir()
 		if err := os.WriteFile(dir+"/state.json", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -80,7 +80,7 @@ func TestStateFileThatCannotBeRead(t *testing.T) {
 			t.Errorf("%q:\n%s", aside, log)
 		}
 		var saved store.State
-		if data, err := os.ReadFile(dir + "/state.json"); err != nil || json.Unmarshal(data, &saved) != nil || saved.Version != 1 {
+		if data, err := os.ReadFile(dir + "/state.json"); err != nil || json.Unmarshal(data, &saved) != nil || saved.Version != 2 {
 			t.Errorf("the new file: %s, %v", data, err)
 		}
 	}

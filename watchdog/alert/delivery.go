@@ -2,10 +2,17 @@ package alert
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nicholas-fedor/shoutrrr"
@@ -23,23 +30,48 @@ type Notifier struct {
 	// Send delivers one message; nil is shoutrrr's. The tests that live in
 	// fake time have one of their own.
 	Send func(Delivery) error
+	// Changed, if set, is called when a message was delivered or dropped, so
+	// that State is worth saving again. It must not block.
+	Changed func()
 	// Delivered and Failed count messages.
 	Delivered, Failed atomic.Int64
 
-	mu     sync.Mutex
-	queues map[string]chan Delivery // by URL
-	wake   chan struct{}
+	mu      sync.Mutex
+	queues  map[string]*queue // by URL
+	wake    chan struct{}
+	workers sync.WaitGroup
+}
+
+// queue holds the messages of one receiver, the oldest first; its worker is at
+// the first of them.
+type queue struct {
+	number   int // what logs call the receiver
+	messages []Delivery
+	more     chan struct{}
 }
 
 const (
 	// queueLength bounds the messages that wait for a slow receiver.
 	queueLength = 256
-	// sendTimeout bounds one delivery, sendTries how often it is tried.
-	sendTimeout = 15 * time.Second
-	sendTries   = 4
-	// firstResend is doubled after each try.
-	firstResend = time.Second
+	// answerTimeout is when a receiver that does not answer is reported; it may
+	// have taken the message all the same, which is not sent again.
+	answerTimeout = 2 * time.Minute
+	// firstResend is doubled after each try, up to lastResend.
+	firstResend, lastResend = time.Second, time.Minute
+	// drainTime is how long the end of the program waits for messages.
+	drainTime = 5 * time.Second
 )
+
+// patience is how long a message is tried for.
+func patience(s recovery.Severity) time.Duration {
+	switch s {
+	case recovery.Critical:
+		return 15 * time.Minute
+	case recovery.Warning:
+		return 2 * time.Minute
+	}
+	return time.Minute
+}
 
 // ErrReceiver is an address that shoutrrr does not understand. Its own error
 // may hold a token, and is not repeated.
@@ -53,18 +85,71 @@ func CheckReceiver(url string) error {
 	return nil
 }
 
-// Start begins to escalate and to deliver, until ctx ends.
-func (n *Notifier) Start(ctx context.Context) {
+// Start begins to escalate and to deliver, what an earlier run left first. The
+// end of ctx ends it; Drain gives the queues time before.
+func (n *Notifier) Start(ctx context.Context, saved State, now time.Time) {
+	n.Router.Restore(saved.Incidents, now)
 	n.wake = make(chan struct{}, 1)
-	n.queues = map[string]chan Delivery{}
+	n.queues = map[string]*queue{}
 	for _, url := range n.Router.receivers() {
-		if n.queues[url] == nil {
-			queue := make(chan Delivery, queueLength)
-			n.queues[url] = queue
-			go n.work(ctx, len(n.queues), queue)
+		if n.queues[url] != nil {
+			continue
+		}
+		q := &queue{number: len(n.queues) + 1, more: make(chan struct{}, 1)}
+		for _, p := range saved.Pending {
+			if p.Receiver == receiverID(url) && len(q.messages) < queueLength {
+				q.messages = append(q.messages, Delivery{url, p.Title, p.Text, p.Severity})
+			}
+		}
+		n.queues[url] = q
+		n.workers.Go(func() { n.work(ctx, q) })
+	}
+	n.workers.Go(func() { n.escalate(ctx) })
+}
+
+// State is what must survive a restart.
+func (n *Notifier) State() State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := State{Incidents: n.Router.Incidents()}
+	for url, q := range n.queues {
+		for _, d := range q.messages {
+			s.Pending = append(s.Pending, Pending{receiverID(url), d.Severity, d.Title, d.Text})
 		}
 	}
-	go n.escalate(ctx)
+	slices.SortStableFunc(s.Pending, func(a, b Pending) int { return strings.Compare(a.Receiver, b.Receiver) })
+	return s
+}
+
+// Drain waits until everything is delivered, but not for long: what is left
+// then is in State, and goes out with the next start.
+func (n *Notifier) Drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for n.waiting() > 0 {
+		select {
+		case <-ctx.Done():
+			n.Log.Warn("alerts are not delivered yet: they are saved for the next start", "event", recovery.EventAlertNotDelivered, "alerts", n.waiting())
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Wait returns when all goroutines have ended, which the end of Start's
+// context brings about.
+func (n *Notifier) Wait() { n.workers.Wait() }
+
+// waiting counts the messages that no receiver has taken yet.
+func (n *Notifier) waiting() (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, q := range n.queues {
+		count += len(q.messages)
+	}
+	return count
 }
 
 // escalate lets time pass for the router.
@@ -88,6 +173,7 @@ func (n *Notifier) escalate(ctx context.Context) {
 			n.mu.Lock()
 			n.enqueue(n.Router.Tick(time.Now()))
 			n.mu.Unlock()
+			n.changed()
 		}
 	}
 }
@@ -106,65 +192,106 @@ func (n *Notifier) Alert(a recovery.Action) {
 // enqueue puts messages into their receivers' queues.
 func (n *Notifier) enqueue(all []Delivery) {
 	for _, d := range all {
-		select {
-		case n.queues[d.URL] <- d:
-		default:
+		q := n.queues[d.URL]
+		if len(q.messages) >= queueLength {
 			n.Failed.Add(1)
-			n.Log.Warn("an alert was not delivered: too many are waiting", "event", recovery.EventAlertNotDelivered, "title", d.Title)
+			n.Log.Warn("an alert was not delivered: too many are waiting", "event", recovery.EventAlertNotDelivered, "receiver", q.number, "title", d.Title)
+			continue
 		}
+		q.messages = append(q.messages, d)
+		select {
+		case q.more <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (n *Notifier) changed() {
+	if n.Changed != nil {
+		n.Changed()
 	}
 }
 
 // work delivers the messages of one receiver, one after the other.
-func (n *Notifier) work(ctx context.Context, number int, queue <-chan Delivery) {
+func (n *Notifier) work(ctx context.Context, q *queue) {
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case d := <-queue:
-			n.deliver(ctx, number, d)
+		n.mu.Lock()
+		var first *Delivery
+		if len(q.messages) > 0 {
+			first = &q.messages[0]
 		}
+		n.mu.Unlock()
+		if first == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-q.more:
+			}
+			continue
+		}
+		if !n.deliver(ctx, q.number, *first) {
+			return // it stays in the queue, for the next start
+		}
+		n.mu.Lock()
+		q.messages = q.messages[1:]
+		n.mu.Unlock()
+		n.changed()
 	}
 }
 
-// deliver tries a message several times, with growing pauses: shoutrrr does
-// not pass on how long a receiver asks to wait.
-func (n *Notifier) deliver(ctx context.Context, number int, d Delivery) {
+// deliver tries a message with growing pauses, since shoutrrr does not pass on
+// how long a receiver asks to wait. It is done with the message unless ctx ends
+// first. A send that has begun is waited for: sent again beside it, the
+// receiver might get it twice.
+func (n *Notifier) deliver(ctx context.Context, number int, d Delivery) (done bool) {
 	send := n.Send
 	if send == nil {
 		send = sendByShoutrrr
 	}
+	begin := time.Now()
 	pause := firstResend
 	for try := 1; ; try++ {
-		done := make(chan error, 1)
-		go func() { done <- send(d) }()
+		answer := make(chan error, 1)
+		go func() { answer <- send(d) }()
+		late := time.NewTimer(answerTimeout)
 		var err error
 		select {
-		case err = <-done:
-		case <-time.After(sendTimeout):
-			err = errors.New("no answer")
+		case err = <-answer:
+		case <-late.C:
+			n.Log.Warn("a receiver does not answer: its alerts wait", "event", recovery.EventAlertNotDelivered, "receiver", number, "title", d.Title)
+			select {
+			case err = <-answer:
+			case <-ctx.Done():
+				return false
+			}
 		case <-ctx.Done():
-			return
+			late.Stop()
+			return false
 		}
+		late.Stop()
 		if err == nil {
 			n.Delivered.Add(1)
-			return
+			return true
 		}
-		if try == sendTries {
+		if time.Since(begin)+pause > patience(d.Severity) || errors.Is(err, ErrReceiver) {
 			n.Failed.Add(1)
-			n.Log.Warn("an alert was not delivered", "event", recovery.EventAlertNotDelivered, "receiver", number, "tries", try, "title", d.Title)
-			return
+			n.Log.Warn("an alert was not delivered", "event", recovery.EventAlertNotDelivered, "receiver", number, "tries", try, "error", err, "title", d.Title)
+			return true
+		}
+		if try == 1 {
+			n.Log.Info("an alert is tried again", "event", recovery.EventAlertNotDelivered, "receiver", number, "error", err, "title", d.Title)
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return
+			return false
 		}
-		pause *= 2
+		pause = min(pause*2, lastResend)
 	}
 }
 
-// sendByShoutrrr keeps the error's text to itself: it may hold the address.
+// sendByShoutrrr keeps the error's text to itself, which may hold the address,
+// and says of what kind it is.
 func sendByShoutrrr(d Delivery) error {
 	sender, err := shoutrrr.CreateSender(d.URL)
 	if err != nil {
@@ -174,8 +301,32 @@ func sendByShoutrrr(d Delivery) error {
 	params.SetTitle(d.Title)
 	for _, err := range sender.Send(d.Text, &params) {
 		if err != nil {
-			return errors.New("refused")
+			return errors.New(kind(err))
 		}
 	}
 	return nil
+}
+
+// statusCode finds an HTTP or SMTP status in a service's error.
+var statusCode = regexp.MustCompile(`\b[45][0-9][0-9]\b`)
+
+// kind says what went wrong with a delivery, in words that hold no address.
+func kind(err error) string {
+	var network net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "connection reset"
+	case errors.As(err, new(*net.DNSError)):
+		return "no such host"
+	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, new(x509.UnknownAuthorityError)), errors.As(err, new(tls.RecordHeaderError)):
+		return "TLS: the certificate or the protocol is not accepted"
+	case errors.As(err, &network) && network.Timeout():
+		return "timeout"
+	}
+	if code := statusCode.FindString(err.Error()); code != "" {
+		return "status " + code
+	}
+	return "refused"
 }

@@ -4,22 +4,28 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"healthcheck/watchdog/recovery"
 )
 
-// message is what a person reads: what, where, why, and what comes next.
-func message(a recovery.Action, host, prefix string) (title, text string) {
-	title = fmt.Sprintf("[%s] %s on %s", a.Severity, cmp.Or(a.Key, "watchdog"), host)
-	lines := []string{prefix + a.Text}
+// Message is what a person reads: what, where, why, and what comes next.
+type Message struct {
+	Severity recovery.Severity `json:"severity"`
+	Title    string            `json:"title"`
+	Text     string            `json:"text"`
+}
+
+func newMessage(a recovery.Action, host string) Message {
+	lines := []string{oneLine(a.Text)}
 	add := func(name, value string) {
 		if value != "" {
 			lines = append(lines, name+": "+value)
 		}
 	}
-	add("service", a.Key)
+	add("service", oneLine(a.Key))
 	if a.Name != a.Key {
-		add("container", a.Name)
+		add("container", oneLine(a.Name))
 	}
 	add("host", host)
 	if a.Attempt > 0 {
@@ -29,7 +35,8 @@ func message(a recovery.Action, host, prefix string) (title, text string) {
 	if a.Severity != recovery.Info {
 		add("last output of the failed probe", printable(a.Output))
 	}
-	return title, strings.Join(lines, "\n")
+	title := fmt.Sprintf("[%s] %s on %s", a.Severity, cmp.Or(a.Key, "watchdog"), host)
+	return Message{a.Severity, oneLine(title), strings.Join(lines, "\n")}
 }
 
 // nextStep says what will happen by itself.
@@ -41,22 +48,26 @@ func nextStep(a recovery.Action) string {
 		}
 		return "if this does not help, restart " + fmt.Sprint(a.Attempt+1) + " comes after " + a.Policy.Delay(a.Attempt).String()
 	case recovery.EventGaveUp:
-		return "nothing, until it is healthy, recreated, or reset (watchdog reset " + a.Name + ")"
+		return "nothing, until it is healthy, recreated, or reset (watchdog reset " + oneLine(a.Name) + ")"
 	case recovery.EventThrottled:
-		return "the throttled restarts follow as the limits allow"
+		return "the restarts that wait follow as the limit allows"
 	case recovery.EventEngineLost:
 		return "it is tried again until it answers"
 	}
 	return ""
 }
 
-// printable replaces the control characters in a probe's output, which a
-// terminal or a chat would obey.
+// printable replaces what a terminal, a mail program or a chat would obey in
+// text of others: control characters (C1 among them) and those that change the
+// direction of writing.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' || r == 0x7f {
+		if r != '\n' && !unicode.IsPrint(r) && r != ' ' {
 			return '?'
 		}
 		return r
 	}, text)
 }
+
+// oneLine is printable text without line ends.
+func oneLine(text string) string { return strings.ReplaceAll(printable(text), "\n", "?") }

@@ -10,13 +10,24 @@ import (
 func TestMessage(t *testing.T) {
 	a := alertOf(recovery.Critical, "gave_up", "p/web/1")
 	a.Name, a.Text = "p-web-1", "gave up after 3 restarts"
-	title, text := message(a, "node7", "")
-	if want := "[critical] p/web/1 on node7"; title != want {
-		t.Errorf("%q, want %q", title, want)
+	m := newMessage(a, "node7")
+	if want := "[critical] p/web/1 on node7"; m.Title != want {
+		t.Errorf("%q, want %q", m.Title, want)
 	}
 	for _, part := range []string{"gave up after 3 restarts\n", "service: p/web/1\n", "container: p-web-1\n", "host: node7\n", "attempt: 1 of 3\n", "next: nothing, until it is healthy, recreated, or reset (watchdog reset p-web-1)\n", "last output of the failed probe: status 503?[31m"} {
-		if !strings.Contains(text, part) {
-			t.Errorf("no %q in\n%s", part, text)
+		if !strings.Contains(m.Text, part) {
+			t.Errorf("no %q in\n%s", part, m.Text)
 		}
+	}
+}
+
+// What others named or printed moves no cursor, adds no header to a mail, and
+// does not change the direction of writing.
+func TestMessageOfHostileText(t *testing.T) {
+	a := alertOf(recovery.Critical, "gave_up", "p\r\nBcc: x@y/web/1")
+	a.Output, a.Text = "\u009b31m \u202etxt.exe \x1b]0;owned\x07", "gave up\u2066"
+	m := newMessage(a, "node7")
+	if strings.ContainsAny(m.Title, "\r\n") || strings.ContainsAny(m.Title+m.Text, "\r\u009b\u202e\u2066\x1b\x07") {
+		t.Errorf("%q %q", m.Title, m.Text)
 	}
 }

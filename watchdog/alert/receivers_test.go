@@ -51,7 +51,8 @@ func TestReceivers(t *testing.T) {
 	mail := newMailServer(t)
 
 	a := alertOf(recovery.Critical, "gave_up", "app")
-	title, text := message(a, "node7", "")
+	m := newMessage(a, "node7")
+	title, text := m.Title, m.Text
 	for receiver, host := range map[string]string{
 		"slack://hook:T00000000-B00000000-XXXXXXXXXXXXXXXXXXXXXXXX@webhook": "hooks.slack.com",
 		"discord://token@1234567890":                                        "discord.com",
@@ -60,7 +61,7 @@ func TestReceivers(t *testing.T) {
 		if err := CheckReceiver(receiver); err != nil {
 			t.Errorf("%s: %v", receiver, err)
 		}
-		if err := sendByShoutrrr(Delivery{receiver, title, text}); err != nil {
+		if err := sendByShoutrrr(Delivery{receiver, title, text, a.Severity}); err != nil {
 			t.Errorf("%s: %v", receiver, err)
 		}
 		mu.Lock()
@@ -92,7 +93,7 @@ func TestReceivers(t *testing.T) {
 	}
 	host, port, _ := net.SplitHostPort(mail.addr)
 	q := url.Values{"from": {"watchdog@example.com"}, "to": {"me@example.com"}, "encryption": {"None"}, "auth": {"None"}, "usestarttls": {"no"}}
-	if err := sendByShoutrrr(Delivery{"smtp://" + host + ":" + port + "/?" + q.Encode(), title, text}); err != nil {
+	if err := sendByShoutrrr(Delivery{"smtp://" + host + ":" + port + "/?" + q.Encode(), title, text, a.Severity}); err != nil {
 		t.Error(err)
 	}
 	if got := mail.text(); !strings.Contains(got, "Subject: [critical] app on node7") || !strings.Contains(got, "gave_up") || !strings.Contains(got, "RCPT TO:<me@example.com>") {
@@ -104,7 +105,7 @@ func TestReceivers(t *testing.T) {
 		}
 	}
 	srv.Close()
-	if err := sendByShoutrrr(Delivery{"generic+http://hook.example/SECRET", title, text}); err == nil || strings.Contains(err.Error(), "SECRET") {
+	if err := sendByShoutrrr(Delivery{"generic+http://hook.example/SECRET", title, text, a.Severity}); err == nil || strings.Contains(err.Error(), "SECRET") {
 		t.Errorf("%v", err)
 	}
 }

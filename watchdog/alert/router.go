@@ -1,6 +1,8 @@
 package alert
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,9 +28,10 @@ type Escalation struct {
 // Delivery is one message for one receiver.
 type Delivery struct {
 	URL, Title, Text string
+	Severity         recovery.Severity
 }
 
-// rank orders the severities.
+// rank orders the severities; -1 for none of them.
 func rank(s recovery.Severity) int {
 	return slices.Index([]recovery.Severity{recovery.Info, recovery.Warning, recovery.Critical}, s)
 }
@@ -41,26 +44,89 @@ func ParseSeverity(text string) (recovery.Severity, error) {
 	return "", fmt.Errorf("%q is not info, warning or critical", text)
 }
 
+// Incident is something that is wrong, from its first alert to its end.
+type Incident struct {
+	Opened time.Time `json:"opened"`
+	// Critical is when it became critical; zero: it is not.
+	Critical time.Time `json:"critical,omitzero"`
+	// Last is its last alert, which escalations repeat.
+	Last Message `json:"last"`
+	// Sent is when each kind of alert was last sent, Notified the receivers
+	// that have got any, and Escalated the escalations that were made.
+	Sent      map[recovery.Event]time.Time `json:"sent"`
+	Notified  []string                     `json:"notified,omitempty"`
+	Escalated []string                     `json:"escalated,omitempty"`
+}
+
+// Pending is a message that its receiver has not taken yet.
+type Pending struct {
+	Receiver string            `json:"receiver"`
+	Severity recovery.Severity `json:"severity"`
+	Title    string            `json:"title"`
+	Text     string            `json:"text"`
+}
+
+// State is what must survive a restart of the watchdog: the incidents that are
+// open, by what they are about, and the messages on their way. Receivers are
+// named by a hash, since an address may hold a token.
+type State struct {
+	Incidents map[string]*Incident `json:"incidents,omitempty"`
+	Pending   []Pending            `json:"pending,omitempty"`
+}
+
+// receiverID names a receiver without its address.
+func receiverID(url string) string {
+	sum := sha256.Sum256([]byte(url))
+	return hex.EncodeToString(sum[:6])
+}
+
 // Router decides who receives an alert. It is pure: time comes in with each
-// call. The end of an incident goes to everybody whom its alerts went to.
+// call. The end of an incident goes to everybody whom its alerts went to, and
+// ends the suppression of repeated alerts with it (as prometheus/alertmanager
+// does, notify/notify.go).
 type Router struct {
 	Sinks       []Sink
 	Escalations []Escalation
-	// Every is how long the same alert is not repeated.
+	// Every is how long the same alert of an incident is not repeated.
 	Every time.Duration
 	// Host is named in every message.
 	Host string
 
-	open map[string]*incident
-	sent map[string]time.Time
+	open    map[string]*Incident
+	singles map[string]time.Time // alerts that belong to no incident, as sent
 }
 
-// incident is something that is wrong, from its first alert to its end.
-type incident struct {
-	action    recovery.Action
-	since     time.Time       // of the first critical alert; zero: none yet
-	notified  map[string]bool // by URL
-	escalated map[int]bool
+// Restore takes over the incidents of an earlier run. Times ahead of now are
+// brought back to it.
+func (r *Router) Restore(incidents map[string]*Incident, now time.Time) {
+	r.open = map[string]*Incident{}
+	for id, inc := range incidents {
+		if inc == nil || inc.Opened.IsZero() {
+			continue
+		}
+		for _, t := range []*time.Time{&inc.Opened, &inc.Critical} {
+			if t.After(now) {
+				*t = now
+			}
+		}
+		for event, t := range inc.Sent {
+			if t.After(now) {
+				inc.Sent[event] = now
+			}
+		}
+		r.open[id] = inc
+	}
+}
+
+// Incidents is a copy of what is open.
+func (r *Router) Incidents() map[string]*Incident {
+	out := map[string]*Incident{}
+	for id, inc := range r.open {
+		c := *inc
+		c.Sent, c.Notified, c.Escalated = maps.Clone(inc.Sent), slices.Clone(inc.Notified), slices.Clone(inc.Escalated)
+		out[id] = &c
+	}
+	return out
 }
 
 // subject is what an alert and its resolution are about.
@@ -70,63 +136,83 @@ func subject(a recovery.Action) string {
 		return "engine"
 	case recovery.EventThrottled, recovery.EventThrottleOver:
 		return "throttle"
-	case recovery.EventOrphaned:
-		return a.Key + "/orphan"
 	}
-	return a.Key
+	return "service " + a.Key
 }
 
 // Route takes an alert and returns the messages that it makes.
 func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 	if r.open == nil {
-		r.open, r.sent = map[string]*incident{}, map[string]time.Time{}
+		r.open = map[string]*Incident{}
 	}
 	id := subject(a)
 	inc := r.open[id]
-	var urls []string
-	if !r.repeated(id+"/"+string(a.Event), now) {
-		for _, s := range r.Sinks {
-			if rank(s.MinSeverity) <= rank(a.Severity) {
-				urls = append(urls, s.URL)
+	m := newMessage(a, r.Host)
+	switch {
+	case a.Closes && inc != nil:
+		urls := r.sinksFor(a.Severity)
+		for _, url := range r.receivers() {
+			if slices.Contains(inc.Notified, receiverID(url)) {
+				urls = append(urls, url)
 			}
 		}
-	}
-	if a.Severity == recovery.Info {
-		if inc != nil {
-			for _, url := range r.receivers() {
-				if inc.notified[url] {
-					urls = append(urls, url)
-				}
-			}
-			delete(r.open, id)
+		delete(r.open, id)
+		return deliver(m, "resolved: ", urls)
+	case a.Severity == recovery.Info || a.Closes:
+		if r.repeated(id+"/"+string(a.Event), now) {
+			return nil
 		}
-		return r.deliver(a, "resolved: ", urls)
+		return deliver(m, "", r.sinksFor(a.Severity))
 	}
 	if inc == nil {
-		inc = &incident{notified: map[string]bool{}, escalated: map[int]bool{}}
+		inc = &Incident{Opened: now, Sent: map[recovery.Event]time.Time{}}
 		r.open[id] = inc
 	}
-	inc.action = a
-	if a.Severity == recovery.Critical && inc.since.IsZero() {
-		inc.since = now
+	inc.Last = m
+	if a.Severity == recovery.Critical && inc.Critical.IsZero() {
+		inc.Critical = now
 	}
+	if last, ok := inc.Sent[a.Event]; ok && now.Sub(last) < r.Every {
+		return nil
+	}
+	if inc.Sent == nil {
+		inc.Sent = map[recovery.Event]time.Time{}
+	}
+	inc.Sent[a.Event] = now
+	urls := r.sinksFor(a.Severity)
 	for _, url := range urls {
-		inc.notified[url] = true
+		inc.notify(url)
 	}
-	return r.deliver(a, "", urls)
+	return deliver(m, "", urls)
 }
 
-// repeated says whether an alert was sent a short time ago, and notes it.
-func (r *Router) repeated(key string, now time.Time) bool {
-	if last, ok := r.sent[key]; ok && now.Sub(last) < r.Every {
-		return true
+func (inc *Incident) notify(url string) {
+	if id := receiverID(url); !slices.Contains(inc.Notified, id) {
+		inc.Notified = append(inc.Notified, id)
 	}
-	for k, t := range r.sent {
-		if now.Sub(t) >= r.Every {
-			delete(r.sent, k)
+}
+
+// sinksFor lists the receivers of a severity.
+func (r *Router) sinksFor(s recovery.Severity) (urls []string) {
+	for _, sink := range r.Sinks {
+		if rank(sink.MinSeverity) <= rank(s) {
+			urls = append(urls, sink.URL)
 		}
 	}
-	r.sent[key] = now
+	return urls
+}
+
+// repeated says whether an alert without an incident was sent a short time
+// ago, and notes it.
+func (r *Router) repeated(key string, now time.Time) bool {
+	if last, ok := r.singles[key]; ok && now.Sub(last) < r.Every {
+		return true
+	}
+	maps.DeleteFunc(r.singles, func(_ string, t time.Time) bool { return now.Sub(t) >= r.Every })
+	if r.singles == nil {
+		r.singles = map[string]time.Time{}
+	}
+	r.singles[key] = now
 	return false
 }
 
@@ -141,16 +227,20 @@ func (r *Router) receivers() (urls []string) {
 	return urls
 }
 
+// id names an escalation.
+func (e Escalation) id() string { return e.After.String() + " " + receiverID(e.URL) }
+
 // Tick escalates what has been open too long.
 func (r *Router) Tick(now time.Time) (out []Delivery) {
 	for _, id := range slices.Sorted(maps.Keys(r.open)) {
 		inc := r.open[id]
-		for i, e := range r.Escalations {
-			if inc.since.IsZero() || inc.escalated[i] || now.Sub(inc.since) < e.After {
+		for _, e := range r.Escalations {
+			if inc.Critical.IsZero() || slices.Contains(inc.Escalated, e.id()) || now.Sub(inc.Critical) < e.After {
 				continue
 			}
-			inc.escalated[i], inc.notified[e.URL] = true, true
-			out = append(out, r.deliver(inc.action, fmt.Sprintf("unresolved for %s: ", e.After), []string{e.URL})...)
+			inc.Escalated = append(inc.Escalated, e.id())
+			inc.notify(e.URL)
+			out = append(out, deliver(inc.Last, fmt.Sprintf("unresolved for %s: ", e.After), []string{e.URL})...)
 		}
 	}
 	return out
@@ -159,8 +249,8 @@ func (r *Router) Tick(now time.Time) (out []Delivery) {
 // Next is when Tick will have something to do; zero for never.
 func (r *Router) Next() (next time.Time) {
 	for _, inc := range r.open {
-		for i, e := range r.Escalations {
-			if due := inc.since.Add(e.After); !inc.since.IsZero() && !inc.escalated[i] && (next.IsZero() || due.Before(next)) {
+		for _, e := range r.Escalations {
+			if due := inc.Critical.Add(e.After); !inc.Critical.IsZero() && !slices.Contains(inc.Escalated, e.id()) && (next.IsZero() || due.Before(next)) {
 				next = due
 			}
 		}
@@ -168,11 +258,10 @@ func (r *Router) Next() (next time.Time) {
 	return next
 }
 
-func (r *Router) deliver(a recovery.Action, prefix string, urls []string) (out []Delivery) {
+func deliver(m Message, prefix string, urls []string) (out []Delivery) {
 	slices.Sort(urls)
-	title, text := message(a, r.Host, prefix)
 	for _, url := range slices.Compact(urls) {
-		out = append(out, Delivery{url, title, text})
+		out = append(out, Delivery{url, m.Title, prefix + m.Text, m.Severity})
 	}
 	return out
 }

@@ -44,12 +44,15 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 		return recovery.Container{}, errors.New("the engine's answer lacks the container's state")
 	}
 	c := recovery.Container{ID: r.ID, Name: strings.TrimPrefix(r.Name, "/"), Labels: r.Config.Labels, State: string(r.State.Status),
-		ExitCode: r.State.ExitCode, RestartPolicy: string(r.HostConfig.RestartPolicy.Name), StopTimeout: r.Config.StopTimeout}
+		ExitCode: r.State.ExitCode, OOMKilled: r.State.OOMKilled, Error: bounded(r.State.Error),
+		RestartPolicy: string(r.HostConfig.RestartPolicy.Name), MaxRetries: r.HostConfig.RestartPolicy.MaximumRetryCount, RestartCount: r.RestartCount,
+		StopTimeout: r.Config.StopTimeout, StopSignal: r.Config.StopSignal, MemoryLimit: r.HostConfig.Memory}
 	if c.State == "" {
 		return recovery.Container{}, errors.New("the engine's answer lacks the container's state")
 	}
 	c.Image = r.Config.Image
-	c.StartedAt, _ = time.Parse(time.RFC3339Nano, r.State.StartedAt)
+	c.StartedAt = parseTime(r.State.StartedAt)
+	c.FinishedAt = parseTime(r.State.FinishedAt)
 	if mode := string(r.HostConfig.NetworkMode); strings.HasPrefix(mode, "container:") {
 		c.NetworkOf = strings.TrimPrefix(mode, "container:")
 	}
@@ -65,6 +68,7 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 				continue
 			}
 			c.Log = append(c.Log, recovery.ProbeResult{Start: l.Start, End: l.End, ExitCode: l.ExitCode, Output: bounded(l.Output)})
+			c.LastProbe = l.End
 			c.ProbeInterrupted = endedWithContainer(l.ExitCode, l.Output)
 			if l.ExitCode != 0 {
 				c.LastOutput = bounded(l.Output)
@@ -93,13 +97,22 @@ func endedWithContainer(code int, output string) bool {
 	return strings.Contains(output, "stopped") || strings.Contains(output, "is not running")
 }
 
-// bounded cuts a probe's output to its first 500 bytes, since healthcheck
-// prints the cause first.
-func bounded(text string) string {
-	const limit = 500
-	text = strings.ToValidUTF8(strings.TrimSpace(text), "?")
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
+// parseTime reads the engine's time; what it has none for is year 1.
+func parseTime(text string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || t.Year() < 1970 {
+		return time.Time{}
 	}
-	return text
+	return t
+}
+
+// bounded keeps the beginning and the end of a probe's output: healthcheck
+// prints the cause first, a traceback last.
+func bounded(text string) string {
+	const limit, head = 1000, 500
+	text = strings.ToValidUTF8(strings.TrimSpace(text), "?")
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:head], "") + " … " + strings.ToValidUTF8(text[len(text)-(limit-head):], "")
 }

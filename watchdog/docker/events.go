@@ -28,7 +28,7 @@ type Message struct {
 
 // watchedEvents are asked of the engine by name: every probe makes three
 // events of its own, which would be most of the stream.
-var watchedEvents = []string{"health_status", "kill", "die", "start", "pause", "unpause", "destroy", "rename"}
+var watchedEvents = []string{"health_status", "kill", "die", "stop", "start", "pause", "unpause", "destroy", "rename"}
 
 // Events sends messages to out until the stream ends, and returns why it did.
 // It calls ready when the engine has accepted the subscription.

@@ -22,6 +22,8 @@ const (
 	DoCascade ActionKind = "cascade"
 	DoAlert   ActionKind = "alert"
 	DoLog     ActionKind = "log"
+	// DoForget drops what others keep of a service that has ended.
+	DoForget ActionKind = "forget"
 )
 
 // Action is one thing to do, with all that is needed to explain it.
@@ -43,6 +45,10 @@ type Action struct {
 	// Cause is why the service needs a restart, Output what its last failed
 	// probe printed.
 	Cause, Output string
+	// Closes says that with this alert the service's incident is over.
+	Closes bool
+	// Failed marks a restart that failed or did not help.
+	Failed bool
 	// Took is how long a recovery took since the first failure.
 	Took time.Duration
 }

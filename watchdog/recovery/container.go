@@ -2,6 +2,8 @@ package recovery
 
 import (
 	"cmp"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,20 +17,33 @@ type Container struct {
 	// Health is healthy, unhealthy, starting, or empty for none.
 	Health        string
 	FailingStreak int
-	StartedAt     time.Time
-	ExitCode      int
-	// RestartPolicy is the engine's own: empty or "no" for none.
-	RestartPolicy string
+	// StartedAt and FinishedAt are those of the last life, by the engine's clock.
+	StartedAt, FinishedAt time.Time
+	ExitCode              int
+	OOMKilled             bool
+	// Error is the engine's own, where it could not start the container.
+	Error string
+	// RestartPolicy is the engine's own: empty or "no" for none. MaxRetries
+	// bounds on-failure; 0 is without a bound. RestartCount is how often it was
+	// applied since somebody last started the container.
+	RestartPolicy            string
+	MaxRetries, RestartCount int
 	// The healthcheck's configuration; zero values are the engine's defaults.
 	HasHealthcheck                 bool
 	Interval, Timeout, StartPeriod time.Duration
 	Retries                        int
-	// StopTimeout is the container's own, in seconds; nil is the engine's.
+	// StopTimeout is the container's own, in seconds; nil is the engine's, and
+	// below zero is without a bound. StopSignal is what stops it; empty: SIGTERM.
 	StopTimeout *int
+	StopSignal  string
+	// MemoryLimit is in bytes; 0 for none.
+	MemoryLimit int64
 	// NetworkOf is the container whose network this one uses, by id or name.
 	NetworkOf string
-	// LastOutput is the beginning of what the last failed probe printed.
+	// LastOutput is what the last failed probe printed, bounded; LastProbe is
+	// when the last one of all ended.
 	LastOutput string
+	LastProbe  time.Time
 	// ProbeInterrupted says that the last probe could not start, or was killed,
 	// as it happens while a container ends and its state still says running.
 	ProbeInterrupted bool
@@ -56,12 +71,32 @@ const (
 )
 
 // Service is the name that attempts belong to: compose's, which a recreated
-// container keeps, or else the container's own.
+// container keeps, or else the container's own. Labels are anybody's text: the
+// name is bounded and escaped here, once for all that print it.
 func (c Container) Service() string {
 	if p, s := c.Labels[composeProject], c.Labels[composeService]; p != "" && s != "" {
-		return p + "/" + s + "/" + cmp.Or(c.Labels[composeNumber], "1")
+		return clean(p) + "/" + clean(s) + "/" + clean(cmp.Or(c.Labels[composeNumber], "1"))
 	}
-	return c.Name
+	return clean(c.Name)
+}
+
+// called says whether a person means this container by name: the container's
+// own, compose's service, project/service, or project/service/number.
+func (c Container) called(name string) bool {
+	service := c.Labels[composeService]
+	return name == c.Name || service != "" && (name == service || name == c.Service() || name+"/"+cmp.Or(c.Labels[composeNumber], "1") == c.Service())
+}
+
+// maxName bounds each part of a service's name, in bytes.
+const maxName = 64
+
+// clean makes a name safe to print: escaped, on one line, bounded.
+func clean(name string) string {
+	if len(name) > maxName {
+		name = strings.ToValidUTF8(name[:maxName], "") + "…"
+	}
+	quoted := strconv.Quote(name)
+	return quoted[1 : len(quoted)-1]
 }
 
 // interruptedRetries is how many more probes must fail when the last one was
@@ -79,7 +114,16 @@ func (c Container) failing() bool {
 	return c.Health == "unhealthy" && c.FailingStreak >= retries
 }
 
-func (c Container) retries() int { return cmp.Or(c.Retries, DefaultRetries) }
+func (c Container) interval() time.Duration { return cmp.Or(c.Interval, DefaultInterval) }
+func (c Container) timeout() time.Duration  { return cmp.Or(c.Timeout, DefaultTimeout) }
+func (c Container) retries() int            { return cmp.Or(c.Retries, DefaultRetries) }
+
+// frozen says whether the engine has ceased to run the probes of a container
+// that it calls healthy or unhealthy, as after a live restore.
+func (c Container) frozen(now time.Time) bool {
+	limit := 3 * (c.interval() + c.timeout())
+	return c.HasHealthcheck && !c.LastProbe.IsZero() && c.State == "running" && now.Sub(c.LastProbe) > limit && now.Sub(c.StartedAt) > limit
+}
 
 // ownPolicy says whether the engine itself revives the container.
 func (c Container) ownPolicy() bool {

@@ -1,15 +1,22 @@
 package recovery
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
-// usesNetworkOf says whether c lives in the network of x, which it names by
-// id, by a part of it, or by name.
-func (c Container) usesNetworkOf(x Container) bool {
-	n := c.NetworkOf
-	return n != "" && (n == x.ID || n == x.Name || len(n) >= 12 && strings.HasPrefix(x.ID, n))
+// Dependent is a container to restart after another, and the services that
+// must have recovered before it is.
+type Dependent struct {
+	Container Container
+	Needs     []string
+}
+
+// means says whether ref, an id, the beginning of one, or a name, is c.
+func means(ref string, c Container) bool {
+	return ref == c.ID || ref == c.Name || len(ref) >= 12 && strings.HasPrefix(c.ID, ref)
 }
 
 // dependsOn says whether c must be restarted after the container x: it lives
@@ -18,7 +25,7 @@ func dependsOn(c, x Container) bool {
 	if c.ID == x.ID {
 		return false
 	}
-	if c.usesNetworkOf(x) {
+	if c.NetworkOf != "" && means(c.NetworkOf, x) {
 		return true
 	}
 	if p := c.Labels[composeProject]; p == "" || p != x.Labels[composeProject] {
@@ -44,39 +51,179 @@ func restartAfter(label string) []string {
 	return names
 }
 
-// Dependents lists the running containers to restart after x: those that
-// depend on x itself and on no other of them, which will be restarted after
-// those in their turn. Circles are cut in the order of names.
-func Dependents(all []Container, x Container) []Container {
-	var direct []Container
-	for _, c := range all {
-		if c.State == "running" && dependsOn(c, x) {
-			direct = append(direct, c)
+// DependentsOf lists the running containers to restart after x, directly or
+// through others, in an order in which each comes after what it needs. A
+// circle is cut where the names come first.
+func (s Settings) DependentsOf(all []Container, x Container) []Dependent {
+	in := map[string]Container{}
+	queue := []Container{x}
+	for len(queue) > 0 {
+		on := queue[0]
+		queue = queue[1:]
+		for _, c := range all {
+			if _, known := in[c.ID]; !known && c.ID != x.ID && c.State == "running" && !s.excluded(c) && dependsOn(c, on) {
+				in[c.ID] = c
+				queue = append(queue, c)
+			}
 		}
 	}
-	slices.SortFunc(direct, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
-	var first []Container
-	for i, c := range direct {
-		later := slices.ContainsFunc(direct, func(d Container) bool {
-			return dependsOn(c, d) && !(dependsOn(d, c) && i < slices.IndexFunc(direct, func(e Container) bool { return e.ID == d.ID }))
-		})
-		if !later {
-			first = append(first, c)
+	left := slices.SortedFunc(maps.Values(in), func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
+	var out []Dependent
+	for len(left) > 0 {
+		open := func(c Container) bool {
+			return slices.ContainsFunc(left, func(d Container) bool { return dependsOn(c, d) })
 		}
+		i := max(0, slices.IndexFunc(left, func(c Container) bool { return !open(c) }))
+		d := Dependent{Container: left[i]}
+		left = slices.Delete(left, i, i+1)
+		for _, before := range out {
+			if dependsOn(d.Container, before.Container) {
+				d.Needs = append(d.Needs, before.Container.Service())
+			}
+		}
+		out = append(out, d)
 	}
-	return first
+	return out
 }
 
-// Orphaned says whether c lives in the network of a container that is gone: no
+// orphaned says whether c lives in the network of a container that is gone: no
 // restart can help, it must be recreated.
-func Orphaned(all []Container, c Container) bool {
-	return c.NetworkOf != "" && !slices.ContainsFunc(all, c.usesNetworkOf)
+func orphaned(all []Container, c Container) bool {
+	return c.NetworkOf != "" && !slices.ContainsFunc(all, func(x Container) bool { return means(c.NetworkOf, x) })
 }
 
-// RecreateCommand is what a person types to get an orphan back.
-func RecreateCommand(c Container) string {
+// recreateCommand is what a person types to get an orphan back.
+func recreateCommand(c Container) string {
 	if p, s := c.Labels[composeProject], c.Labels[composeService]; p != "" && s != "" {
-		return "docker compose -p " + p + " up -d --force-recreate " + s
+		return "docker compose -p " + clean(p) + " up -d --force-recreate " + clean(s)
 	}
 	return "docker rm -f " + c.Name + ", then docker run it again"
+}
+
+// slim is what the machine remembers of a container for others' sake.
+func slim(c Container) Container {
+	return Container{ID: c.ID, Name: c.Name, Labels: c.Labels, State: c.State, Health: c.Health, HasHealthcheck: c.HasHealthcheck, StartedAt: c.StartedAt, NetworkOf: c.NetworkOf, Error: c.Error}
+}
+
+// relate notes who lives in whose network.
+func (m *Machine) relate(c Container) {
+	if c.NetworkOf != "" {
+		m.joined[c.ID] = slim(c)
+	} else {
+		delete(m.joined, c.ID)
+	}
+	if m.isOwner(c) {
+		m.owners[c.ID] = slim(c)
+	} else {
+		delete(m.owners, c.ID)
+	}
+}
+
+// isOwner says whether another container lives in the network of c.
+func (m *Machine) isOwner(c Container) bool {
+	for _, j := range m.joined {
+		if means(j.NetworkOf, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// owner is the container in whose network c lives, by name, and whether c can
+// live there now: it runs and, where it is watched, is healthy.
+func (m *Machine) owner(c Container) (name string, ready bool) {
+	for _, o := range m.owners {
+		if !means(c.NetworkOf, o) {
+			continue
+		}
+		if s := m.Services[m.byID[o.ID]]; s != nil && s.watched {
+			return o.Name, o.State == "running" && s.Phase == Idle && (o.Health == "healthy" || o.Health == "")
+		}
+		return o.Name, o.State == "running"
+	}
+	return c.NetworkOf, true
+}
+
+// staleDependents lets follow what lives in the network of owner since before
+// its last start: that network is no more.
+func (m *Machine) staleDependents(owner Container, now time.Time) (out []Action) {
+	for _, id := range slices.Sorted(maps.Keys(m.joined)) {
+		j := m.joined[id]
+		if !means(j.NetworkOf, owner) || m.Settings.excluded(j) {
+			continue
+		}
+		s := m.service(j)
+		stale := j.State == "running" && j.StartedAt.Before(owner.StartedAt)
+		if !stale && !(j.State != "running" && (j.Error != "" || s != nil && s.Phase == Held)) {
+			continue
+		}
+		if policy, _ := m.Settings.For(owner); !policy.Cascade || !m.Settings.Watched(j) && !m.Settings.Watched(owner) {
+			continue
+		}
+		out = append(out, m.makeFollow(Dependent{Container: j}, m.nameOf(owner), now)...)
+	}
+	return out
+}
+
+// nameOf is a container's service, or else its name.
+func (m *Machine) nameOf(c Container) string {
+	if s := m.service(c); s != nil {
+		return s.Key
+	}
+	return c.Service()
+}
+
+// dependents makes what depends on a recovered service wait for a restart.
+func (m *Machine) dependents(e Dependents, now time.Time) (out []Action) {
+	for _, d := range e.All {
+		if !m.Settings.excluded(d.Container) {
+			out = append(out, m.makeFollow(d, e.Of, now)...)
+		}
+	}
+	return out
+}
+
+func (m *Machine) makeFollow(d Dependent, of string, now time.Time) []Action {
+	c := d.Container
+	s := m.service(c)
+	if s == nil {
+		s = &Service{Key: m.key(c), ID: c.ID, Name: clean(c.Name), container: c}
+		s.policy, _ = m.Settings.For(c)
+		s.begin(c)
+		m.Services[s.Key], m.byID[c.ID] = s, s.Key
+	}
+	switch {
+	case s.ID != c.ID, s.inFlight(), s.Phase == GivenUp, s.Phase == Rehearsed,
+		s.Phase == Waiting && s.After != "",
+		s.Phase == Verifying && !s.Life.Started.Before(m.startOf(of)):
+		return nil
+	}
+	s.After, s.Needs = of, d.Needs
+	return m.step(s, Follow, now)
+}
+
+// startOf is when the container of a service was started.
+func (m *Machine) startOf(key string) time.Time {
+	if s := m.Services[key]; s != nil {
+		return s.Life.Started
+	}
+	return time.Time{}
+}
+
+// blocked says whether something that s needs is still on its way.
+func (m *Machine) blocked(s *Service) bool {
+	return slices.ContainsFunc(s.Needs, func(key string) bool {
+		n := m.Services[key]
+		return n != nil && (n.inFlight() || n.Phase == Waiting || n.Phase == Verifying)
+	})
+}
+
+// unfollowAll leaves alone what waits for a service that did not recover.
+func (m *Machine) unfollowAll(key string, now time.Time) (out []Action) {
+	for _, k := range slices.Sorted(maps.Keys(m.Services)) {
+		if s := m.Services[k]; s != nil && s.Phase == Waiting && slices.Contains(s.Needs, key) {
+			out = append(out, m.step(s, Unfollow, now)...)
+		}
+	}
+	return out
 }

@@ -24,16 +24,16 @@ func TestDependents(t *testing.T) {
 		svc("loop1", "x:s:true,loop2:s:true", ""), svc("loop2", "x:s:true,loop1:s:true", ""),
 	}
 	var names []string
-	for _, c := range Dependents(all, x) {
-		names = append(names, c.Name)
+	for _, d := range settings().DependentsOf(all, x) {
+		names = append(names, d.Container.Name+"("+strings.Join(d.Needs, " ")+")")
 	}
-	if got := strings.Join(names, " "); got != "loop1 named old side web" {
+	if got := strings.Join(names, " "); got != "named() old() side() web() edge(p/web/1) loop1() loop2(p/loop1/1)" {
 		t.Errorf("got %s", got)
 	}
-	if Orphaned(all, svc("a", "", "id-x")) || !Orphaned(all, svc("b", "", "gone")) || Orphaned(all, svc("c", "", "")) {
+	if orphaned(all, svc("a", "", "id-x")) || !orphaned(all, svc("b", "", "gone")) || orphaned(all, svc("c", "", "")) {
 		t.Error("orphans")
 	}
-	if got := RecreateCommand(svc("web", "", "gone")); got != "docker compose -p p up -d --force-recreate web" {
+	if got := recreateCommand(svc("web", "", "gone")); got != "docker compose -p p up -d --force-recreate web" {
 		t.Error(got)
 	}
 }
@@ -43,25 +43,20 @@ func TestDependentRestart(t *testing.T) {
 	m := NewMachine(settings())
 	m.Apply(Online{}, t0)
 	side := with(container("healthy"), func(c *Container) { c.ID, c.Name, c.Labels = "id9", "side", nil })
-	if got := summary(m.Apply(Depends{side, "app"}, t0)); got != "restart0" {
-		t.Fatalf("got %q", got)
-	}
-	if got := summary(m.Apply(Depends{side, "app"}, t0)); got != "" {
-		t.Fatalf("twice: %q", got)
-	}
+	after := Dependents{Of: "app", All: []Dependent{{Container: side}}}
+	want(t, m, after, t0, "restart0")
+	want(t, m, after, t0, "")
 	up := with(side, func(c *Container) { c.StartedAt = t0.Add(time.Second) })
-	if got := summary(m.Apply(Done{Key: "side", Seen: &up}, t0.Add(time.Second))); got != "warning:restarted info:recovered cascade" {
-		t.Fatalf("got %q", got)
+	want(t, m, CallEnded{Key: "side", Seen: &up}, t0.Add(time.Second), "warning:restarted info:recovered")
+	if len(m.Services) != 0 {
+		t.Errorf("nobody watches it, and it is remembered: %v", m.Services)
 	}
 	// One that nobody watches and that fails afterwards: an alert, and no restart.
-	m.Apply(Depends{side, "app"}, t0.Add(time.Minute))
+	m.Apply(after, t0.Add(time.Minute))
 	failing := with(side, func(c *Container) { c.StartedAt = t0.Add(2 * time.Minute); c.Health, c.FailingStreak = "unhealthy", 1 })
-	if got := summary(m.Apply(Done{Key: "side", Seen: &failing}, t0.Add(2*time.Minute))); got != "warning:restarted warning:dependent_failing" {
-		t.Fatalf("got %q", got)
-	}
+	want(t, m, CallEnded{Key: "side", Seen: &failing}, t0.Add(2*time.Minute), "warning:restarted warning:dependent_failing")
 	for _, labels := range []map[string]string{{"watchdog.enable": "false"}, {swarmTask: "t"}} {
-		if got := summary(m.Apply(Depends{with(side, func(c *Container) { c.Labels = labels }), "app"}, t0.Add(time.Hour))); got != "" {
-			t.Errorf("%v: %q", labels, got)
-		}
+		opted := with(side, func(c *Container) { c.Labels = labels })
+		want(t, m, Dependents{Of: "app", All: []Dependent{{Container: opted}}}, t0.Add(time.Hour), "")
 	}
 }

@@ -27,6 +27,16 @@ const (
 	EventThrottled          Event = "throttled"
 	EventThrottleOver       Event = "throttle_over"
 	EventLabelIgnored       Event = "label_ignored"
+	EventHeld               Event = "held"
+	EventVanished           Event = "vanished"
+	EventRemoved            Event = "removed"
+	EventOptedOut           Event = "opted_out"
+	EventCrashLoop          Event = "crash_loop"
+	EventPolicyExhausted    Event = "policy_exhausted"
+	EventUnverified         Event = "unverified"
+	EventStartsSlowly       Event = "starts_slowly"
+	EventStaleProbe         Event = "stale_probe"
+	EventTwins              Event = "twins"
 	EventEngineLost         Event = "engine_lost"
 	EventEngineBack         Event = "engine_back"
 )
@@ -46,6 +56,9 @@ const (
 	EventAlertNotDelivered Event = "alert_not_delivered"
 	EventControlNotServed  Event = "control_not_served"
 	EventVariableIgnored   Event = "variable_ignored"
+	EventRemembered        Event = "remembered"
+	EventWatching          Event = "watching"
+	EventMatchesNothing    Event = "matches_nothing"
 )
 
 // Events lists every event with what it means, for the documentation.
@@ -57,21 +70,31 @@ var Events = []struct {
 	{EventRestarting, "the engine is asked for a restart"},
 	{EventStarting, "a restart failed half-way, and the engine is asked for a start"},
 	{EventRestarted, "the engine has restarted the container; alert, warning"},
-	{EventDryRun, "with --dry-run: it would have been restarted"},
+	{EventDryRun, "with --dry-run: it would be restarted; alert, warning"},
 	{EventRestartFailed, "the engine refused the restart, or did not answer in time"},
 	{EventRestartIneffective, "a restart failed or did not make the container healthy"},
-	{EventRecovered, "it is healthy after a restart, or after it was given up; alert, info"},
+	{EventRecovered, "it is healthy again, which closes its incident; alert, info"},
 	{EventHealthyAgain, "it became healthy by itself before the restart was due"},
 	{EventGaveUp, "no attempts are left; alert, critical"},
-	{EventStable, "healthy for --stable-for: its attempts are forgotten"},
+	{EventStable, "healthy for --stable-for: its attempts are cleared"},
 	{EventReset, "a person reset its attempts"},
-	{EventRecreated, "a new container took the place of one that was given up"},
+	{EventRecreated, "a new container took the place of one that was not healthy"},
 	{EventRestartedByOther, "somebody else restarted it, and it is watched anew"},
-	{EventLeftAlone, "it was stopped, paused or removed while a restart was pending"},
+	{EventLeftAlone, "somebody stopped or paused it, or it has finished: nothing more is done"},
 	{EventDependentFailing, "restarted after its dependency, failing, and not watched; alert, warning"},
 	{EventOrphaned, "it uses the network of a container that is gone; alert, critical"},
-	{EventThrottled, "restarts wait for --max-concurrent or --max-restarts; alert, critical"},
+	{EventThrottled, "restarts wait for --max-restarts; alert, critical"},
 	{EventThrottleOver, "no restart waits for the limits any more; alert, info"},
+	{EventHeld, "a restart would not help before what it waits for is there"},
+	{EventVanished, "it ended, and no event said how: a person may have stopped it; alert, warning"},
+	{EventRemoved, "its container was removed, which closes its incident; alert, info"},
+	{EventOptedOut, "it is not watched any more, which closes its incident; alert, info"},
+	{EventCrashLoop, "its own restart policy restarts it again and again, or cannot start it; alert, warning"},
+	{EventPolicyExhausted, "its own restart policy has ceased to restart it; alert, critical"},
+	{EventUnverified, "a restart brought no verdict, and its own restart policy is in charge; alert, critical"},
+	{EventStartsSlowly, "it has been starting for longer than its healthcheck allows"},
+	{EventStaleProbe, "the engine has ceased to run its probes"},
+	{EventTwins, "two running containers have the same compose labels: both are watched"},
 	{EventLabelIgnored, "a label of the container has a value that is not understood"},
 	{EventEngineLost, "the engine has not answered for a minute; alert, critical"},
 	{EventEngineBack, "the engine answers again; alert, info"},
@@ -88,4 +111,7 @@ var Events = []struct {
 	{EventAlertNotDelivered, "a receiver did not take an alert after all tries"},
 	{EventControlNotServed, "the socket of status, history and reset could not be opened"},
 	{EventVariableIgnored, "a variable of docker-autoheal that has no effect here"},
+	{EventRemembered, "a service that the last run had given up or held"},
+	{EventWatching, "which containers are watched, and why; after the first list"},
+	{EventMatchesNothing, "a name of --services that no container has"},
 }

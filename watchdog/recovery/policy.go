@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"cmp"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -69,9 +68,11 @@ func (p Policy) jittered(d time.Duration, key string, attempt int) time.Duration
 	return d + time.Duration(share*p.Jitter*float64(d))
 }
 
-// minUptime is how long a container without a healthcheck must run to count as
-// recovered: the time after which Docker's own restart policy forgets.
-const minUptime = 10 * time.Second
+// verifySlack is the engine's own work around each probe.
+const verifySlack = 10 * time.Second
+
+// longestVerify bounds a wait that a state file of an earlier run asks for.
+const longestVerify = 24 * time.Hour
 
 // verifyFor is how long a restart of c may take to bring a verdict.
 func (p Policy) verifyFor(c Container) time.Duration {
@@ -81,8 +82,7 @@ func (p Policy) verifyFor(c Container) time.Duration {
 	case !c.HasHealthcheck:
 		return minUptime
 	}
-	const slack = 10 * time.Second // the engine's own work around each probe
-	return c.StartPeriod + time.Duration(c.retries())*(cmp.Or(c.Interval, DefaultInterval)+cmp.Or(c.Timeout, DefaultTimeout)) + slack
+	return c.StartPeriod + time.Duration(c.retries())*(c.interval()+c.timeout()) + verifySlack
 }
 
 // override applies one label, named without its prefix; known says whether

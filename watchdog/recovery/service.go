@@ -1,299 +1,571 @@
 package recovery
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"time"
 )
 
-// Phase is where a service stands.
-type Phase string
-
-// The phases of a service.
-const (
-	Idle       Phase = ""
-	Waiting    Phase = "waiting"
-	Restarting Phase = "restarting"
-	Verifying  Phase = "verifying"
-	GivenUp    Phase = "given up"
-)
-
-// String is the phase as logs and status print it.
-func (p Phase) String() string { return cmp.Or(string(p), "watching") }
-
-// Service is what is known and decided about one service. Its methods are the
-// transitions; machine.go has their table.
+// Service is what is known and decided about one service.
 type Service struct {
-	Key, ID, Name string
-	Phase         Phase
+	Key  string `json:"key"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Phase, and when it ends by itself: the restart of waiting, the deadline of
+	// verifying, the end of a hold; zero for never.
+	Phase Phase     `json:"phase,omitempty"`
+	Due   time.Time `json:"due,omitzero"`
 	// Attempts counts restarts since the service was last stable.
-	Attempts int
-	// Due is when the phase ends: the restart of waiting, the deadline of
-	// verifying.
-	Due time.Time
-	// LastRestart is when the last restart ended.
-	LastRestart time.Time
+	Attempts int `json:"attempts,omitempty"`
+	// LastRestart is when the last call began or, once it is over, ended.
+	LastRestart time.Time `json:"last_restart,omitzero"`
 	// FailingSince and HealthySince are zero where they do not apply.
-	FailingSince, HealthySince time.Time
-	// StartedAt is the engine's, of the start that is known.
-	StartedAt time.Time
-	// Stopped says that somebody stopped the container since it started, Died
-	// that it ended.
-	Stopped, Died bool
-	StoppedAt     time.Time
-	// StartTried says that a restart failed half-way and a start followed.
-	StartTried bool
-	// After is the dependency that this service is restarted after.
-	After string
-	// Cause is why the service needs a restart, Output what its last failed
-	// probe printed.
-	Cause, Output string
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	HealthySince time.Time `json:"healthy_since,omitzero"`
+	// Gone is when the container was removed, or opted out; zero while it is
+	// watched. Attempts outlive that for a while: compose removes and renames
+	// what it recreates.
+	Gone time.Time `json:"gone,omitzero"`
+	Life Life      `json:"life"`
+	// After is the service for whose sake this one is restarted, and Needs
+	// those that must have recovered before.
+	After string   `json:"after,omitempty"`
+	Needs []string `json:"needs,omitempty"`
+	// HeldFor is what a hold waits for, in words; Orphan that only a person can
+	// end it, by recreating the container.
+	HeldFor string `json:"held_for,omitempty"`
+	Orphan  bool   `json:"orphan,omitempty"`
+	Cause   string `json:"cause,omitempty"`
+	Output  string `json:"output,omitempty"`
+	// Open says that people were notified of something that is not over.
+	Open bool `json:"open,omitempty"`
+	// Revivals is the engine's count of restarts by the container's own policy
+	// when it was last healthy.
+	Revivals int `json:"revivals,omitempty"`
 
 	policy    Policy
 	container Container
 	watched   bool
+	input     Input           // that the rule answers
+	lastEnd   ending          // how the life before this one ended
+	noticed   map[string]bool // what was reported once of the state that it is in
+	warned    map[string]bool // what was reported once of its labels
+	unseen    bool            // a list shows another state: it has to be inspected
+	began     time.Time       // when the last restart was asked for
+	err       error           // of the call that has ended
 }
 
-// Persistent says whether a service differs from one that was never seen, so
-// that it must survive a restart of this program.
+// Persistent says whether a service differs from one that was never seen.
 func (s *Service) Persistent() bool {
-	return s.Phase != Idle || s.Attempts > 0 || s.Stopped || s.Died
+	return s.Phase != Idle || s.Attempts > 0 || s.Open || len(s.Life.Marks) > 0
 }
 
-func (s *Service) log(sev Severity, event Event, format string, args ...any) Action {
-	return Action{Kind: DoLog, Event: event, Severity: sev, Key: s.Key, ID: s.ID, Name: s.Name, Phase: s.Phase, Attempt: s.Attempts, Text: fmt.Sprintf(format, args...), Cause: s.Cause}
+// inFlight says whether a call to the engine is under way.
+func (s *Service) inFlight() bool { return s.Phase == Restarting || s.Phase == Launching }
+
+// rest ends whatever was going on; attempts stay.
+func (s *Service) rest() {
+	s.Phase, s.Due = Idle, time.Time{}
+	s.After, s.Needs, s.HeldFor, s.Orphan = "", nil, "", false
+	s.FailingSince = time.Time{}
 }
 
-func (s *Service) alert(sev Severity, event Event, format string, args ...any) Action {
-	a := s.log(sev, event, format, args...)
-	a.Kind, a.Output, a.Policy = DoAlert, s.Output, s.policy
+// log is an action that is only written down.
+func (s *Service) log(event Event, sev Severity, format string, args ...any) Action {
+	return Action{Kind: DoLog, Event: event, Severity: sev, Key: s.Key, ID: s.ID, Name: s.Name, Phase: s.Phase, Attempt: s.Attempts, Policy: s.policy, Text: fmt.Sprintf(format, args...), Cause: s.Cause}
+}
+
+// alert is an action that people are notified of; a warning and worse opens
+// the service's incident.
+func (s *Service) alert(event Event, sev Severity, format string, args ...any) Action {
+	a := s.log(event, sev, format, args...)
+	a.Kind, a.Output = DoAlert, s.Output
+	if sev != Info {
+		s.Open = true
+	}
 	return a
 }
 
-// withPhase notes in the actions which phase the service is in after them.
-func (s *Service) withPhase(actions []Action) []Action {
-	for i := range actions {
-		actions[i].Phase = s.Phase
+// resolve closes the service's incident, if there is one.
+func (s *Service) resolve(event Event, text string) []Action {
+	if !s.Open {
+		return nil
 	}
-	return actions
+	s.Open = false
+	a := s.alert(event, Info, "%s", text)
+	a.Closes = true
+	return []Action{a}
 }
 
-// reset takes the service back to idle, whatever phase it was in.
-func (s *Service) reset() {
-	s.Phase, s.After, s.StartTried = Idle, "", false
-	s.FailingSince, s.Due = time.Time{}, time.Time{}
+// once is true the first time that it is asked of a topic in this life.
+func (s *Service) once(topic string) bool {
+	if s.noticed[topic] {
+		return false
+	}
+	if s.noticed == nil {
+		s.noticed = map[string]bool{}
+	}
+	s.noticed[topic] = true
+	return true
 }
 
-// removed is the end of the service's container.
-func (s *Service) removed() {
-	if s.Phase != GivenUp && s.Phase != Restarting {
-		s.reset()
-	}
-	s.HealthySince = time.Time{}
+// The rules of the table. Each may change the service and says what is to be
+// done.
+
+func (m *Machine) healthyAtRest(s *Service, now time.Time) []Action {
+	return m.settle(s, "healthy again", now)
 }
 
-// recreated takes a new container in an old one's place. It keeps the count,
-// but for one that was given up: somebody has mended it.
-func (s *Service) recreated(c Container) (out []Action) {
-	if s.Phase == GivenUp {
-		s.Attempts = 0
-		out = append(out, s.log(Info, EventRecreated, "recreated: attempts are forgotten"))
+// staleProbe is the topic that is reported once in a life.
+const staleProbe = "stale probe"
+
+// settle is a service at rest that is healthy.
+func (m *Machine) settle(s *Service, text string, now time.Time) []Action {
+	if s.HealthySince.IsZero() {
+		s.HealthySince = now
 	}
-	s.reset()
-	s.ID, s.Name, s.StartedAt = c.ID, c.Name, c.StartedAt
-	s.Stopped, s.Died, s.HealthySince = false, false, time.Time{}
+	s.FailingSince, s.Revivals = time.Time{}, s.container.RestartCount
+	maps.DeleteFunc(s.noticed, func(topic string, _ bool) bool { return topic != staleProbe })
+	out := append(s.resolve(EventRecovered, text), m.staleDependents(s.container, now)...)
+	if c := s.container; c.frozen(now) && s.once(staleProbe) {
+		out = append(out, s.log(EventStaleProbe, Warning, "its last probe ended %s ago, though it is probed every %s: the engine may have lost its healthcheck", now.Sub(c.LastProbe).Round(time.Second), c.interval()))
+	}
 	return out
 }
 
-// stopGrace is how long a container that somebody asked to stop may take
-// before it counts as one that goes on.
-const stopGrace = 2 * time.Minute
-
-// observe is what a container's state means for its service.
-func (s *Service) observe(c Container, now time.Time) (out []Action) {
-	s.Name = c.Name
-	if c.StartedAt.After(s.StartedAt) && c.State == "running" {
-		if !s.StartedAt.IsZero() && (s.Phase == Waiting || s.Phase == Verifying) {
-			out = append(out, s.log(Info, EventRestartedByOther, "restarted by somebody else: watched anew"))
-			s.reset()
-		}
-		s.StartedAt, s.Stopped, s.Died, s.HealthySince = c.StartedAt, false, false, time.Time{}
-	}
-	switch {
-	case c.State == "running":
-		return append(out, s.observeRunning(c, now)...)
-	case c.State == "exited" && s.Died && !s.Stopped && s.policy.RestartExited && !c.ownPolicy() && s.Phase != Waiting:
-		return append(out, s.observeFailure(fmt.Sprintf("died by itself with exit code %d", c.ExitCode), c.LastOutput, now)...)
-	case c.State == "exited" && (s.Phase == Verifying || s.Phase == Waiting) && !s.Stopped:
-		return out // nobody stopped it: the deadline, or the restart, decides
-	}
-	if s.Phase == Waiting || s.Phase == Verifying {
-		state := c.State
-		if s.Stopped {
-			state = "stopped by somebody"
-		}
-		out = append(out, s.log(Info, EventLeftAlone, "%s: left alone", state))
-		s.reset()
-	}
+func (m *Machine) unsettle(s *Service, now time.Time) []Action {
 	s.HealthySince = time.Time{}
-	return out
-}
-
-func (s *Service) observeRunning(c Container, now time.Time) []Action {
-	if s.Stopped && now.Sub(s.StoppedAt) > stopGrace {
-		s.Stopped = false // it was asked to stop, and went on
-	}
-	switch {
-	case c.failing():
-		s.HealthySince = time.Time{}
-		return s.observeFailure(fmt.Sprintf("unhealthy: %d probes failed in a row", c.FailingStreak), c.LastOutput, now)
-	case c.Health == "healthy" || c.Health == "" && !c.HasHealthcheck && s.Phase != Verifying:
-		if s.HealthySince.IsZero() {
-			s.HealthySince = now
-		}
-		return s.observeHealthy(now)
-	case s.Phase == Waiting && s.After == "" && c.Health == "starting":
-		s.reset() // its probes begin anew
+	c := s.container
+	if limit := c.StartPeriod + time.Duration(c.retries())*(c.interval()+c.timeout()) + verifySlack; s.input == Starting && s.Phase == Idle && c.HasHealthcheck && now.Sub(c.StartedAt) > limit && s.once("starting") {
+		return []Action{s.log(EventStartsSlowly, Warning, "no verdict for %s: its healthcheck allows a start of %s", now.Sub(c.StartedAt).Round(time.Second), limit)}
 	}
 	return nil
 }
 
-// observeHealthy ends what was going on about a service that is healthy.
-func (s *Service) observeHealthy(now time.Time) (out []Action) {
-	switch s.Phase {
-	case Verifying:
-		since := s.FailingSince
-		if since.IsZero() {
-			since = s.LastRestart
-		}
-		by := fmt.Sprintf("by restart %d", s.Attempts)
-		if s.After != "" {
-			by = "after " + s.After
-		}
-		took := now.Sub(since).Round(time.Millisecond)
-		a := s.alert(Info, EventRecovered, "recovered in %s, %s", took, by)
-		a.Took = took
-		out = append(out, a)
-		if s.policy.Cascade {
-			out = append(out, Action{Kind: DoCascade, Key: s.Key, ID: s.ID, Name: s.Name, Container: s.container, Text: "dependents follow"})
-		}
-		s.reset()
-	case GivenUp:
-		out = append(out, s.alert(Info, EventRecovered, "recovered by itself"))
-		s.reset()
-	case Waiting:
-		if s.After == "" {
-			out = append(out, s.log(Info, EventHealthyAgain, "healthy again by itself"))
-			s.reset()
-		}
+// update keeps the newest cause of what is going on already.
+func (m *Machine) update(s *Service, _ time.Time) []Action {
+	s.HealthySince = time.Time{}
+	if cause := s.container.cause(s.input); cause != "" {
+		s.Cause = cause
 	}
-	return out
+	if s.input == Failing && s.container.LastOutput != "" {
+		s.Output = s.container.LastOutput
+	}
+	return nil
 }
 
-// observeFailure decides about a service that needs a restart: when it comes,
-// or that none will.
-func (s *Service) observeFailure(cause, output string, now time.Time) []Action {
-	if output != "" {
-		s.Output = output
-	}
-	if s.Phase == GivenUp || s.Stopped || s.Phase == Waiting && s.After == "" {
-		return nil
-	}
-	var out []Action
-	if s.Phase == Verifying {
-		out = append(out, s.log(Warning, EventRestartIneffective, "restart %d did not help: %s", s.Attempts, cause))
-		s.After = "" // restarted after its dependency: now for its own sake
-	}
+// plan decides when a service that needs a restart gets one, or that it gets
+// none.
+func (m *Machine) plan(s *Service, now time.Time) []Action {
+	m.update(s, now)
 	if !s.watched {
-		s.reset()
-		return append(out, s.alert(Warning, EventDependentFailing, "failing after a restart, and not watched: %s", cause))
+		return m.failingDependent(s, now)
 	}
-	s.Cause = cause
 	if s.FailingSince.IsZero() {
 		s.FailingSince = now
 	}
+	if s.container.NetworkOf != "" {
+		if owner, ready := m.owner(s.container); !ready {
+			return m.hold(s, owner)
+		}
+	}
 	if s.Attempts >= s.policy.MaxAttempts {
 		s.Phase, s.Due = GivenUp, time.Time{}
-		return append(out, s.alert(Critical, EventGaveUp, "gave up after %d restarts: %s; it is left alone until it is healthy, recreated, or reset", s.Attempts, cause))
+		s.After, s.Needs, s.HeldFor = "", nil, ""
+		out := []Action{s.alert(EventGaveUp, Critical, "gave up after %d restarts: %s; it is left alone until it is healthy, recreated, or reset", s.Attempts, s.Cause)}
+		return append(out, m.unfollowAll(s.Key, now)...)
 	}
-	s.Phase, s.Due = Waiting, now
+	s.Phase, s.Due, s.HeldFor = Waiting, now, ""
 	if s.Attempts == 0 {
 		s.Due = s.FailingSince.Add(s.policy.UnhealthyFor)
 	} else if d := s.LastRestart.Add(s.policy.jittered(s.policy.Delay(s.Attempts), s.Key, s.Attempts)); d.After(now) {
 		s.Due = d
 	}
-	if s.Due.After(now) {
-		a := s.log(Info, EventWaiting, "restart %d comes in %s", s.Attempts+1, s.Due.Sub(now).Round(time.Millisecond))
-		a.Delay = s.Due.Sub(now)
-		out = append(out, a)
+	if !s.Due.After(now) {
+		return nil
+	}
+	would := "restart"
+	if s.policy.DryRun {
+		would = "dry run: restart"
+	}
+	a := s.log(EventWaiting, Info, "%s %d comes in %s", would, s.Attempts+1, s.Due.Sub(now).Round(time.Millisecond))
+	a.Delay = s.Due.Sub(now)
+	return []Action{a}
+}
+
+// failingDependent is one that was restarted for another's sake, that nobody
+// watches, and that is not healthy afterwards.
+func (m *Machine) failingDependent(s *Service, now time.Time) []Action {
+	s.rest()
+	out := []Action{s.alert(EventDependentFailing, Warning, "unhealthy after a restart, and not watched: %s", s.Cause)}
+	s.Open = false // nobody watches it: nobody would see the end
+	out[0].Closes = true
+	return append(out, m.unfollowAll(s.Key, now)...)
+}
+
+// hold lets a service wait for the container whose network it lives in.
+func (m *Machine) hold(s *Service, owner string) []Action {
+	if s.Phase == Held && s.HeldFor == owner {
+		return nil
+	}
+	s.Phase, s.Due, s.HeldFor = Held, time.Time{}, owner
+	s.After, s.Needs = "", nil
+	return []Action{s.log(EventHeld, Warning, "held: it lives in the network of %s, which is not up", owner)}
+}
+
+func (m *Machine) holdForOwner(s *Service, now time.Time) []Action {
+	m.update(s, now)
+	switch owner, ready := m.owner(s.container); {
+	case !ready:
+		return m.hold(s, owner)
+	case s.Phase == Waiting:
+		return nil // it is to be restarted already
+	}
+	return m.plan(s, now)
+}
+
+func (m *Machine) orphan(s *Service, now time.Time) []Action {
+	if s.Orphan || !s.watched {
+		return nil
+	}
+	m.update(s, now)
+	s.rest()
+	s.Phase, s.HeldFor, s.Orphan = Held, "its recreation", true
+	return []Action{s.alert(EventOrphaned, Critical, "it lives in the network of a container that is gone, and no restart can help: %s", recreateCommand(s.container))}
+}
+
+// leave ends what was going on, since somebody or something else is in charge.
+func (m *Machine) leave(s *Service, now time.Time) []Action {
+	text := s.container.State
+	switch s.input {
+	case Stopping, Down, CallStopped:
+		if s.Life.stopping(now, -1) {
+			text = "stopped by somebody"
+		}
+	case Finished:
+		text = "finished with exit code 0"
+	}
+	text += ": left alone"
+	var out []Action
+	if s.Phase != Idle && !s.Open {
+		out = append(out, s.log(EventLeftAlone, Info, "%s", text))
+	}
+	followed := s.After != ""
+	s.rest()
+	s.HealthySince = time.Time{}
+	out = append(out, s.resolve(EventLeftAlone, text)...)
+	if followed {
+		out = append(out, m.unfollowAll(s.Key, now)...)
 	}
 	return out
 }
 
+func (m *Machine) vanish(s *Service, now time.Time) []Action {
+	s.rest()
+	s.HealthySince = time.Time{}
+	if !s.once("vanished") {
+		return nil
+	}
+	return append([]Action{s.alert(EventVanished, Warning, "%s, and nobody saw why: left alone, since a person may have stopped it", s.container.State)}, m.unfollowAll(s.Key, now)...)
+}
+
+// crashRestarts is how many restarts by its own policy without a healthy time
+// in between are a crash loop.
+const crashRestarts = 3
+
+func (m *Machine) toEngine(s *Service, now time.Time) []Action {
+	out := m.crashLoop(s, now)
+	s.rest()
+	return out
+}
+
+// crashLoop warns of a container whose own restart policy revives it again and
+// again, or has ceased to.
+func (m *Machine) crashLoop(s *Service, _ time.Time) []Action {
+	s.HealthySince = time.Time{}
+	c := s.container
+	if c.RestartCount < s.Revivals { // a restart by hand begins the count anew
+		s.Revivals = 0
+	}
+	s.Cause = c.cause(s.input)
+	switch {
+	case c.State == "restarting":
+	case c.RestartPolicy == "on-failure" && c.ExitCode == 0 && !c.OOMKilled && c.Error == "":
+		return nil // finished
+	case c.RestartPolicy == "on-failure" && c.MaxRetries > 0 && c.RestartCount >= c.MaxRetries:
+		if !s.once("exhausted") {
+			return nil
+		}
+		return []Action{s.alert(EventPolicyExhausted, Critical, "its own restart policy on-failure:%d is exhausted: %s", c.MaxRetries, s.Cause)}
+	case c.Error != "":
+		if !s.once("not started") {
+			return nil
+		}
+		return []Action{s.alert(EventCrashLoop, Warning, "the engine cannot start it: %s", c.Error)}
+	}
+	if n := c.RestartCount - s.Revivals; n >= crashRestarts && s.once("crash loop") {
+		return []Action{s.alert(EventCrashLoop, Warning, "crash loop: its own restart policy has restarted it %d times: %s", n, s.Cause)}
+	}
+	return nil
+}
+
+func (m *Machine) watchAnew(s *Service, now time.Time) []Action {
+	out := []Action{s.log(EventRestartedByOther, Info, "restarted by somebody else: watched anew")}
+	s.rest()
+	return append(out, m.lifeBegins(s, now)...)
+}
+
+func (m *Machine) lifeBegins(s *Service, _ time.Time) []Action {
+	s.HealthySince = time.Time{}
+	for _, topic := range []string{"starting", "vanished", staleProbe} {
+		delete(s.noticed, topic)
+	}
+	return nil
+}
+
+func (m *Machine) newLifeWhileVerifying(s *Service, now time.Time) []Action {
+	if s.lastEnd == endByItself && s.container.ownPolicy() {
+		s.input = Revived
+		return m.crashLoop(s, now)
+	}
+	return m.watchAnew(s, now)
+}
+
+func (m *Machine) replace(s *Service, now time.Time) []Action {
+	s.rest()
+	s.HealthySince, s.noticed, s.Revivals = time.Time{}, nil, 0
+	return s.resolve(EventRecreated, "recreated: watched anew")
+}
+
+func (m *Machine) replaceAnew(s *Service, now time.Time) []Action {
+	s.Attempts = 0
+	out := m.replace(s, now)
+	return append(out, s.log(EventRecreated, Info, "recreated: attempts are cleared"))
+}
+
+func (m *Machine) remove(s *Service, now time.Time) []Action {
+	out := m.noteRemoved(s, now)
+	s.rest()
+	s.HealthySince = time.Time{}
+	out = append(out, s.resolve(EventRemoved, "removed: left alone")...)
+	return append(out, m.unfollowAll(s.Key, now)...)
+}
+
+func (m *Machine) noteRemoved(s *Service, now time.Time) []Action {
+	s.Gone = now
+	return nil
+}
+
+func (m *Machine) noteRemovedAndClose(s *Service, now time.Time) []Action {
+	m.noteRemoved(s, now)
+	return s.resolve(EventRemoved, "removed: left alone")
+}
+
+func (m *Machine) optOut(s *Service, now time.Time) []Action {
+	s.watched, s.Gone = false, now
+	s.rest()
+	return append(s.resolve(EventOptedOut, "not watched any more"), m.unfollowAll(s.Key, now)...)
+}
+
+// reset forgets what was tried, on somebody's request, and tries a start where
+// the container is down.
+func (m *Machine) reset(s *Service, now time.Time) []Action {
+	out := m.resetCount(s, now)
+	orphan := s.Orphan
+	s.rest()
+	if c := s.container; s.Gone.IsZero() && !orphan && (c.State == "exited" || c.State == "created" || c.State == "dead") {
+		s.Phase, s.Due, s.Cause = Waiting, now, "reset by a person while it was down"
+		s.FailingSince = now
+		s.Life.Marks = nil // the person who asks for it outranks the one who stopped it
+	}
+	return out
+}
+
+func (m *Machine) resetCount(s *Service, _ time.Time) []Action {
+	s.Attempts = 0
+	if s.Open {
+		return s.resolve(EventReset, "reset by a person: attempts are cleared")
+	}
+	return []Action{s.log(EventReset, Info, "reset by a person: attempts are cleared")}
+}
+
+func (m *Machine) clearStable(s *Service, _ time.Time) []Action {
+	s.Attempts = 0
+	return []Action{s.log(EventStable, Info, "stable for %s: attempts are cleared", s.policy.StableFor)}
+}
+
+func (m *Machine) follow(s *Service, now time.Time) []Action {
+	if s.Orphan {
+		s.Orphan = false // its owner is there again, by name
+	}
+	s.Phase, s.Due, s.HeldFor = Waiting, now, ""
+	s.Cause = s.After + " was restarted"
+	return nil
+}
+
+func (m *Machine) unfollow(s *Service, now time.Time) []Action {
+	if s.After == "" {
+		return nil
+	}
+	out := []Action{s.log(EventLeftAlone, Info, "%s did not recover: left alone", s.After)}
+	s.rest()
+	return append(out, m.unfollowAll(s.Key, now)...)
+}
+
 // begin asks for the restart. From here on the attempt counts, whatever
 // becomes of the call or of this program.
-func (s *Service) begin(now time.Time) Action {
+func (m *Machine) begin(s *Service, now time.Time) []Action {
+	if s.policy.DryRun {
+		s.Phase, s.Due = Rehearsed, time.Time{}
+		text := "would be restarted: "
+		if s.After != "" {
+			text = "would be restarted after " + s.After + ": "
+		}
+		a := s.alert(EventDryRun, Warning, "dry run: %s%s", text, s.Cause)
+		s.Open, a.Closes = false, true
+		return []Action{a}
+	}
+	if s.container.NetworkOf != "" {
+		if owner, ready := m.owner(s.container); !ready {
+			return m.hold(s, owner)
+		}
+	}
+	text := "restart after " + s.After
 	if s.After == "" {
 		s.Attempts++
+		text = fmt.Sprintf("restart %d of %d", s.Attempts, s.policy.MaxAttempts)
 	}
-	s.Phase, s.Due, s.LastRestart, s.StartTried = Restarting, time.Time{}, now, false
-	a := s.log("", EventRestarting, "restart %d of %d", s.Attempts, s.policy.MaxAttempts)
+	s.Phase, s.Due, s.LastRestart, s.began = Restarting, time.Time{}, now, now
+	s.Life.forgetOurs()
+	a := s.log(EventRestarting, Info, "%s", text)
+	a.Kind, a.Container, a.Output = DoRestart, s.container, s.Output
+	return []Action{a}
+}
+
+func (m *Machine) healthyWhileWaiting(s *Service, now time.Time) []Action {
+	if s.After != "" || s.Orphan {
+		return nil // it is to be restarted, or recreated, whatever its probes say
+	}
+	const text = "healthy again by itself"
+	var out []Action
+	if !s.Open {
+		out = append(out, s.log(EventHealthyAgain, Info, text))
+	}
+	s.rest()
+	return append(out, m.settle(s, text, now)...)
+}
+
+func (m *Machine) startingWhileWaiting(s *Service, now time.Time) []Action {
+	s.HealthySince = time.Time{}
+	if s.After == "" {
+		s.rest()
+	}
+	return nil
+}
+
+func (m *Machine) verify(s *Service, now time.Time) []Action {
+	s.Phase, s.Due = Verifying, now.Add(s.policy.verifyFor(s.container))
+	s.HealthySince, s.noticed, s.Revivals = time.Time{}, nil, 0
 	if s.After != "" {
-		a.Text = "restart after " + s.After
+		return []Action{s.alertBriefly(EventRestarted, "restarted: %s", s.Cause)}
 	}
-	a.Kind, a.Container, a.Policy, a.Output = DoRestart, s.container, s.policy, s.Output
+	return []Action{s.alert(EventRestarted, Warning, "restarted (%d of %d): %s", s.Attempts, s.policy.MaxAttempts, s.Cause)}
+}
+
+// alertBriefly is a warning about something that is over as it is reported,
+// where nothing else is open.
+func (s *Service) alertBriefly(event Event, format string, args ...any) Action {
+	open := s.Open
+	a := s.alert(event, Warning, format, args...)
+	s.Open = open || s.watched
+	a.Closes = !s.Open
 	return a
 }
 
-// done is the end of a restart or start.
-func (s *Service) done(d Done, now time.Time) []Action {
-	if s.Phase != Restarting {
-		return nil
-	}
-	s.LastRestart = now
-	up := d.Err == nil || d.Seen != nil && d.Seen.State == "running" && d.Seen.StartedAt.After(s.StartedAt)
-	switch {
-	case d.Missing:
-		out := s.log(Info, EventLeftAlone, "gone: left alone")
-		s.reset()
-		return []Action{out}
-	case up:
-		s.Phase, s.Due = Verifying, now.Add(s.policy.verifyFor(s.container))
-		s.Stopped, s.Died, s.HealthySince = false, false, time.Time{}
-		s.StartedAt = now
-		if d.Seen != nil {
-			s.StartedAt = d.Seen.StartedAt
-		}
-		if s.policy.DryRun {
-			return []Action{s.log(Warning, EventDryRun, "dry run: would have been restarted")}
-		}
-		if s.After != "" {
-			return []Action{s.alert(Warning, EventRestarted, "restarted: %s", s.Cause)}
-		}
-		return []Action{s.alert(Warning, EventRestarted, "restarted (%d of %d): %s", s.Attempts, s.policy.MaxAttempts, s.Cause)}
-	case d.Seen != nil && (d.Seen.State == "exited" || d.Seen.State == "created" || d.Seen.State == "dead") && !s.StartTried:
-		s.StartTried = true
-		a := s.log(Warning, EventStarting, "the restart failed half-way (%v): starting it", d.Err)
-		a.Kind, a.Container, a.Policy = DoStart, s.container, s.policy
-		return []Action{a}
-	}
-	out := []Action{s.log(Warning, EventRestartFailed, "the restart failed: %v", d.Err)}
-	s.Phase = Verifying // observeFailure returns it to waiting from there
-	return append(out, s.observeFailure(fmt.Sprintf("the restart failed: %v", d.Err), "", now)...)
+func (m *Machine) launch(s *Service, _ time.Time) []Action {
+	s.Phase = Launching
+	a := s.log(EventStarting, Warning, "the restart failed half-way (%v): starting it", s.err)
+	a.Kind, a.Container = DoStart, s.container
+	return []Action{a}
 }
 
-// tick is what time alone changes.
-func (s *Service) tick(now time.Time) []Action {
-	switch {
-	case s.Phase == Verifying && !s.Due.After(now) && !s.Stopped:
-		if !s.container.HasHealthcheck && s.container.Health == "" && !s.Died {
-			s.HealthySince = now
-			return s.observeHealthy(now)
-		}
-		return s.observeFailure(fmt.Sprintf("no verdict within %s after the restart", now.Sub(s.LastRestart).Round(time.Second)), "", now)
-	case s.Phase == Idle && s.Attempts > 0 && !s.HealthySince.IsZero() && now.Sub(s.HealthySince) >= s.policy.StableFor:
-		s.Attempts = 0
-		return []Action{s.log(Info, EventStable, "stable for %s: attempts are forgotten", s.policy.StableFor)}
+func (m *Machine) callFailed(s *Service, now time.Time) []Action {
+	a := s.log(EventRestartFailed, Warning, "the restart failed: %v", s.err)
+	a.Failed = true
+	s.After, s.Needs = "", nil
+	s.container.LastOutput = ""
+	s.input, s.Cause = CallFailed, fmt.Sprintf("the restart failed: %v", s.err)
+	return append([]Action{a}, m.plan(s, now)...)
+}
+
+func (m *Machine) callGone(s *Service, now time.Time) []Action {
+	var out []Action
+	if !s.Open {
+		out = append(out, s.log(EventLeftAlone, Info, "gone: left alone"))
 	}
-	return nil
+	s.Gone = now
+	s.rest()
+	out = append(out, s.resolve(EventLeftAlone, "gone: left alone")...)
+	return append(out, m.unfollowAll(s.Key, now)...)
+}
+
+func (m *Machine) recovered(s *Service, now time.Time) []Action {
+	since := s.LastRestart
+	if !s.FailingSince.IsZero() {
+		since = s.FailingSince
+	}
+	took := now.Sub(since).Round(time.Millisecond)
+	by := fmt.Sprintf("by restart %d", s.Attempts)
+	if s.After != "" {
+		by = "after " + s.After
+	}
+	open := s.Open
+	a := s.alert(EventRecovered, Info, "recovered in %s, %s", took, by)
+	s.Open, a.Closes, a.Took = false, open, took
+	out := []Action{a}
+	if s.After == "" && s.policy.Cascade {
+		out = append(out, Action{Kind: DoCascade, Key: s.Key, ID: s.ID, Name: s.Name, Container: s.container, Text: "dependents follow"})
+	}
+	s.rest()
+	if s.HealthySince.IsZero() {
+		s.HealthySince = now
+	}
+	return append(out, m.staleDependents(s.container, now)...)
+}
+
+func (m *Machine) recoveredByItself(s *Service, now time.Time) []Action {
+	open := s.Open
+	a := s.alert(EventRecovered, Info, "recovered by itself")
+	s.Open, a.Closes = false, open
+	s.rest()
+	return append([]Action{a}, m.healthyAtRest(s, now)...)
+}
+
+func (m *Machine) didNotHelp(s *Service, now time.Time) []Action {
+	m.update(s, now)
+	a := s.log(EventRestartIneffective, Warning, "restart %d did not help: %s", s.Attempts, s.Cause)
+	a.Failed = true
+	out := []Action{a}
+	if s.After != "" { // restarted for another's sake: from now on for its own
+		s.After, s.Needs = "", nil
+		out = append(out, m.unfollowAll(s.Key, now)...)
+	}
+	return append(out, m.plan(s, now)...)
+}
+
+func (m *Machine) verdictDue(s *Service, now time.Time) []Action {
+	c := s.container
+	if c.State == "running" && !c.HasHealthcheck && c.Health == "" {
+		return m.recovered(s, now)
+	}
+	waited := now.Sub(s.LastRestart).Round(time.Second)
+	if c.ownPolicy() && c.State != "running" {
+		cause := c.cause(Died)
+		a := s.alert(EventUnverified, Critical, "restart %d was not verified within %s: its own restart policy is in charge: %s", s.Attempts, waited, cause)
+		s.rest()
+		return append([]Action{a}, m.unfollowAll(s.Key, now)...)
+	}
+	s.Cause = fmt.Sprintf("no verdict within %s after the restart", waited)
+	s.input = Due
+	return m.didNotHelp(s, now)
 }

@@ -13,8 +13,8 @@ type Settings struct {
 	Policy
 	// All takes every container that has a healthcheck.
 	All bool
-	// Services are watched by name, without a label: compose services or
-	// containers.
+	// Services are watched by name, without a label: containers, or compose's
+	// service, project/service or project/service/number.
 	Services []string
 	// OptInLabel is a further label that opts in when it is true.
 	OptInLabel string
@@ -32,17 +32,24 @@ func (s Settings) Watched(c Container) bool {
 	if s.excluded(c) {
 		return false
 	}
-	for _, label := range []string{"watchdog.enable", "autoheal", "autoheal.monitor.enable", "deunhealth.restart.on.unhealthy", s.OptInLabel} {
-		if v, ok := c.Labels[label]; ok && label != "" {
-			if on, err := parseBool(v); err == nil && on {
-				return true
-			}
+	for _, label := range s.optIns() {
+		if on, err := parseBool(c.Labels[label]); err == nil && on {
+			return true
 		}
 	}
-	if slices.Contains(s.Services, c.Name) || slices.Contains(s.Services, c.Labels[composeService]) && c.Labels[composeService] != "" {
+	if slices.ContainsFunc(s.Services, c.called) {
 		return true
 	}
 	return s.All && (c.HasHealthcheck || c.Health != "")
+}
+
+// optIns are the labels that opt in.
+func (s Settings) optIns() []string {
+	labels := []string{"watchdog.enable", "autoheal", "autoheal.monitor.enable", "deunhealth.restart.on.unhealthy"}
+	if s.OptInLabel != "" {
+		labels = append(labels, s.OptInLabel)
+	}
+	return labels
 }
 
 // excluded says whether a container must never be restarted.
@@ -87,4 +94,30 @@ func (s Settings) For(c Container) (Policy, []string) {
 		}
 	}
 	return p, wrong
+}
+
+// Reason says why a container is watched; empty where it is not.
+func (s Settings) Reason(c Container) string {
+	if !s.Watched(c) {
+		return ""
+	}
+	for _, label := range s.optIns() {
+		if on, err := parseBool(c.Labels[label]); err == nil && on {
+			return "label " + clean(label)
+		}
+	}
+	if slices.ContainsFunc(s.Services, c.called) {
+		return "--services"
+	}
+	return "--all"
+}
+
+// Unmatched lists the names of --services that no container has.
+func (s Settings) Unmatched(all []Container) (names []string) {
+	for _, name := range s.Services {
+		if !slices.ContainsFunc(all, func(c Container) bool { return c.called(name) }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -9,16 +9,18 @@ import (
 
 // ServiceStatus is one line of the status.
 type ServiceStatus struct {
-	Service      string    `json:"service"`
-	Container    string    `json:"container"`
-	ID           string    `json:"id"`
-	Health       string    `json:"health"`
-	Phase        string    `json:"phase"`
-	Attempts     int       `json:"attempts"`
-	MaxAttempts  int       `json:"max_attempts"`
-	Due          time.Time `json:"due,omitzero"`
-	LastRestart  time.Time `json:"last_restart,omitzero"`
-	Cause        string    `json:"cause,omitempty"`
+	Service     string    `json:"service"`
+	Container   string    `json:"container"`
+	ID          string    `json:"id"`
+	Health      string    `json:"health"`
+	Phase       string    `json:"phase"`
+	Attempts    int       `json:"attempts"`
+	MaxAttempts int       `json:"max_attempts"`
+	Due         time.Time `json:"due,omitzero"`
+	LastRestart time.Time `json:"last_restart,omitzero"`
+	Cause       string    `json:"cause,omitempty"`
+	// Waits is what a held or dependent service waits for.
+	Waits        string    `json:"waits_for,omitempty"`
 	HealthySince time.Time `json:"healthy_since,omitzero"`
 }
 
@@ -26,7 +28,7 @@ type ServiceStatus struct {
 func (m *Machine) Status() []ServiceStatus {
 	out := make([]ServiceStatus, 0, len(m.Services))
 	for _, s := range m.Services {
-		if !s.watched {
+		if !s.watched || !s.Gone.IsZero() {
 			continue
 		}
 		health := cmp.Or(s.container.Health, s.container.State)
@@ -36,7 +38,7 @@ func (m *Machine) Status() []ServiceStatus {
 		v := ServiceStatus{Service: s.Key, Container: s.Name, ID: ShortID(s.ID), Health: health, Phase: s.Phase.String(), Attempts: s.Attempts,
 			MaxAttempts: s.policy.MaxAttempts, Due: s.Due, LastRestart: s.LastRestart, HealthySince: s.HealthySince}
 		if s.Phase != Idle {
-			v.Cause = s.Cause
+			v.Cause, v.Waits = s.Cause, cmp.Or(s.HeldFor, s.After)
 		}
 		out = append(out, v)
 	}

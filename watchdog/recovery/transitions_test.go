@@ -6,20 +6,22 @@ import (
 	"time"
 )
 
+func ok(c Container) Message { return CallEnded{Key: "app", Seen: &c} }
+
 func TestTransitions(t *testing.T) {
 	sec := time.Second
 	boom := errors.New("500: boom")
-	unhealthy, healthy, fresh := container("unhealthy"), container("healthy"), restarted("starting", t0.Add(sec))
+	failing, healthy, fresh := container("unhealthy"), container("healthy"), restarted("starting", t0.Add(sec))
 	exited := with(container("unhealthy"), func(c *Container) { c.State, c.ExitCode = "exited", 3 })
 	for name, steps := range map[string][]step{
 		"recovers on the first restart": {
 			{0, Seen{healthy}, "", Idle},
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{sec, ok(fresh), "warning:restarted", Verifying},
 			{sec, Seen{restarted("healthy", fresh.StartedAt)}, "info:recovered cascade", Idle},
 		},
 		"backs off, then gives up with one alert": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("starting", t0.Add(1))), "warning:restarted", Verifying},
 			{0, Seen{restarted("unhealthy", t0.Add(1))}, "", Waiting},
 			{2*sec - 1, Tick{}, "", Waiting},
@@ -39,163 +41,164 @@ func TestTransitions(t *testing.T) {
 			{0, Seen{restarted("unhealthy", t0.Add(7*sec))}, "restart1", Restarting},
 		},
 		"a healthy spell that is too short forgets nothing": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("healthy", t0.Add(1))), "warning:restarted info:recovered cascade", Idle},
 			{9 * time.Minute, Seen{restarted("unhealthy", t0.Add(1))}, "restart2", Restarting},
 		},
 		"no verdict in time is a failure": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(fresh), "warning:restarted", Verifying},
 			{12*sec - 1, Tick{}, "", Verifying}, // 1 × (1 s + 1 s) + 10 s
 			{1, Tick{}, "restart2", Restarting}, // the backoff has passed meanwhile
 		},
 		"healthy by itself during the backoff": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
-			{sec, Seen{restarted("healthy", t0.Add(1))}, "", Idle},
+			{sec, Seen{restarted("healthy", t0.Add(1))}, "info:recovered", Idle},
 			{time.Minute, Tick{}, "", Idle},
 		},
 		"a pause leaves 'unhealthy' behind": {
-			{0, Seen{with(unhealthy, func(c *Container) { c.State = "paused"; c.FailingStreak = 0 })}, "", Idle},
-			{sec, Seen{with(unhealthy, func(c *Container) { c.FailingStreak = 0 })}, "", Idle},
-			{sec, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{with(failing, func(c *Container) { c.State = "paused"; c.FailingStreak = 0 })}, "", Idle},
+			{sec, Seen{with(failing, func(c *Container) { c.FailingStreak = 0 })}, "", Idle},
+			{sec, Seen{failing}, "restart1", Restarting},
 		},
 		"paused in the middle is left alone": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
-			{sec, Seen{with(restarted("unhealthy", t0.Add(1)), func(c *Container) { c.State = "paused" })}, "", Idle},
+			{sec, Seen{with(restarted("unhealthy", t0.Add(1)), func(c *Container) { c.State = "paused" })}, "info:left_alone", Idle},
 			{time.Minute, Tick{}, "", Idle},
 		},
 		"stopped by a person in the middle is left alone": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
-			{0, Killed{"id1", "15", t0.Add(sec)}, "", Waiting},
-			{0, Died{"id1", 0, t0.Add(sec)}, "", Waiting},
+			{0, Signalled{"id1", "15", t0.Add(sec)}, "info:left_alone", Idle},
+			{0, Exited{"id1", 0, t0.Add(sec)}, "", Idle},
 			{0, Seen{with(exited, func(c *Container) { c.StartedAt = t0.Add(1) })}, "", Idle},
 			{time.Minute, Tick{}, "", Idle},
 		},
 		"stopped by a person is left alone": {
 			{0, Seen{healthy}, "", Idle},
-			{0, Killed{"id1", "15", t0}, "", Idle},
-			{0, Died{"id1", 137, t0}, "", Idle},
+			{0, Signalled{"id1", "15", t0}, "", Idle},
+			{0, Exited{"id1", 137, t0}, "", Idle},
 			{0, Seen{exited}, "", Idle},
 		},
 		"died by itself": {
 			{0, Seen{healthy}, "", Idle},
-			{0, Died{"id1", 3, t0}, "", Idle},
+			{0, Exited{"id1", 3, t0}, "", Idle},
 			{0, Seen{exited}, "restart1", Restarting},
 			{sec, ok(restarted("healthy", t0.Add(sec))), "warning:restarted info:recovered cascade", Idle},
 		},
-		"a probe that fails as the container ends is no failure": {
+		"a probe that fails as the container ends is no illness": {
 			{0, Seen{healthy}, "", Idle},
-			{0, Seen{with(unhealthy, func(c *Container) { c.ProbeInterrupted = true })}, "", Idle},
-			{0, Died{"id1", 3, t0}, "", Idle},
+			{0, Seen{with(failing, func(c *Container) { c.ProbeInterrupted = true })}, "", Idle},
+			{0, Exited{"id1", 3, t0}, "", Idle},
 			{0, Seen{with(exited, func(c *Container) { c.RestartPolicy = "always" })}, "", Idle},
 		},
-		"one that seems to end, and does not, is unhealthy": {
-			{0, Seen{with(unhealthy, func(c *Container) { c.ProbeInterrupted, c.FailingStreak = true, 2 })}, "", Idle},
-			{0, Seen{with(unhealthy, func(c *Container) { c.ProbeInterrupted, c.FailingStreak = true, 3 })}, "restart1", Restarting},
+		"one that seems to end, and does not, is failing": {
+			{0, Seen{with(failing, func(c *Container) { c.ProbeInterrupted, c.FailingStreak = true, 2 })}, "", Idle},
+			{0, Seen{with(failing, func(c *Container) { c.ProbeInterrupted, c.FailingStreak = true, 3 })}, "restart1", Restarting},
 		},
 		"a signal that does not end it is not a stop": {
 			{0, Seen{healthy}, "", Idle},
-			{0, Killed{"id1", "10", t0}, "", Idle},
-			{0, Died{"id1", 3, t0}, "", Idle},
+			{0, Signalled{"id1", "10", t0}, "", Idle},
+			{0, Exited{"id1", 3, t0}, "", Idle},
 			{0, Seen{exited}, "restart1", Restarting},
 		},
-		"found dead is left alone: nobody saw why": {
+		"found dead is left alone, with a warning: nobody saw why": {
 			{0, Seen{healthy}, "", Idle},
-			{0, Seen{exited}, "", Idle},
+			{0, Seen{exited}, "warning:vanished", Idle},
+			{sec, Seen{exited}, "", Idle},
 		},
 		"its own restart policy revives it": {
 			{0, Seen{healthy}, "", Idle},
-			{0, Died{"id1", 3, t0}, "", Idle},
+			{0, Exited{"id1", 3, t0}, "", Idle},
 			{0, Seen{with(exited, func(c *Container) { c.RestartPolicy = "always" })}, "", Idle},
 		},
 		"echoes of its own restart are no stop": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
-			{0, Killed{"id1", "15", t0.Add(sec / 2)}, "", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
+			{0, Signalled{"id1", "15", t0.Add(sec / 2)}, "", Restarting},
 			{sec, ok(fresh), "warning:restarted", Verifying},
-			{0, Killed{"id1", "15", t0.Add(sec / 2)}, "", Verifying},
-			{0, Died{"id1", 137, t0.Add(sec / 2)}, "", Verifying},
-			{sec, Died{"id1", 3, t0.Add(2 * sec)}, "", Verifying}, // this is a new one
+			{0, Signalled{"id1", "15", t0.Add(sec / 2)}, "", Verifying},
+			{0, Exited{"id1", 137, t0.Add(sec / 2)}, "", Verifying},
+			{sec, Exited{"id1", 3, t0.Add(2 * sec)}, "", Verifying}, // this is a new one
 			{0, Seen{with(exited, func(c *Container) { c.StartedAt = fresh.StartedAt })}, "", Waiting},
 		},
 		"restarted by somebody else in the backoff": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
 			{sec, Seen{restarted("starting", t0.Add(sec))}, "", Idle},
 			{time.Minute, Tick{}, "", Idle},
 			{0, Seen{restarted("unhealthy", t0.Add(sec))}, "restart2", Restarting},
 		},
 		"vanishes": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
-			{0, Done{Key: "app", Err: errors.New("no such container"), Missing: true}, "", Idle},
+			{0, Seen{failing}, "restart1", Restarting},
+			{0, CallEnded{Key: "app", Err: boom, Missing: true}, "", Idle},
 		},
 		"vanishes in the backoff": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
-			{0, Gone{"id1"}, "", Idle},
+			{0, Destroyed{"id1"}, "info:removed", Idle},
 			{time.Minute, Tick{}, "", Idle},
 		},
 		"recreated in the middle keeps the count": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
-			{0, Gone{"id1"}, "", Idle},
-			{sec, Seen{with(unhealthy, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "", Waiting},
+			{0, Destroyed{"id1"}, "info:removed", Idle},
+			{sec, Seen{with(failing, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "", Waiting},
 			{sec, Tick{}, "restart2", Restarting},
 		},
 		"the old container beside the new one changes nothing": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
-			{sec, Seen{with(unhealthy, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "", Waiting},
+			{sec, Seen{with(failing, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "info:recreated", Waiting},
 			{0, Seen{with(exited, func(c *Container) { c.StartedAt = t0.Add(1) })}, "", Waiting},
 			{0, Seen{with(container("healthy"), func(c *Container) { c.StartedAt = t0.Add(1) })}, "", Waiting},
 			{sec, Tick{}, "restart2", Restarting},
 		},
 		"what is not watched for a while keeps its count": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
-			{0, Seen{with(restarted("unhealthy", t0.Add(1)), func(c *Container) { c.Labels = nil })}, "", Idle},
+			{0, Seen{with(restarted("unhealthy", t0.Add(1)), func(c *Container) { c.Labels = nil })}, "info:opted_out", Idle},
 			{time.Minute, Tick{}, "", Idle},
-			{0, Seen{with(unhealthy, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "restart2", Restarting},
+			{0, Seen{with(failing, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "restart2", Restarting},
 		},
 		"recreated after giving up begins anew": {
-			{0, Seen{with(unhealthy, func(c *Container) { c.Labels = map[string]string{"autoheal": " TRUE ", "watchdog.max-attempts": "0"} })}, "critical:gave_up", GivenUp},
-			{sec, Seen{with(unhealthy, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "restart1", Restarting},
+			{0, Seen{with(failing, func(c *Container) { c.Labels = map[string]string{"autoheal": " TRUE ", "watchdog.max-attempts": "0"} })}, "critical:gave_up", GivenUp},
+			{sec, Seen{with(failing, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "info:recreated restart1", Restarting},
 		},
 		"a restart that fails half-way is followed by a start": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
-			{0, Done{Key: "app", Err: boom, Seen: &exited}, "start", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
+			{0, CallEnded{Key: "app", Err: boom, Seen: &exited}, "start", Launching},
 			{sec, ok(fresh), "warning:restarted", Verifying},
 		},
 		"a start that fails as well waits for the next attempt": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
-			{0, Done{Key: "app", Err: boom, Seen: &exited}, "start", Restarting},
-			{0, Done{Key: "app", Err: boom, Seen: &exited}, "", Waiting},
+			{0, Seen{failing}, "restart1", Restarting},
+			{0, CallEnded{Key: "app", Err: boom, Seen: &exited}, "start", Launching},
+			{0, CallEnded{Key: "app", Err: boom, Seen: &exited}, "", Waiting},
 			{2 * sec, Tick{}, "restart2", Restarting},
 		},
 		"a restart that is refused is tried again, then given up": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
-			{0, Done{Key: "app", Err: boom, Seen: &unhealthy}, "", Waiting},
+			{0, Seen{failing}, "restart1", Restarting},
+			{0, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
 			{2 * sec, Tick{}, "restart2", Restarting},
-			{0, Done{Key: "app", Err: boom}, "", Waiting},
+			{0, CallEnded{Key: "app", Err: boom}, "", Waiting},
 			{4 * sec, Tick{}, "restart3", Restarting},
-			{0, Done{Key: "app", Err: boom, Seen: &unhealthy}, "critical:gave_up", GivenUp},
+			{0, CallEnded{Key: "app", Err: boom, Seen: &failing}, "critical:gave_up", GivenUp},
 		},
 		"a restart that succeeds after the client gave up": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
-			{sec, Done{Key: "app", Err: boom, Seen: &fresh}, "warning:restarted", Verifying},
+			{0, Seen{failing}, "restart1", Restarting},
+			{sec, CallEnded{Key: "app", Err: boom, Seen: &fresh}, "warning:restarted", Verifying},
 		},
 		"nothing is decided while the engine is lost": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(restarted("unhealthy", t0.Add(1))), "warning:restarted", Waiting},
 			{0, Offline{}, "", Waiting},
 			{time.Minute, Tick{}, "", Waiting},
-			{0, Seen{restarted("healthy", t0.Add(1))}, "", Idle},
+			{0, Seen{restarted("healthy", t0.Add(1))}, "info:recovered", Idle},
 			{0, Online{}, "", Idle},
 		},
 		"an outage does not count against the verdict": {
-			{0, Seen{unhealthy}, "restart1", Restarting},
+			{0, Seen{failing}, "restart1", Restarting},
 			{0, ok(fresh), "warning:restarted", Verifying},
 			{sec, Offline{}, "", Verifying},
 			{time.Minute, Tick{}, "", Verifying},
@@ -204,17 +207,34 @@ func TestTransitions(t *testing.T) {
 			{1, Tick{}, "restart2", Restarting},
 		},
 		"opting out wins": {
-			{0, Seen{with(unhealthy, func(c *Container) { c.Labels["watchdog.enable"] = "false" })}, "", Idle},
+			{0, Seen{with(failing, func(c *Container) { c.Labels["watchdog.enable"] = "false" })}, "", Idle},
 		},
 		"reset by a person": {
-			{0, Seen{with(unhealthy, func(c *Container) {
+			{0, Seen{with(failing, func(c *Container) {
 				c.Labels = map[string]string{"watchdog.enable": "true", "watchdog.max-attempts": "0"}
 			})}, "critical:gave_up", GivenUp},
-			{0, Reset{"app"}, "", Idle},
+			{0, ResetAsked{"app"}, "info:reset", Idle},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			runSteps(t, settings(), steps)
+			run(t, settings(), steps)
 		})
 	}
+}
+
+func TestUnhealthyFor(t *testing.T) {
+	s := settings()
+	s.UnhealthyFor = time.Minute
+	run(t, s, []step{
+		{0, Seen{container("unhealthy")}, "", Waiting},
+		{30 * time.Second, Seen{container("unhealthy")}, "", Waiting},
+		{30 * time.Second, Tick{}, "restart1", Restarting},
+	})
+	run(t, s, []step{
+		{0, Seen{container("unhealthy")}, "", Waiting},
+		{30 * time.Second, Seen{container("healthy")}, "", Idle},
+		{10 * time.Second, Seen{container("unhealthy")}, "", Waiting},
+		{50 * time.Second, Tick{}, "", Waiting},
+		{10 * time.Second, Tick{}, "restart1", Restarting},
+	})
 }

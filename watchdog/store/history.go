@@ -1,8 +1,17 @@
 package store
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"slices"
+	"syscall"
 	"time"
+
+	"github.com/google/renameio/v2"
 
 	"healthcheck/watchdog/recovery"
 )
@@ -21,7 +30,8 @@ type Decision struct {
 	Took float64 `json:"took_seconds,omitempty"`
 }
 
-// historyLength is how many decisions are kept.
+// historyLength is how many decisions are kept; the file holds up to twice as
+// many before its older half is dropped.
 const historyLength = 1000
 
 // History holds the last decisions, the oldest first.
@@ -33,4 +43,66 @@ func (h *History) Add(d Decision) {
 	if extra := len(*h) - historyLength; extra > 0 {
 		*h = slices.Delete(*h, 0, extra)
 	}
+}
+
+// LoadHistory returns the decisions of earlier runs. A line that was torn by a
+// crash is left out.
+func (f File) LoadHistory() (h History, err error) {
+	if f.Path == "" {
+		return nil, nil
+	}
+	data, err := readOwn(f.historyPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("history %s: %w", f.historyPath(), err)
+	}
+	for line := range bytes.Lines(data) {
+		var d Decision
+		if json.Unmarshal(line, &d) == nil && !d.Time.IsZero() {
+			h.Add(d)
+		}
+	}
+	return h, nil
+}
+
+// AppendHistory writes decisions behind those that are there.
+func (f File) AppendHistory(more []Decision) error {
+	if f.Path == "" || len(more) == 0 {
+		return nil
+	}
+	file, err := os.OpenFile(f.historyPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.historyPath(), reason(err))
+	}
+	defer file.Close()
+	if err := checkOwn(file); err != nil {
+		return fmt.Errorf("%s: %w", f.historyPath(), err)
+	}
+	// The first byte ends a line that a crash may have torn.
+	if _, err := file.Write(append([]byte("\n"), encodeLines(more)...)); err != nil {
+		return fmt.Errorf("%s: %w", f.historyPath(), reason(err))
+	}
+	return nil
+}
+
+// RewriteHistory replaces the file by these decisions.
+func (f File) RewriteHistory(h History) error {
+	if f.Path == "" {
+		return nil
+	}
+	if err := renameio.WriteFile(f.historyPath(), encodeLines(h), 0o600); err != nil {
+		return fmt.Errorf("%s: %w", f.historyPath(), reason(err))
+	}
+	return nil
+}
+
+func encodeLines(all []Decision) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for _, d := range all {
+		_ = enc.Encode(d) // of strings, numbers and times: it cannot fail
+	}
+	return b.Bytes()
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,7 +38,11 @@ func TestFile(t *testing.T) {
 	dir := t.TempDir()
 	file := File{filepath.Join(dir, "sub", "state.json")}
 	m := machine(settings)
-	if err := file.Save(m, nil, t0); err != nil {
+	data, err := Encode(State{Saved: t0, Services: m.PersistentServices(), Restarts: m.Restarts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Write(data); err != nil {
 		t.Fatal(err)
 	}
 	saved, err := file.Load(t0)
@@ -51,15 +56,17 @@ func TestFile(t *testing.T) {
 	// After a crash in the middle of the call: the container is found dead,
 	// and nobody but the watchdog did it.
 	m2 := recovery.NewMachine(settings)
-	m2.Restore(services, restarts)
+	m2.Restore(services, restarts, t0)
 	dead := container("id1", "app", "unhealthy")
-	dead.State = "exited"
-	m2.Apply(recovery.Seen{Container: dead}, t0.Add(time.Second))
-	m2.Apply(recovery.Online{}, t0.Add(time.Second))
-	if got := m2.Apply(recovery.Tick{}, t0.Add(3*time.Second)); len(got) != 1 || got[0].Kind != recovery.DoRestart || got[0].Attempt != 2 {
-		t.Errorf("got %+v", got)
+	dead.State, dead.FinishedAt = "exited", t0.Add(time.Millisecond)
+	if all := m2.InFlight(); len(all) != 1 || all[0].Key != "app" {
+		t.Fatalf("in flight: %v", all)
 	}
-	for name, text := range map[string]string{"torn": `{"version":1,"services":{"a":`, "newer": `{"version":2}`, "garbage": "\x00\x01", "null": `{"version":1,"services":{"a":null}}`} {
+	m2.Apply(recovery.CallEnded{Key: "app", Err: errors.New("cut off"), Seen: &dead}, t0.Add(time.Second))
+	if got := m2.Services["app"].Phase; got != recovery.Launching {
+		t.Errorf("it is %s, want that it is started", got)
+	}
+	for name, text := range map[string]string{"torn": `{"version":2,"services":{"a":`, "newer": `{"version":3}`, "garbage": "\x00\x01", "null": `{"version":2,"services":{"a":null}}`} {
 		if err := os.WriteFile(file.Path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +85,7 @@ func TestFile(t *testing.T) {
 	if _, err := (File{filepath.Join(dir, "fifo")}).Load(t0); err == nil {
 		t.Error("a FIFO was read")
 	}
-	if err := (File{filepath.Join(dir, "fifo", "x")}).Save(m, nil, t0); err == nil {
+	if err := (File{filepath.Join(dir, "fifo", "x")}).Write(data); err == nil {
 		t.Error("saved below a file")
 	}
 }

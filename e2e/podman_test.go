@@ -12,7 +12,7 @@ import (
 // Podman's compatible socket. There is no systemd here, whose timers run its
 // probes: the test runs each probe itself, which sends the same events.
 func TestWatchdogOnPodman(t *testing.T) {
-	dir := t.TempDir()
+	dir := shortDir(t) // podman wants at most 50 bytes
 	environ := append(os.Environ(), "DISABLE_HC_SYSTEMD=true")
 	base := []string{"--root", dir + "/root", "--runroot", dir + "/run", "--tmpdir", dir + "/tmp", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"}
 	podman := func(args ...string) (string, int) {

@@ -244,7 +244,7 @@ func TestWatchdogThroughFaults(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprintln(w, `{"message":"No such container: x"}`)
 			return true
-		}, also: "gone: left alone"},
+		}, also: "the restart failed"},
 		"restart is refused at first": {serve: func(w http.ResponseWriter, r *http.Request, nth int) bool {
 			return pattern(r) == restart && nth <= 2 && refuse(w, 403)
 		}, also: "the restart failed"},

@@ -2,6 +2,8 @@ package recovery
 
 import (
 	"cmp"
+	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
@@ -88,12 +90,15 @@ func (c Container) called(name string) bool {
 }
 
 // maxName bounds each part of a service's name, in bytes.
-const maxName = 64
+const maxName = 128
 
-// clean makes a name safe to print: escaped, on one line, bounded.
+// clean makes a name safe to print: escaped, on one line, bounded. Names that
+// differ behind the bound stay different.
 func clean(name string) string {
 	if len(name) > maxName {
-		name = strings.ToValidUTF8(name[:maxName], "") + "…"
+		h := fnv.New32a()
+		h.Write([]byte(name))
+		name = fmt.Sprintf("%s…%08x", strings.ToValidUTF8(name[:maxName], ""), h.Sum32())
 	}
 	quoted := strconv.Quote(name)
 	return quoted[1 : len(quoted)-1]

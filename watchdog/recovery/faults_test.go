@@ -356,7 +356,11 @@ func TestHostileNames(t *testing.T) {
 		c.Name = "x\x1b[31m\u202e" + strings.Repeat("n", 5000)
 		maps.Copy(c.Labels, map[string]string{composeProject: "p\r\nBcc: x@y", composeService: strings.Repeat("s", 200_000)})
 	})
-	m := online(t, settings(), c)
+	other := with(c, func(c *Container) { c.ID, c.Labels[composeService] = "id2", c.Labels[composeService]+"x" })
+	m := online(t, settings(), c, other)
+	if len(m.Services) != 2 {
+		t.Errorf("%d services, want 2: their names differ behind the bound", len(m.Services))
+	}
 	for key, s := range m.Services {
 		if text := key + s.Name; strings.ContainsAny(text, "\r\n\x1b\u202e") || len(text) > 4*maxName {
 			t.Errorf("%d bytes: %q", len(text), text[:100])

@@ -1,10 +1,7 @@
-// Package probe is the room where checks live: what a check is, how a set of
-// them is run under one deadline, how their results become a report, and one
-// file per kind of check.
+// Package probe is what a check is, and how a set of them is run under one
+// deadline. It knows no kind of check, no flag and no output.
 //
-// Data flows one way: checks → [Run] → results → [Report]. The package knows
-// neither flags nor exit codes (cmd/healthcheck does) and writes nothing but
-// its own CPU and network sample.
+// Data flows one way: flags → config → checks → [Run] → results → report.
 package probe
 
 import (
@@ -47,40 +44,20 @@ type Check struct {
 	Layer string
 	// Optional turns a failure into a warning.
 	Optional bool
-	// Informs marks a check that cannot fail: it is reported, but not counted
-	// among the checks that passed.
-	Informs bool
-	Run     Func
+	// Informational marks a check that cannot fail: it is reported, but not
+	// counted among the checks that passed.
+	Informational bool
+	Run           Func
 }
 
 // Result is what became of one check.
 type Result struct {
-	Name         string
-	Layer        string
-	Status       Status
-	Stage        Stage // where it broke; empty unless it did
-	Message      string
-	Duration     time.Duration
-	Value, Limit *float64
-	Informs      bool
+	Name          string
+	Layer         string
+	Status        Status
+	Stage         Stage // where it broke; empty unless it did
+	Message       string
+	Duration      time.Duration
+	Value, Limit  *float64
+	Informational bool
 }
-
-// judge builds the finding for a figure with an upper limit, both in percent:
-// unhealthy above it, as in the Python script that this program replaces.
-// A limit of zero is no limit.
-func judge(percent, limit float64, message string) (Finding, error) {
-	f := Finding{Message: message, Value: &percent}
-	if limit <= 0 {
-		return f, nil
-	}
-	f.Limit = &limit
-	if percent > limit {
-		return f, &StageError{StageLimit, errText(message)}
-	}
-	return f, nil
-}
-
-// errText is an error that is just its text.
-type errText string
-
-func (e errText) Error() string { return string(e) }

@@ -18,7 +18,7 @@ type Options struct {
 }
 
 // reportGrace is how long after the overall deadline a check may still hand
-// in its own cause, which tells more than 'no answer' does. It is part of
+// in its own cause, which says more than 'no answer' does. It is part of
 // the 100 ms that the process may take after its deadline.
 const reportGrace = 25 * time.Millisecond
 
@@ -47,7 +47,7 @@ func Run(ctx context.Context, checks []Check, o Options) []Result {
 		start = end
 		if failedLayer != "" {
 			for _, c := range layer {
-				results = append(results, Result{Name: c.Name, Layer: c.Layer, Informs: c.Informs,
+				results = append(results, Result{Name: c.Name, Layer: c.Layer, Informational: c.Informational,
 					Status: Skip, Message: "not run: layer " + failedLayer + " failed first"})
 			}
 			continue
@@ -114,13 +114,13 @@ func runOne(ctx context.Context, c Check) (r Result) {
 }
 
 func conclude(c Check, f Finding, err error, took time.Duration) Result {
-	r := Result{Name: c.Name, Layer: c.Layer, Informs: c.Informs, Status: f.Status,
+	r := Result{Name: c.Name, Layer: c.Layer, Informational: c.Informational, Status: f.Status,
 		Message: f.Message, Value: f.Value, Limit: f.Limit, Duration: took}
 	if r.Status == "" {
 		r.Status = OK
 	}
 	if err != nil {
-		r.Status, r.Stage, r.Message = Fail, stageOf(err), err.Error()
+		r.Status, r.Stage, r.Message = Fail, StageOf(err), err.Error()
 		if r.Stage == "" && errors.Is(err, context.DeadlineExceeded) {
 			r.Stage = StageResponse
 		}

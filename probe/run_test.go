@@ -10,7 +10,7 @@ import (
 
 func okCheck(context.Context) (Finding, error)   { return Finding{Message: "fine"}, nil }
 func failCheck(context.Context) (Finding, error) { return Finding{}, errors.New("broken") }
-func deafCheck(context.Context) (Finding, error) { select {} } // ends with nothing
+func hangingCheck(context.Context) (Finding, error) { select {} } // ends with nothing
 func slowCheck(ctx context.Context) (Finding, error) {
 	<-ctx.Done()
 	return Finding{}, &StageError{StageResponse, context.Cause(ctx)}
@@ -25,11 +25,11 @@ func statuses(results []Result) map[string]Status {
 }
 
 func TestRunEndsByItsDeadlineWhateverHangs(t *testing.T) {
-	// deafCheck never ends, which a synctest bubble would call a deadlock:
+	// hangingCheck never ends, which a synctest bubble would call a deadlock:
 	// real time, and no assertion on how much of it.
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, Timeout(50*time.Millisecond))
 	defer cancel()
-	results := Run(ctx, []Check{{Name: "deaf", Run: deafCheck}, {Name: "ok", Run: okCheck}}, Options{CheckTimeout: time.Hour})
+	results := Run(ctx, []Check{{Name: "deaf", Run: hangingCheck}, {Name: "ok", Run: okCheck}}, Options{CheckTimeout: time.Hour})
 	if r := results[0]; r.Status != Fail || r.Message != "no answer within 50ms" {
 		t.Errorf("got %+v", r)
 	}
@@ -92,7 +92,7 @@ func TestFailFastStopsAfterTheLayer(t *testing.T) {
 func TestSignalIsNamedAsTheCause(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("terminated"))
-	if r := Run(ctx, []Check{{Name: "d", Run: deafCheck}}, Options{CheckTimeout: time.Hour})[0]; r.Message != "terminated" || r.Status != Fail {
+	if r := Run(ctx, []Check{{Name: "d", Run: hangingCheck}}, Options{CheckTimeout: time.Hour})[0]; r.Message != "terminated" || r.Status != Fail {
 		t.Errorf("got %+v", r)
 	}
 }

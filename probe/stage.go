@@ -42,8 +42,8 @@ func (e *StageError) Error() string { return e.Err.Error() }
 // Unwrap returns the error behind the stage.
 func (e *StageError) Unwrap() error { return e.Err }
 
-// stageOf returns the outermost stage in the chain of err, or "" for none.
-func stageOf(err error) Stage {
+// StageOf returns the outermost stage in the chain of err, or "" for none.
+func StageOf(err error) Stage {
 	if se, ok := errors.AsType[*StageError](err); ok {
 		return se.Stage
 	}
@@ -54,10 +54,10 @@ func stageOf(err error) Stage {
 // the same deadline may fire.
 const deadlineSlack = 20 * time.Millisecond
 
-// why returns the reason why an operation under ctx failed: the context's own
+// Cause returns why an operation under ctx failed: the context's own
 // cause where that is what ended it (it says how long was waited, or which
 // signal came), else err.
-func why(ctx context.Context, err error) error {
+func Cause(ctx context.Context, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
 		if d, ok := ctx.Deadline(); ok && time.Until(d) < deadlineSlack {
 			<-ctx.Done()
@@ -74,9 +74,9 @@ func isTimeout(err error) bool {
 	return ok && ne.Timeout()
 }
 
-// plain strips the operation and the address that Go's network errors repeat
-// and returns the operating system's own words, where there are any.
-func plain(err error) error {
+// Bare strips the operation and the address that Go's network errors repeat
+// and returns the operating system's own error, where there is one.
+func Bare(err error) error {
 	if no, ok := errors.AsType[syscall.Errno](err); ok {
 		return no
 	}

@@ -1,78 +1,12 @@
 package probe
 
 import (
-	"encoding/base64"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
-
-// redacted stands in the output wherever a secret stood.
-const redacted = "***"
-
-// echoBytes bounds what is shown of a text that a server sent.
-const echoBytes = 160
-
-// Secrets are the values of one target that must never be printed. The zero
-// value holds none.
-type Secrets struct{ values []string }
-
-// Add marks v as a secret, with the forms in which servers and drivers echo
-// it: percent-encoded and with quotes escaped.
-func (s *Secrets) Add(v string) {
-	quoted := strconv.Quote(v)
-	for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v), quoted[1 : len(quoted)-1]} {
-		if form != "" && !slices.Contains(s.values, form) {
-			s.values = append(s.values, form)
-		}
-	}
-	// The longest first: a secret that contains another is replaced whole.
-	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
-}
-
-// AddUser marks the password of u, and the form that HTTP's basic
-// authentication gives it.
-func (s *Secrets) AddUser(u *url.Userinfo) {
-	if u == nil {
-		return
-	}
-	pw, ok := u.Password()
-	if !ok || pw == "" {
-		return
-	}
-	s.Add(pw)
-	s.Add(base64.StdEncoding.EncodeToString([]byte(u.Username() + ":" + pw)))
-	// The form that stands in the URL itself may differ from both encodings.
-	_, raw, _ := strings.Cut(u.String(), ":")
-	s.Add(raw)
-}
-
-// Redact replaces every secret in text. It is applied to a server's text
-// before that is cut, so that no part of a secret survives the cut.
-func (s *Secrets) Redact(text string) string {
-	if s == nil {
-		return text
-	}
-	for _, v := range s.values {
-		text = strings.ReplaceAll(text, v, redacted)
-	}
-	return text
-}
-
-// quote bounds, redacts and quotes text that came from outside; control
-// characters, invalid UTF-8 and invisible runes come out escaped.
-func (s *Secrets) quote(text string) string {
-	text = s.Redact(strings.TrimSpace(text))
-	cut := cutRunes(text, echoBytes)
-	q := strconv.Quote(cut)
-	if len(cut) < len(text) {
-		q += "…"
-	}
-	return q
-}
 
 // Clean makes text safe for one line of a terminal or a log: whatever is not
 // printable, line ends included, comes out escaped.
@@ -94,9 +28,9 @@ func Clean(text string) string {
 	return b.String()
 }
 
-// cutRunes returns the longest prefix of text that has at most max bytes and
+// Cut returns the longest prefix of text that has at most max bytes and
 // ends at a rune boundary.
-func cutRunes(text string, max int) string {
+func Cut(text string, max int) string {
 	if len(text) <= max {
 		return text
 	}
@@ -106,11 +40,20 @@ func cutRunes(text string, max int) string {
 	return text[:max]
 }
 
-// ellipsis is cutRunes with a mark where something was cut.
-func ellipsis(text string, max int) string {
+// Ellipsis is Cut with a mark where something was cut.
+func Ellipsis(text string, max int) string {
 	const mark = "…"
 	if len(text) <= max {
 		return text
 	}
-	return cutRunes(text, max-len(mark)) + mark
+	return Cut(text, max-len(mark)) + mark
+}
+
+// Round makes a duration readable: milliseconds below ten seconds, else
+// seconds.
+func Round(d time.Duration) time.Duration {
+	if d < 10*time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Second)
 }

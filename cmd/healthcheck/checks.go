@@ -9,45 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"healthcheck/probe"
+	"healthcheck/probe/protocol"
+	"healthcheck/probe/resource"
+	"healthcheck/probe/target"
 )
-
-// schemes is THE registration table: which check serves which scheme. A new
-// kind of check is a file in probe/ and a line here.
-var schemes = []struct {
-	name string
-	make func(probe.Target, probe.HTTPOptions) (probe.Func, error)
-}{
-	{"http", probe.HTTP},
-	{"https", probe.HTTP},
-	{"unix", probe.Unix},
-	{"tcp", probe.TCP},
-	{"dns", probe.DNS},
-	{"file", probe.File},
-	{"pidfile", probe.Pidfile},
-	{"grpc", probe.GRPC},
-	{"grpcs", probe.GRPC},
-	{"postgres", probe.Postgres},
-	{"postgresql", probe.Postgres},
-	{"mysql", probe.MySQL},
-	{"redis", probe.Redis},
-	{"rediss", probe.Redis},
-	{"mongodb", probe.MongoDB},
-	{"qdrant", probe.Qdrant},
-	{"qdrants", probe.Qdrant},
-	{"chroma", probe.Chroma},
-	{"chromas", probe.Chroma},
-	{"weaviate", probe.Weaviate},
-	{"weaviates", probe.Weaviate},
-	{"milvus", probe.Milvus},
-	{"milvuss", probe.Milvus},
-	{"pgvector", probe.Pgvector},
-	{"elasticsearch", probe.Elasticsearch},
-	{"elasticsearchs", probe.Elasticsearch},
-	{"opensearch", probe.Elasticsearch},
-	{"opensearchs", probe.Elasticsearch},
-	{"ollama", probe.Ollama},
-	{"ollamas", probe.Ollama},
-}
 
 // newChecks builds the checks of a configuration, in declared order, those of
 // layers that are not selected included: a name in --optional may mean them.
@@ -78,30 +43,30 @@ func newChecks(c *config) (selected []probe.Check, err error) {
 }
 
 func resourceChecks(c *config) []probe.Check {
-	s := &probe.Sampler{Dir: stateDir(c.stateDir), Interval: c.interval, Window: c.cpuWindow}
+	s := &resource.Sampler{Dir: stateDir(c.stateDir), Interval: c.interval, Window: c.cpuWindow}
 	add := func(name string, run probe.Func) probe.Check {
 		return probe.Check{Name: name, Layer: layerResource, Run: run}
 	}
 	checks := []probe.Check{
-		add("cpu", probe.CPU(s, c.cpuMax)),
-		add("memory", probe.Memory(s, c.memMax)),
+		add("cpu", resource.CPU(s, c.cpuMax)),
+		add("memory", resource.Memory(s, c.memMax)),
 	}
 	for _, path := range c.diskPaths {
 		name := "disk"
 		if len(c.diskPaths) > 1 {
 			name += ":" + path
 		}
-		run := probe.Disk(path, c.diskMax, c.inodeMax)
-		if probe.MayHang(path) {
+		run := resource.Disk(path, c.diskMax, c.inodeMax)
+		if target.MayHang(path) {
 			run = isolated(name, fmt.Sprintf("disk %q", path), run)
 		}
 		checks = append(checks, add(name, run))
 	}
 	if c.pidsMax > 0 {
-		checks = append(checks, add("pids", probe.Pids(c.pidsMax)))
+		checks = append(checks, add("pids", resource.Pids(c.pidsMax)))
 	}
-	network := add("network", probe.Network(s, c.netErrorsMax))
-	network.Informs = c.netErrorsMax == 0
+	network := add("network", resource.Network(s, c.netErrorsMax))
+	network.Informational = c.netErrorsMax == 0
 	return append(checks, network)
 }
 
@@ -134,7 +99,7 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 				name = fmt.Sprintf("%s-%d", layer, i+1)
 			}
 		}
-		if path := t.URL.Path; (t.URL.Scheme == "file" || t.URL.Scheme == "pidfile") && probe.MayHang(path) {
+		if path := t.URL.Path; (t.URL.Scheme == "file" || t.URL.Scheme == "pidfile") && target.MayHang(path) {
 			run = isolated(name, t.String(), run)
 		}
 		checks = append(checks, probe.Check{Name: name, Layer: layer, Run: run})
@@ -142,13 +107,14 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 	return checks, nil
 }
 
-func targetCheck(t probe.Target, c *config) (probe.Func, error) {
+func targetCheck(t target.Target, c *config) (probe.Func, error) {
+	run, err := protocol.New(t, c.http)
+	if err != protocol.ErrScheme {
+		return run, err
+	}
 	var known []string
-	for _, s := range schemes {
-		if s.name == t.URL.Scheme {
-			return s.make(t, c.http)
-		}
-		known = append(known, s.name)
+	for _, s := range protocol.Schemes {
+		known = append(known, s.Name)
 	}
 	hint := "the schemes are " + strings.Join(schemeNames(), ", ")
 	if near := nearest(t.URL.Scheme, known); near != "" && distance(near, t.URL.Scheme) == 1 {
@@ -160,12 +126,12 @@ func targetCheck(t probe.Target, c *config) (probe.Func, error) {
 // schemeNames lists the schemes, those that differ by TLS alone as one.
 func schemeNames() []string {
 	var names []string
-	for _, s := range schemes {
-		if n := len(names); n > 0 && s.name == names[n-1]+"s" {
+	for _, s := range protocol.Schemes {
+		if n := len(names); n > 0 && s.Name == names[n-1]+"s" {
 			names[n-1] += "(s)"
 			continue
 		}
-		names = append(names, s.name)
+		names = append(names, s.Name)
 	}
 	return names
 }

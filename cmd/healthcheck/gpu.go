@@ -21,7 +21,7 @@ import (
 )
 
 // gpuCheck is the check of the GPU layer. It runs in a child process: a call
-// into a sick driver may hang beyond the reach of SIGKILL.
+// into a driver that hangs may be beyond the reach of SIGKILL.
 func gpuCheck(c *config) probe.Check {
 	run := func(ctx context.Context) (probe.Finding, error) {
 		s, err := gpu.Reader{InGroup: os.Getenv(isolateVariable) != ""}.Read(ctx)
@@ -272,10 +272,10 @@ func (o gpuOptions) fit(ctx context.Context, args []string, stdout, stderr io.Wr
 		return fail(stderr, usagef(example, "no model is named"))
 	}
 	s, err := o.read(ctx)
-	why := ""
+	warning := ""
 	if err != nil {
-		why = err.Error()
-		fmt.Fprintln(stderr, "warning: "+probe.Clean(why))
+		warning = err.Error()
+		fmt.Fprintln(stderr, "warning: "+probe.Clean(warning))
 	}
 	choices, chosen := gpu.Fit(models, gpu.Available(s.Cards, float64(o.reserve), o.split))
 	name, batch := "cpu", 0
@@ -285,7 +285,7 @@ func (o gpuOptions) fit(ctx context.Context, args []string, stdout, stderr io.Wr
 	out := name + "\n"
 	switch {
 	case o.output == "json":
-		out = jsonLine(map[string]any{"model": name, "batch": batch, "reserve_mib": float64(o.reserve), "warning": why, "choices": choices})
+		out = jsonLine(map[string]any{"model": name, "batch": batch, "reserve_mib": float64(o.reserve), "warning": warning, "choices": choices})
 	case batch > 0:
 		out = fmt.Sprintf("%s %d\n", name, batch)
 	}

@@ -45,7 +45,7 @@ func install(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(to.Name()) // gone by then, if all went well
+	defer os.Remove(to.Name()) // renamed by then, unless something failed
 	_, err = io.Copy(to, from)
 	if err == nil {
 		err = to.Chmod(0o755)

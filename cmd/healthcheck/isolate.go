@@ -16,15 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"healthcheck/probe"
+	"healthcheck/probe/target"
 )
 
 // A thread that is stuck in the kernel keeps its whole process from ending,
-// not even SIGKILL helps. A check that may get stuck so (see probe.MayHang)
+// not even SIGKILL helps. A check that may get stuck so (see target.MayHang)
 // therefore runs in a child: this very program with the same arguments and
-// environment, told by a variable which check to run alone. If the child
+// environment, with a variable that names the check to run alone. If the child
 // hangs, it is killed, and left to the kernel if that does not end it.
 
-// isolateVariable tells the child which check it is, readVariable which file
+// isolateVariable names the child's check, readVariable the file
 // to read. Their names do not begin with HEALTHCHECK_, so they are no settings.
 const (
 	isolateVariable = "_HEALTHCHECK_ISOLATED"
@@ -64,7 +65,7 @@ func isolated(name, target string, run probe.Func) probe.Func {
 }
 
 // maxChildOutput bounds what a child may write, in bytes: a file of maxSecret
-// as JSON's base64, with room to spare.
+// as JSON's base64.
 const maxChildOutput = 2 * maxSecret
 
 func runChild(ctx context.Context, variable, value string) ([]byte, error) {
@@ -109,18 +110,17 @@ func runChild(ctx context.Context, variable, value string) ([]byte, error) {
 	}
 }
 
-// graves are the process groups that have been killed and not yet been waited
-// for. A process that ends before its dead children leaves them to the
+// killedGroups are the process groups that were killed and not yet waited for. A process that ends before its dead children leaves them to the
 // container's first process, as zombies.
-type graves struct {
+type killedGroups struct {
 	mu     sync.Mutex
 	groups []<-chan struct{} // closed when nothing of the group is left
 }
 
-var killed graves
+var killed killedGroups
 
 // add waits for a whole process group in the background.
-func (g *graves) add(group int) {
+func (g *killedGroups) add(group int) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -135,9 +135,9 @@ func (g *graves) add(group int) {
 	g.groups = append(g.groups, done)
 }
 
-// reap gives the dead until then: one that is stuck in the kernel does not
-// die.
-func (g *graves) reap(until time.Time) {
+// reap waits for them until then: a process that is stuck in the kernel does
+// not end.
+func (g *killedGroups) reap(until time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	late := time.After(time.Until(until))
@@ -196,7 +196,7 @@ func readInChild(ctx context.Context, path string) (string, error) {
 
 // runRead is the child's part of readInChild.
 func runRead(path string, stdout io.Writer) int {
-	text, err := probe.ReadBounded(path, maxSecret)
+	text, err := target.ReadBounded(path, maxSecret)
 	c := fileContent{Text: text}
 	if err != nil {
 		c = fileContent{Error: strings.ToValidUTF8(err.Error(), "?")}

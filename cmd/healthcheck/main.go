@@ -20,6 +20,8 @@ import (
 
 	"healthcheck/gpu"
 	"healthcheck/probe"
+	"healthcheck/probe/report"
+	"healthcheck/probe/target"
 )
 
 // writeGrace is how long the report may take to be written after the
@@ -92,17 +94,17 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return runIsolated(ctx, checks, name, stdout)
 	}
 	results := probe.Run(ctx, checks, probe.Options{CheckTimeout: cfg.checkTimeout, FailFast: cfg.failFast})
-	report := probe.NewReport(results, time.Since(begin))
+	rep := report.New(results, time.Since(begin))
 	code = 1
-	if report.Verdict != probe.Unhealthy {
+	if rep.Verdict != report.Unhealthy {
 		code = 0
 	}
-	if cfg.quiet && report.Verdict == probe.Healthy {
+	if cfg.quiet && rep.Verdict == report.Healthy {
 		return code
 	}
-	out := []byte(report.Text())
+	out := []byte(rep.Text())
 	if cfg.json {
-		out = report.JSON()
+		out = rep.JSON()
 	}
 	writeBy(stdout, out, begin.Add(cfg.timeout+writeGrace))
 	killed.reap(earlier(time.Now().Add(reapGrace), begin.Add(cfg.timeout+writeGrace+reapGrace/2)))
@@ -122,7 +124,7 @@ func writeBy(w io.Writer, text []byte, deadline time.Time) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.Write(text) // a verdict that cannot be told is still the exit code
+		w.Write(text) // where it cannot be written, the exit code still is the verdict
 	}()
 	select {
 	case <-done:
@@ -147,7 +149,7 @@ const maxSecret = 64 << 10
 func readSecret(ctx context.Context, path string, deadline time.Time) (string, error) {
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errors.New("no answer before the deadline"))
 	defer cancel()
-	if probe.MayHang(path) {
+	if target.MayHang(path) {
 		return readInChild(ctx, path)
 	}
 	type outcome struct {
@@ -156,7 +158,7 @@ func readSecret(ctx context.Context, path string, deadline time.Time) (string, e
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		text, err := probe.ReadBounded(path, maxSecret)
+		text, err := target.ReadBounded(path, maxSecret)
 		done <- outcome{text, err}
 	}()
 	select {

@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"healthcheck/probe"
+	"healthcheck/probe/report"
 )
 
 // binary is the program as users get it: static, stripped.
@@ -371,7 +371,7 @@ func TestSecretFileThatHangs(t *testing.T) {
 
 func TestHelpAndVersion(t *testing.T) {
 	stdout, _, code := execute(t, nil, "--help")
-	if code != 0 || len(stdout) > probe.MaxOutput {
+	if code != 0 || len(stdout) > report.MaxOutput {
 		t.Errorf("exit %d, %d bytes", code, len(stdout))
 	}
 	for line := range strings.Lines(stdout) {
@@ -407,7 +407,7 @@ func FuzzParseConfig(f *testing.F) {
 		}
 		if err != nil {
 			var out bytes.Buffer
-			if fail(&out, err) != 1 || out.Len() > probe.MaxOutput || !strings.HasPrefix(out.String(), "error: ") || strings.Count(out.String(), "\n") > 2 {
+			if fail(&out, err) != 1 || out.Len() > report.MaxOutput || !strings.HasPrefix(out.String(), "error: ") || strings.Count(out.String(), "\n") > 2 {
 				t.Errorf("%d bytes: %q", out.Len(), out.String())
 			}
 		}

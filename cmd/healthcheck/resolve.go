@@ -1,0 +1,162 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"healthcheck/gpu"
+	"healthcheck/probe/protocol"
+	"healthcheck/probe/target"
+)
+
+// resolve checks the flags together and builds the configuration.
+func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
+	c := &config{
+		interval: time.Duration(r.interval), timeout: time.Duration(r.timeout), checkTimeout: time.Duration(r.checkTimeout),
+		cpuWindow: time.Duration(r.cpuWindow), failFast: r.failFast, optional: r.optional,
+		cpuMax: float64(r.cpuMax), memMax: float64(r.memMax), diskMax: float64(r.diskMax),
+		inodeMax: float64(r.inodeMax), pidsMax: float64(r.pidsMax), netErrorsMax: float64(r.netErrorsMax),
+		stateDir: r.stateDir, quiet: r.quiet, source: r.source,
+	}
+	if !fs.Changed("check-timeout") {
+		c.checkTimeout = min(c.checkTimeout, c.timeout)
+	}
+	switch {
+	case c.timeout >= c.interval:
+		return nil, usagef("set --timeout below the interval, so that probes never overlap",
+			"%s %s is not shorter than %s %s", r.source("timeout"), c.timeout, r.source("interval"), c.interval)
+	case c.checkTimeout > c.timeout:
+		return nil, usagef("set --check-timeout to --timeout or less",
+			"%s %s exceeds %s %s", r.source("check-timeout"), c.checkTimeout, r.source("timeout"), c.timeout)
+	case c.stateDir != "" && c.stateDir != "none" && !filepath.IsAbs(c.stateDir):
+		return nil, usagef("give an absolute path, or none", "%s %q is not absolute", r.source("state-dir"), clip(c.stateDir))
+	}
+	switch r.output {
+	case "json":
+		c.json = true
+	case "text":
+	default:
+		return nil, usagef("--output text or --output json", "%s %q: want text or json", r.source("output"), clip(r.output))
+	}
+	c.diskPaths = r.diskPaths
+	if len(c.diskPaths) == 0 {
+		c.diskPaths = []string{"/"}
+	}
+	for _, p := range c.diskPaths {
+		if !filepath.IsAbs(p) {
+			return nil, usagef("--disk-path /data", "%s %q is not absolute", r.source("disk-path"), clip(p))
+		}
+	}
+	if err := r.resolveGPU(fs, c); err != nil {
+		return nil, err
+	}
+	if err := r.resolveLayers(c); err != nil {
+		return nil, err
+	}
+	if err := r.resolveHTTP(c); err != nil {
+		return nil, err
+	}
+	return c, r.resolveTargets(c)
+}
+
+// resolveGPU reads the limits of GPUs; each of them asks for the layer.
+func (r *raw) resolveGPU(fs *pflag.FlagSet, c *config) error {
+	off := func(v float64) gpu.Figure { return gpu.Figure{Value: v, Known: v > 0} }
+	c.gpu = gpu.Limits{Count: r.gpuCount, MinFree: off(float64(r.gpuMinFree)), MaxMem: off(float64(r.gpuMaxMem)), MaxUtil: off(float64(r.gpuMaxUtil)),
+		MaxTemp: gpu.Figure(r.gpuMaxTemp), MaxECC: gpu.Figure(r.gpuMaxECC)}
+	c.gpuOptional = r.gpuOptional
+	if r.gpuCount < 1 {
+		return usagef("--gpu-count 1", "%s %d: want 1 or more", r.source("gpu-count"), r.gpuCount)
+	}
+	fs.VisitAll(func(f *pflag.Flag) {
+		if strings.HasPrefix(f.Name, "gpu-") && f.Changed {
+			r.gpu = true
+		}
+	})
+	return nil
+}
+
+func (r *raw) resolveLayers(c *config) error {
+	names := r.layers
+	if len(names) == 0 {
+		names = defaultLayers
+	}
+	if r.gpu {
+		names = append(slices.Clone(names), layerGPU)
+	}
+	for _, l := range names {
+		if !slices.Contains(allLayers, l) {
+			hint := "the layers are " + strings.Join(allLayers, ", ")
+			return usagef(hint, "%s: unknown layer %q", r.source("layers"), clip(l))
+		}
+		if !slices.Contains(c.layers, l) {
+			c.layers = append(c.layers, l)
+		}
+	}
+	return nil
+}
+
+func (r *raw) resolveHTTP(c *config) error {
+	h := &c.http
+	h.Header = http.Header{}
+	h.MaxRedirects, h.Proxy = r.maxRedirects, r.proxy
+	h.TLS = target.TLSOptions{CACert: r.caCert, Insecure: r.insecure}
+	h.UserAgent = "healthcheck/" + buildVersion()
+	var err error
+	if h.Method, err = protocol.ParseMethod(r.method); err != nil {
+		return usagef("--method HEAD", "%s %q: want the name of an HTTP method", r.source("method"), clip(r.method))
+	}
+	if h.Status, err = protocol.ParseStatus(r.status); err != nil {
+		return usagef("--expect-status 200,204 or --expect-status 2xx", "%s %q: want HTTP status codes", r.source("expect-status"), clip(r.status))
+	}
+	if r.body != "" {
+		if h.Body, err = regexp.Compile(r.body); err != nil {
+			return usagef("the syntax is RE2's", "%s %q: not a regular expression", r.source("expect-body"), clip(r.body))
+		}
+	}
+	for _, e := range r.expectJSON {
+		j, err := protocol.ParseJSONExpect(e)
+		if err != nil {
+			return usagef("--expect-json status=ok", "%s %q: want PATH=VALUE", r.source("expect-json"), clip(e))
+		}
+		h.JSON = append(h.JSON, j)
+	}
+	for i, line := range r.headers {
+		if err := protocol.AddHeader(h.Header, line); err != nil {
+			return usagef("--header 'Accept: text/plain'; a secret one goes into HEALTHCHECK_HEADER_FILE", "%s number %d: want NAME: VALUE", r.source("header"), i+1)
+		}
+	}
+	if h.MaxRedirects < 0 {
+		return usagef("--max-redirects 0 follows none", "%s %d: want 0 or more", r.source("max-redirects"), h.MaxRedirects)
+	}
+	return nil
+}
+
+func (r *raw) resolveTargets(c *config) error {
+	base, err := url.Parse(r.baseURL)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
+		return usagef("--base-url "+defaultBaseURL, "%s: want an http or https URL with a host and no query", r.source("base-url"))
+	}
+	c.targets = map[string][]target.Target{}
+	for _, layer := range []string{layerAPI, layerDB, layerVector} {
+		texts := *r.targets[layer]
+		if len(texts) == 0 {
+			texts = []string{defaultPath(layer)}
+		}
+		for i, text := range texts {
+			t, err := target.ParseTarget(text, base)
+			if err != nil {
+				return targetError(r.source(layer), i, len(texts), err)
+			}
+			c.targets[layer] = append(c.targets[layer], t)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+package main
+
+// nearest returns the candidate that is closest to what was written, if any
+// is close enough to be meant.
+func nearest(s string, candidates []string) string {
+	best, bestDistance := "", len(s)/3+2
+	for _, c := range candidates {
+		if d := distance(s, c); d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's: the edits between two short texts.
+func distance(a, b string) int {
+	if len(a) > 64 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := boolInt(a[i-1] != b[j-1])
+			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+// clip bounds what an error repeats of its input.
+func clip(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:60]) + "…"
+	}
+	return s
+}

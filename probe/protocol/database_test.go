@@ -1,0 +1,369 @@
+package protocol
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
+
+	"github.com/xdg-go/scram"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
+)
+
+// These tests show the faults that the real servers of e2e/ do not have on
+// demand.
+
+type makeFunc = func(target.Target, Options) (probe.Func, error)
+
+// nativeSchemes are the checks with a protocol of their own.
+var nativeSchemes = map[string]makeFunc{
+	"postgres": Postgres, "pgvector": Pgvector, "mysql": MySQL, "redis": Redis, "mongodb": MongoDB, "grpc": GRPC,
+}
+
+// allSchemes are the checks that go over the network.
+func allSchemes() map[string]makeFunc {
+	all := map[string]makeFunc{"http": HTTP, "https": HTTP, "tcp": TCP, "rediss": Redis, "grpcs": GRPC, "qdrant": Qdrant, "chroma": Chroma,
+		"weaviate": Weaviate, "milvus": Milvus, "elasticsearch": Elasticsearch, "opensearchs": Elasticsearch, "ollama": Ollama}
+	for name, make := range nativeSchemes {
+		all[name] = make
+	}
+	return all
+}
+
+func TestNothingListens(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	addr := ln.Addr().String()
+	ln.Close()
+	for scheme, make := range allSchemes() {
+		_, err := probeOnce(t, make, scheme+"://"+addr, patience)
+		wantFailure(t, err, probe.StageConnect, scheme+"://"+addr, "connect to "+addr+": connection refused")
+	}
+}
+
+func TestNoSuchHost(t *testing.T) {
+	defer func(old *net.Resolver) { target.Resolver = old }(target.Resolver)
+	server := nxdomain(t)
+	target.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", server)
+	}}
+	for scheme, make := range allSchemes() {
+		_, err := probeOnce(t, make, scheme+"://db.example.:1234", patience)
+		wantFailure(t, err, probe.StageResolve, `resolve "db.example.": no such host`)
+	}
+}
+
+// Another protocol answers, or nobody does.
+func TestForeignServers(t *testing.T) {
+	silent := rawServer(t, untilClosed)
+	web := rawServer(t, func(c net.Conn) {
+		c.Read(make([]byte, 16))
+		io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+		untilClosed(c)
+	})
+	ssh := rawServer(t, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1\r\n"); untilClosed(c) })
+	closes := rawServer(t, func(c net.Conn) { c.Read(make([]byte, 1024)) })
+	for scheme, make := range nativeSchemes {
+		_, err := probeOnce(t, make, scheme+"://u:hunter2pw@"+silent, 300*time.Millisecond)
+		wantFailure(t, err, probe.StageResponse, "no answer within 300ms: the server said nothing")
+		_, err = probeOnce(t, make, scheme+"://u:hunter2pw@"+ssh, time.Second)
+		wantFailure(t, err, probe.StageResponse, "does not speak", "but SSH", `"SSH-2.`)
+		_, err = probeOnce(t, make, scheme+"://u:hunter2pw@"+closes, time.Second)
+		if scheme == "mysql" { // whose server speaks first
+			wantFailure(t, err, probe.StageResponse, "the server said nothing")
+		} else {
+			wantFailure(t, err, probe.StageResponse, "the server closed the connection without an answer")
+			_, err = probeOnce(t, make, scheme+"://u:hunter2pw@"+web, patience)
+			wantFailure(t, err, probe.StageResponse, "does not speak", "but HTTP", `"HTTP/1.1`)
+		}
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestBadDatabaseTargets(t *testing.T) {
+	for in, want := range map[string]string{
+		"postgres://u@h/db?sslmode=maybe":     "sslmode is invalid",
+		"postgres://u@h:99999/db":             "port",
+		"postgres://u@h/db#x=1":               "takes no settings",
+		"mysql://u@h/db?tsl=true":             `unknown parameter "tsl"`,
+		"mysql://u@h/db?tls=maybe":            "want true, false, preferred or skip-verify",
+		"mysql:///db":                         "no host",
+		"redis://h/cache":                     "number of a database",
+		"redis://user@h":                      "a user without a password",
+		"redis://h:0":                         "the port is not between",
+		"mongodb://h1:1,h2:2/":                "one host only",
+		"mongodb://h/?tls=perhaps":            "neither true nor false",
+		"mongodb://h/?authMechanism=X509":     "want SCRAM-SHA-256",
+		"mongodb://h/?w=majority":             "unknown parameter",
+		"grpc://h":                            "a host and a port",
+		"grpc://h:1/svc?x=1":                  "takes no parameters",
+		"qdrant://h/docs?apikey=hunter2hunt":  `unknown parameter "apikey"`,
+		"qdrant://h/docs#status=200":          `unknown setting "status"`,
+		"milvus://h/docs?api_port=0":          "api_port",
+		"elasticsearch://h/index":             "has no path",
+		"ollama://h/llama#header=hunter2hunt": "not NAME: VALUE",
+	} {
+		tg, err := target.ParseTarget(in, testBase)
+		if err == nil {
+			_, err = allSchemes()[tg.URL.Scheme](tg, testOptions(t))
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v, want %q", in, err, want)
+		}
+	}
+}
+
+// redisServer answers every command with the next of replies.
+func redisServer(t *testing.T, replies ...string) string {
+	return rawServer(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for _, reply := range replies {
+			for range 2 { // *1 $4: commands without arguments
+				r.ReadString('\n')
+			}
+			r.ReadString('\n')
+			io.WriteString(c, reply)
+		}
+		untilClosed(c)
+	})
+}
+
+func TestRedisFailing(t *testing.T) {
+	for _, c := range []struct {
+		replies []string
+		stage   probe.Stage
+		text    string
+	}{
+		{[]string{"-LOADING Redis is loading the dataset in memory\r\n", "-LOADING x\r\n"}, probe.StageStatus, `PING: loading its data: "LOADING Redis is loading`},
+		{[]string{"+PONG\r\n", "*5\r\n$5\r\nslave\r\n$1\r\nm\r\n:6379\r\n$7\r\nconnect\r\n:-1\r\n"}, probe.StageStatus, `link to its master is "connect"`},
+		{[]string{"+PONG\r\n", "*5\r\n$5\r\nslave\r\n$1\r\nm\r\n:6379\r\n$9\r\nconnected\r\n:1\r\n"}, "", "PONG, replica"},
+		{[]string{"+PONG\r\n", "-NOPERM this user has no permissions to run the 'role' command\r\n"}, "", "PONG"},
+		{[]string{"-BUSY Redis is busy running a script.\r\n", "-BUSY x\r\n"}, probe.StageStatus, "busy running a script"},
+		{[]string{"-MASTERDOWN Link with MASTER is down\r\n", "*0\r\n"}, probe.StageStatus, "a replica whose master is down"},
+		{[]string{"-ERR max number of clients reached\r\n"}, probe.StageResponse, "too many connections"},
+		{[]string{"-DENIED Redis is running in protected mode\r\n"}, probe.StageAuth, "protected mode"},
+		{[]string{"+PANG\r\n"}, probe.StageResponse, `got "PANG", want "PONG"`},
+	} {
+		f, err := probeOnce(t, Redis, "redis://"+redisServer(t, c.replies...), patience)
+		if c.stage != "" {
+			wantFailure(t, err, c.stage, c.text)
+		} else if err != nil || !strings.HasSuffix(f.Message, c.text) {
+			t.Errorf("%q, %v, want %q", f.Message, err, c.text)
+		}
+	}
+}
+
+// mongoServer answers each command with what reply makes of it.
+func mongoServer(t *testing.T, reply func(bsoncore.Document) bsoncore.Document) string {
+	return rawServer(t, func(c net.Conn) {
+		for {
+			head := make([]byte, 16)
+			if _, err := io.ReadFull(c, head); err != nil {
+				return
+			}
+			body := make([]byte, binary.LittleEndian.Uint32(head)-16)
+			io.ReadFull(c, body)
+			doc := reply(bsoncore.Document(body[5:]))
+			msg := append(make([]byte, 16), 0, 0, 0, 0, 0)
+			msg = append(msg, doc...)
+			binary.LittleEndian.PutUint32(msg, uint32(len(msg)))
+			binary.LittleEndian.PutUint32(msg[12:], opMsg)
+			c.Write(msg)
+		}
+	})
+}
+
+func TestMongoStates(t *testing.T) {
+	ok := func() *bsoncore.DocumentBuilder { return bsoncore.NewDocumentBuilder().AppendDouble("ok", 1) }
+	for _, c := range []struct {
+		hello bsoncore.Document
+		query string
+		stage probe.Stage
+		text  string
+	}{
+		{ok().AppendBoolean("isWritablePrimary", true).Build(), "", "", "writable primary"},
+		{ok().AppendBoolean("isWritablePrimary", true).AppendString("setName", "rs0").Build(), "?replicaSet=rs0", "", "writable primary of rs0"},
+		{ok().AppendBoolean("isWritablePrimary", true).AppendString("setName", "rs1").Build(), "?replicaSet=rs0", probe.StageStatus, `belongs to the replica set "rs1", want "rs0"`},
+		{ok().AppendBoolean("isWritablePrimary", false).AppendBoolean("secondary", true).Build(), "", "", "secondary"},
+		{ok().AppendBoolean("isWritablePrimary", true).AppendString("msg", "isdbgrid").Build(), "", "", "mongos"},
+		{ok().AppendBoolean("isWritablePrimary", false).AppendBoolean("secondary", false).Build(), "", probe.StageStatus, "neither a writable primary nor a secondary"},
+		{ok().AppendBoolean("isWritablePrimary", false).AppendBoolean("isreplicaset", true).Build(), "", probe.StageStatus, "not initiated"},
+		{bsoncore.NewDocumentBuilder().AppendDouble("ok", 0).AppendInt32("code", 11600).AppendString("errmsg", "interrupted at shutdown").Build(), "", probe.StageResponse, `hello: "interrupted at shutdown" (11600)`},
+	} {
+		addr := mongoServer(t, func(bsoncore.Document) bsoncore.Document { return c.hello })
+		f, err := probeOnce(t, MongoDB, "mongodb://"+addr+"/"+c.query, patience)
+		if c.stage != "" {
+			wantFailure(t, err, c.stage, c.text)
+		} else if err != nil || !strings.HasSuffix(f.Message, ": "+c.text) {
+			t.Errorf("%q, %v, want %q", f.Message, err, c.text)
+		}
+	}
+}
+
+// scramMongo is a server that knows the user app with the password, by the
+// server side of another library than the probe's.
+func scramMongo(t *testing.T, mechanism, password string) string {
+	t.Helper()
+	return scramMongoWith(t, mechanism, password, 4096, func(text string) string { return text })
+}
+
+// scramMongoWith asks for so many iterations, and forges what it sends.
+func scramMongoWith(t *testing.T, mechanism, password string, iterations int, forge func(string) string) string {
+	t.Helper()
+	hash := scram.SHA256
+	if mechanism == "SCRAM-SHA-1" {
+		hash = scram.SHA1
+	}
+	client, err := hash.NewClientUnprepped("app", password, "")
+	must(t, err)
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt1234", Iters: iterations})
+	must(t, err)
+	server, err := hash.NewServer(func(string) (scram.StoredCredentials, error) { return stored, nil })
+	must(t, err)
+	conversation := server.NewConversation()
+	return mongoServer(t, func(cmd bsoncore.Document) bsoncore.Document {
+		if _, err := cmd.LookupErr("hello"); err == nil {
+			return bsoncore.NewDocumentBuilder().AppendBoolean("isWritablePrimary", true).AppendDouble("ok", 1).Build()
+		}
+		if m, ok := cmd.Lookup("mechanism").StringValueOK(); ok && m != mechanism {
+			t.Errorf("mechanism %s", m)
+		}
+		_, payload, _ := cmd.Lookup("payload").BinaryOK()
+		text, err := conversation.Step(string(payload))
+		if err != nil {
+			return bsoncore.NewDocumentBuilder().AppendDouble("ok", 0).AppendInt32("code", 18).AppendString("errmsg", "Authentication failed.").Build()
+		}
+		return bsoncore.NewDocumentBuilder().AppendInt32("conversationId", 1).AppendBoolean("done", conversation.Done()).
+			AppendBinary("payload", 0, []byte(forge(text))).AppendDouble("ok", 1).Build()
+	})
+}
+
+func TestMongoAuthentication(t *testing.T) {
+	addr := scramMongo(t, "SCRAM-SHA-256", "hunter2pw")
+	if f, err := probeOnce(t, MongoDB, "mongodb://app:hunter2pw@"+addr, patience); err != nil {
+		t.Error(f, err)
+	}
+	_, err := probeOnce(t, MongoDB, "mongodb://app:wrong@"+scramMongo(t, "SCRAM-SHA-256", "hunter2pw"), patience)
+	wantFailure(t, err, probe.StageAuth, `authentication failed: "Authentication failed." (18)`)
+	// For SHA-1 MongoDB keeps md5("app:mongo:hunter2pw") in place of the password.
+	const digest = "ea7168c04c3403d919e685ee086d5222"
+	addr = scramMongo(t, "SCRAM-SHA-1", digest)
+	if _, err := probeOnce(t, MongoDB, "mongodb://app:hunter2pw@"+addr+"/?authMechanism=SCRAM-SHA-1", patience); err != nil {
+		t.Error(err)
+	}
+	_, err = probeOnce(t, MongoDB, "mongodb://app:wrong@"+scramMongo(t, "SCRAM-SHA-1", digest)+"/?authMechanism=SCRAM-SHA-1", patience)
+	wantFailure(t, err, probe.StageAuth, "authentication failed")
+}
+
+// The client's side of the bargain: a server that asks for few iterations may
+// be after the password, one that cannot prove itself may be an impostor.
+func TestMongoScramDistrusts(t *testing.T) {
+	const url = "mongodb://app:hunter2pw@"
+	addr := scramMongoWith(t, "SCRAM-SHA-256", "hunter2pw", 100, func(s string) string { return s })
+	_, err := probeOnce(t, MongoDB, url+addr, patience)
+	wantFailure(t, err, probe.StageAuth, "SCRAM: the server wants fewer than 4096 iterations")
+
+	addr = scramMongoWith(t, "SCRAM-SHA-256", "hunter2pw", 4096, func(s string) string {
+		if strings.HasPrefix(s, "v=") {
+			return "v=AAAA"
+		}
+		return s
+	})
+	_, err = probeOnce(t, MongoDB, url+addr, patience)
+	wantFailure(t, err, probe.StageAuth, "cannot authenticate SCRAM-SHA-256 server signature")
+
+	addr = scramMongoWith(t, "SCRAM-SHA-1", "x", 4096, func(string) string { return "" })
+	_, err = probeOnce(t, MongoDB, url+addr+"/?authMechanism=SCRAM-SHA-1", patience)
+	wantFailure(t, err, probe.StageAuth, "expected 3 fields in first")
+
+	// The letters of a password count as SASLprep writes them.
+	addr = scramMongo(t, "SCRAM-SHA-256", "p\u00e4ss")
+	if _, err := probeOnce(t, MongoDB, "mongodb://app:pa%CC%88ss@"+addr, patience); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzMongoReply: whatever a server sends, no crash and no success by chance.
+func FuzzMongoReply(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00"))
+	f.Add(append([]byte{0, 0, 0, 0, 0}, bsoncore.NewDocumentBuilder().AppendDouble("ok", 1).Build()...))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		doc, err := parseMongoReply(body)
+		if err == nil {
+			if v, ok := doc.Lookup("ok").AsInt64OK(); !ok || v != 1 {
+				t.Errorf("accepted %x", body)
+			}
+			(&mongoCheck{}).judge(doc)
+		}
+	})
+}
+
+func FuzzGRPCHealth(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x00\x02\x08\x01"))
+	f.Add([]byte("\x00\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if health, err := parseHealth(body); err == nil && health == "" {
+			t.Errorf("%x has no name", body)
+		}
+	})
+}
+
+// echoServer sends back what it was sent, in the words of each protocol, so
+// that a password would come out if anything let it.
+func echoServer(t testing.TB) string {
+	return rawServer(t, func(c net.Conn) {
+		buf := make([]byte, 4096)
+		n, _ := c.Read(buf)
+		if strings.HasPrefix(string(buf[:n]), "GET ") {
+			fmt.Fprintf(c, "HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n%s", n, buf[:n])
+		} else {
+			fmt.Fprintf(c, "-ERR you said %s\r\n", buf[:n])
+		}
+	})
+}
+
+// FuzzSecretsInEveryScheme throws passwords with odd characters at every
+// scheme, as the user's part and as a parameter, at a server that echoes.
+func FuzzSecretsInEveryScheme(f *testing.F) {
+	for _, pw := range []string{"hunter2hunter2", "p@ss:w/ord?x#y", "a%41b%zz&c=d", "pässwörd\u2028x", `quo"te'back\slash`, "tab\tnew\nline", "spaces and +plus"} {
+		f.Add(pw)
+	}
+	addr := echoServer(f)
+	f.Fuzz(func(t *testing.T, pw string) {
+		if len(pw) < 8 || strings.Trim(pw, "*") == "" || strings.ContainsAny(pw, "\x00") {
+			return
+		}
+		for scheme, make := range allSchemes() {
+			for _, text := range []string{
+				scheme + "://" + url.UserPassword("app", pw).String() + "@" + addr,
+				scheme + "://" + addr + "?api_key=" + url.QueryEscape(pw),
+				scheme + "://" + addr + "?token=" + url.QueryEscape(pw),
+			} {
+				tg, err := target.ParseTarget(text, testBase)
+				if err != nil {
+					continue
+				}
+				run, err := make(tg, Options{UserAgent: "x", HTTPOptions: HTTPOptions{Method: "GET", Status: StatusSet{"200", [][2]int{{200, 200}}}, Header: map[string][]string{}}})
+				if err == nil {
+					ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, probe.Timeout(time.Second))
+					_, err = run(ctx)
+					cancel()
+				}
+				if err != nil && strings.Contains(err.Error(), pw) && !strings.Contains("no answer within the server", pw) {
+					t.Errorf("%s: the password is in %q", scheme, err)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,175 @@
+package protocol
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
+)
+
+// exchange is one request and its answer over a connection of its own. It
+// stands in for http.Transport, which keeps goroutines and a pool that a
+// single request has no use for, and which loses the stage of an abandoned
+// dial. Its errors are StageErrors.
+type exchange struct{ h *httpCheck }
+
+// roundTrip sends req and returns its answer's head. The connection is closed
+// with the body, and cut when the request's context ends.
+func (x exchange) roundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	conn, viaProxy, err := x.connect(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	cut := target.InterruptWith(ctx, conn)
+	req.Close = true
+	resp, err := x.talk(ctx, conn, req, viaProxy)
+	if err != nil {
+		cut()
+		conn.Close()
+		return nil, err
+	}
+	resp.Body = &ownedBody{resp.Body, func() { cut(); conn.Close() }}
+	return resp, nil
+}
+
+// ownedBody is a body that closes its connection.
+type ownedBody struct {
+	io.ReadCloser
+	release func()
+}
+
+// Close does not read the rest of the body, which may have no end: the
+// connection is not used again.
+func (c *ownedBody) Close() error {
+	c.release()
+	return nil
+}
+
+// talk writes the request and reads the head of the answer.
+func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, viaProxy bool) (*http.Response, error) {
+	write := req.Write
+	if viaProxy {
+		write = req.WriteProxy
+	}
+	// A server may answer and close before it has read the request: its
+	// answer says more than the failed write.
+	werr := write(conn)
+
+	head := &io.LimitedReader{R: conn, N: maxHeader}
+	buf := bufio.NewReader(head)
+	for range 5 { // informational answers come before the real one
+		resp, err := http.ReadResponse(buf, req)
+		if err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
+			continue
+		}
+		if err == nil {
+			head.N = math.MaxInt64 // the body has bounds of its own
+			return resp, nil
+		}
+		cause := probe.Cause(ctx, err)
+		switch {
+		case ctx.Err() != nil:
+		case head.N <= 0:
+			cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)
+		case werr != nil && errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, &probe.StageError{Stage: probe.StageRequest, Err: probe.Bare(werr)}
+		case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+			cause = errors.New("the server closed the connection without an answer")
+		case strings.Contains(err.Error(), "malformed"):
+			cause = errors.New("the server does not speak HTTP: " + probe.Cut(probe.Clean(x.h.target.Secrets.Redact(err.Error())), target.EchoBytes))
+		}
+		return nil, &probe.StageError{Stage: probe.StageResponse, Err: probe.Bare(cause)}
+	}
+	return nil, &probe.StageError{Stage: probe.StageResponse, Err: errors.New("the server sends informational answers without end")}
+}
+
+// connect returns the connection that req goes over, with TLS where it asks
+// for that, and whether it leads to a proxy that wants the whole URL.
+func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn, viaProxy bool, err error) {
+	u := req.URL
+	if !target.IsHTTP(u.Scheme) {
+		return nil, false, &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("redirected to the unsupported scheme %q", probe.Cut(u.Scheme, 20))}
+	}
+	var proxy *url.URL
+	if x.h.opt.Proxy {
+		if proxy, err = http.ProxyFromEnvironment(req); err != nil {
+			return nil, false, &probe.StageError{Stage: probe.StageConnect, Err: errors.New("the proxy's URL in the environment is malformed")}
+		}
+	}
+	switch {
+	case x.h.sock != "":
+		conn, err = target.Dial(ctx, "unix", x.h.sock)
+	case proxy == nil:
+		conn, err = target.Dial(ctx, "tcp", hostPort(u))
+	case !target.IsHTTP(proxy.Scheme):
+		err = &probe.StageError{Stage: probe.StageConnect, Err: fmt.Errorf("a proxy of scheme %q is not supported", probe.Cut(proxy.Scheme, 20))}
+	default:
+		conn, err = x.connectProxy(ctx, proxy, u)
+		viaProxy = u.Scheme == "http"
+		if viaProxy && proxy.User != nil {
+			req.Header.Set("Proxy-Authorization", basicAuth(proxy.User))
+		}
+	}
+	if err != nil || u.Scheme != "https" {
+		return conn, viaProxy, err
+	}
+	conn, err = x.h.opt.TLS.Handshake(ctx, conn, u.Hostname())
+	return conn, false, err
+}
+
+// connectProxy connects to a proxy and, for an https URL, through it.
+func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn, error) {
+	x.h.target.Secrets.AddUser(proxy.User)
+	conn, err := target.Dial(ctx, "tcp", hostPort(proxy))
+	if err == nil && proxy.Scheme == "https" {
+		conn, err = x.h.opt.TLS.Handshake(ctx, conn, proxy.Hostname())
+	}
+	if err != nil {
+		return nil, &probe.StageError{Stage: probe.StageOf(err), Err: fmt.Errorf("proxy: %w", err)}
+	}
+	if u.Scheme == "http" {
+		return conn, nil
+	}
+	defer target.InterruptWith(ctx, conn)()
+	ask := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: hostPort(u)}, Host: hostPort(u), Header: http.Header{}}
+	if proxy.User != nil {
+		ask.Header.Set("Proxy-Authorization", basicAuth(proxy.User))
+	}
+	if err = ask.Write(conn); err == nil {
+		var resp *http.Response
+		// The server speaks only after the client: nothing is read too far.
+		if resp, err = http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), ask); err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("CONNECT: status %d, want 200", resp.StatusCode)
+		}
+	}
+	if err != nil {
+		conn.Close()
+		return nil, &probe.StageError{Stage: probe.StageConnect, Err: fmt.Errorf("proxy: %w", probe.Bare(probe.Cause(ctx, err)))}
+	}
+	return conn, nil
+}
+
+// hostPort is the address of a URL, with its scheme's own port by default.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+func basicAuth(u *url.Userinfo) string {
+	pw, _ := u.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+pw))
+}

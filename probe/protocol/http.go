@@ -1,0 +1,198 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"path"
+	"strings"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
+)
+
+// Bounds on what a server may make the probe read, in bytes. A body is read
+// to its end up to healthBody where nothing is expected of it: one that
+// breaks off or stalls is a failing server's, one that is endless is left unread.
+const (
+	maxHeader   = 64 << 10
+	healthBody  = 64 << 10
+	maxBody     = 1 << 20
+	failureBody = 4 << 10
+)
+
+// HTTP makes the check for http and https targets: resolve → connect → TLS →
+// request → status → body → JSON.
+func HTTP(t target.Target, o Options) (probe.Func, error) {
+	if t.URL.Hostname() == "" {
+		return nil, errors.New("the URL has no host")
+	}
+	if p := t.URL.Port(); p != "" && !target.ValidPort(p) {
+		return nil, errors.New("the port is not between 1 and 65535")
+	}
+	return newHTTP(t, o, t.URL, "")
+}
+
+// Unix makes the check for unix:///path.sock:/health, HTTP over a Unix
+// socket; without the second path it only connects.
+func Unix(t target.Target, o Options) (probe.Func, error) {
+	if t.URL.Host != "" {
+		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
+	}
+	sock, reqPath, hasPath := strings.Cut(t.URL.Path, ":")
+	if !path.IsAbs(sock) || sock == "/" {
+		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
+	}
+	if !hasPath {
+		if err := t.NoSettings(); err != nil {
+			return nil, err
+		}
+		return connectOnly(t, "unix", sock), nil
+	}
+	if !strings.HasPrefix(reqPath, "/") {
+		return nil, errors.New("the path behind the socket must begin with /: unix:///path.sock:/health")
+	}
+	return newHTTP(t, o, &url.URL{Scheme: "http", Host: "localhost", Path: reqPath, RawQuery: t.URL.RawQuery}, sock)
+}
+
+type httpCheck struct {
+	target target.Target
+	opt    Options
+	url    *url.URL
+	sock   string // a Unix socket to dial in place of the URL's host
+	action string // the method, as messages begin
+}
+
+func newHTTP(t target.Target, o Options, u *url.URL, sock string) (probe.Func, error) {
+	o, err := o.with(t.Settings)
+	if err != nil {
+		return nil, err
+	}
+	h := &httpCheck{t, o, u, sock, o.Method}
+	h.addSecrets()
+	return h.run, nil
+}
+
+// addSecrets marks the values of headers that may be credentials.
+func (h *httpCheck) addSecrets() {
+	for name, values := range h.opt.Header {
+		if isPlainHeader(name) {
+			continue
+		}
+		for _, v := range values {
+			h.target.Secrets.Add(v)
+			if _, token, ok := strings.Cut(v, " "); ok {
+				h.target.Secrets.Add(token) // Bearer TOKEN
+			}
+		}
+	}
+}
+
+// isPlainHeader says whether a header, in its canonical form, holds no
+// secret; the value of any other header is taken for one.
+func isPlainHeader(name string) bool {
+	switch name {
+	case "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection",
+		"Content-Type", "Host", "Origin", "Pragma", "Range", "Referer", "User-Agent",
+		"X-Forwarded-Proto", "X-Forwarded-For", "X-Forwarded-Host":
+		return true
+	}
+	return false
+}
+
+func (h *httpCheck) fail(s probe.Stage, format string, args ...any) error {
+	return h.target.Failf(h.action, s, format, args...)
+}
+
+func (h *httpCheck) run(ctx context.Context) (probe.Finding, error) {
+	req, err := http.NewRequestWithContext(ctx, h.opt.Method, h.url.String(), nil)
+	if err != nil {
+		return probe.Finding{}, h.fail(probe.StageRequest, "the request cannot be built")
+	}
+	req.Header = h.opt.Header.Clone()
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
+		req.Header.Del("Host")
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", h.opt.UserAgent)
+	}
+	if user := h.url.User; user != nil && req.Header.Get("Authorization") == "" {
+		pw, _ := user.Password()
+		req.SetBasicAuth(user.Username(), pw)
+	}
+	resp, err := h.follow(req)
+	if err != nil {
+		return probe.Finding{}, h.fail(probe.StageOf(err), "%s", err)
+	}
+	defer resp.Body.Close()
+	return h.judge(ctx, resp)
+}
+
+// follow sends req and what redirects ask for, and returns the last answer.
+// http.Client would do it, and link http.Transport with all of its HTTP/2:
+// 0.6 MB that nothing else here uses.
+func (h *httpCheck) follow(req *http.Request) (*http.Response, error) {
+	for hops := 0; ; hops++ {
+		resp, err := exchange{h}.roundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		next, err := h.redirect(req, resp)
+		if next == nil && err == nil {
+			return resp, nil
+		}
+		resp.Body.Close()
+		if err == nil && hops == h.opt.MaxRedirects {
+			err = &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("stopped after %d redirects", h.opt.MaxRedirects)}
+		}
+		if err != nil {
+			return nil, err
+		}
+		req = next
+	}
+}
+
+// redirect returns the request that resp asks for, or nil where it is the
+// answer itself: by its status, for lack of a Location, or since a limit of
+// zero wants the 3xx to be judged. 307 and 308 keep the method, the others
+// make it GET, as browsers do (RFC 9110, 15.4). A request that leaves the
+// host takes no header along that may be a credential.
+func (h *httpCheck) redirect(req *http.Request, resp *http.Response) (*http.Request, error) {
+	method := req.Method
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther:
+		if method != http.MethodHead {
+			method = http.MethodGet
+		}
+	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	location := resp.Header.Get("Location")
+	if h.opt.MaxRedirects == 0 || location == "" {
+		return nil, nil
+	}
+	u, err := req.URL.Parse(location)
+	if err != nil {
+		return nil, &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("redirected to a malformed URL: %s", h.target.Secrets.Quote(location))}
+	}
+	next, err := http.NewRequestWithContext(req.Context(), method, u.String(), nil)
+	if err != nil {
+		return nil, &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("redirected to a malformed URL: %s", h.target.Secrets.Quote(location))}
+	}
+	next.Header = req.Header.Clone()
+	if u.Host == req.URL.Host && (u.Scheme == req.URL.Scheme || u.Scheme == "https") {
+		next.Host = req.Host
+		return next, nil
+	}
+	for name := range next.Header {
+		if !isPlainHeader(textproto.CanonicalMIMEHeaderKey(name)) {
+			next.Header.Del(name)
+		}
+	}
+	return next, nil
+}

@@ -1,0 +1,417 @@
+package protocol
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
+)
+
+// testOptions are the command line's defaults.
+func testOptions(t *testing.T) Options {
+	t.Helper()
+	status, err := ParseStatus("200")
+	must(t, err)
+	return Options{UserAgent: "healthcheck/test", HTTPOptions: HTTPOptions{Method: "GET", Header: http.Header{}, Status: status, MaxRedirects: 10}}
+}
+
+var testBase = &url.URL{Scheme: "http", Host: "localhost:5000"}
+
+// probeOnce runs one target under a limit and returns its message or error.
+func probeOnce(t *testing.T, make func(target.Target, Options) (probe.Func, error), text string, limit time.Duration) (probe.Finding, error) {
+	t.Helper()
+	tg, err := target.ParseTarget(text, testBase)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	run, err := make(tg, testOptions(t))
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, probe.Timeout(limit))
+	defer cancel()
+	return run(ctx)
+}
+
+// wantFailure asserts the stage and parts of the message of a failure.
+func wantFailure(t *testing.T, err error, stage probe.Stage, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("healthy, want a failure at stage %s", stage)
+	}
+	if got := probe.StageOf(err); got != stage {
+		t.Errorf("stage %s, want %s: %v", got, stage, err)
+	}
+	for _, p := range parts {
+		if !strings.Contains(err.Error(), p) {
+			t.Errorf("%q does not say %q", err, p)
+		}
+	}
+}
+
+func TestHTTPExpectations(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/ok":
+			fmt.Fprint(w, `{"status":"ok","data":{"db":"up","n":12345678901234567890,"list":[{"x":null},true]}}`)
+		case "/204":
+			w.WriteHeader(204)
+		case "/503":
+			w.WriteHeader(503)
+			fmt.Fprint(w, "pool\nexhausted \x1b[31m")
+		case "/echo":
+			w.WriteHeader(500)
+			r.Header.Write(w)
+		case "/loop":
+			http.Redirect(w, r, "/loop", http.StatusFound)
+		case "/moved":
+			http.Redirect(w, r, "/ok", http.StatusFound)
+		case "/method":
+			fmt.Fprint(w, r.Method, r.Host)
+		}
+	}))
+	defer srv.Close()
+	const limit = 5 * time.Second
+	for _, ok := range []string{"/ok", "/ok#json=status=ok", "/ok#json=data.db=up&json=data.n=12345678901234567890",
+		"/ok#json=data.list.1=true&json=data.list.0.x=null", "/ok#body=%22db%22:.up?", "/204#status=204", "/204#status=2xx", "/503#status=200,500-599",
+		"/moved", "/moved#status=302&max-redirects=0", "/method#method=post&body=^POST", "/method#header=Host:%20example.test&body=example.test"} {
+		if _, err := probeOnce(t, HTTP, srv.URL+ok, limit); err != nil {
+			t.Errorf("%s: %v", ok, err)
+		}
+	}
+	for text, want := range map[string]struct {
+		stage probe.Stage
+		text  string
+	}{
+		"/503":                               {probe.StageStatus, `/503: status 503, want 200: "pool\nexhausted \x1b[31m"`},
+		"/204":                               {probe.StageStatus, "status 204, want 200"},
+		"/ok#body=absent":                    {probe.StageBody, `the body does not match "absent": "{`},
+		"/ok#json=data.db=down":              {probe.StageJSON, `"data.db" is "up", want "down"`},
+		"/ok#json=data.nope=1":               {probe.StageJSON, `the body has no "data.nope"`},
+		"/ok#json=status.deeper=1":           {probe.StageJSON, `the body has no "status.deeper"`},
+		"/ok#json=data.list.7=1":             {probe.StageJSON, "the body has no"},
+		"/method#json=a=b":                   {probe.StageJSON, `the body is not JSON: "GET`},
+		"/loop":                              {probe.StageResponse, "stopped after 10 redirects"},
+		"/loop#max-redirects=2":              {probe.StageResponse, "stopped after 2 redirects"},
+		"/echo#header=X-Token:%20s3cretword": {probe.StageStatus, "X-Token: ***"},
+	} {
+		_, err := probeOnce(t, HTTP, srv.URL+text, limit)
+		wantFailure(t, err, want.stage, want.text)
+	}
+}
+
+// A credential must not follow a redirect to another host.
+func TestRedirectDropsCredentials(t *testing.T) {
+	var got http.Header
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header.Clone() }))
+	defer other.Close()
+	srv := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusFound))
+	defer srv.Close()
+	if _, err := probeOnce(t, HTTP, srv.URL+"#header=X-Api-Key:%20abc&header=Accept:%20text/plain", 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if got.Get("X-Api-Key") != "" || got.Get("Accept") != "text/plain" {
+		t.Errorf("the other host received %v", got)
+	}
+}
+
+// An inherited proxy must not swallow a probe of the loopback or of a peer.
+func TestProxyIsIgnoredUnlessAskedFor(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	defer srv.Close()
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	t.Setenv("http_proxy", "http://127.0.0.1:1")
+	if _, err := probeOnce(t, HTTP, srv.URL, 5*time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+// With --proxy the request goes through it, and https through CONNECT. The
+// exchange is asked directly: the environment is read once per process, and
+// never leads loopback addresses to a proxy.
+func TestProxy(t *testing.T) {
+	cert, file := certificate(t, []string{"localhost"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	srv.StartTLS()
+	defer srv.Close()
+	addr := rawServer(t, func(c net.Conn) {
+		req, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil || req.Method != http.MethodConnect {
+			return
+		}
+		if _, pw, _ := parseBasic(req.Header.Get("Proxy-Authorization")); pw != "proxypw" {
+			io.WriteString(c, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+			return
+		}
+		up, err := net.Dial("tcp", req.Host)
+		if err != nil {
+			return
+		}
+		defer up.Close()
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(up, c)
+		io.Copy(c, up)
+	})
+	for user, want := range map[string]string{"u:proxypw@": "", "u:wrong@": "proxy: CONNECT: status 407, want 200"} {
+		u, _ := url.Parse(srv.URL)
+		tg := target.Target{URL: u, Secrets: &target.Secrets{}}
+		h := &httpCheck{target: tg, opt: testOptions(t), url: u}
+		h.opt.TLS.CACert = file
+		proxy, _ := url.Parse("http://" + user + addr)
+		conn, err := exchange{h}.connectProxy(t.Context(), proxy, u)
+		if want != "" {
+			wantFailure(t, err, probe.StageConnect, want)
+			continue
+		}
+		must(t, err)
+		conn, err = h.opt.TLS.Handshake(t.Context(), conn, "localhost")
+		must(t, err)
+		conn.Close()
+	}
+}
+
+func parseBasic(header string) (user, pw string, ok bool) {
+	return (&http.Request{Header: http.Header{"Authorization": {header}}}).BasicAuth()
+}
+
+// rawServer answers each connection with serve, on loopback.
+func rawServer(t testing.TB, serve func(net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); serve(c) }()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// untilClosed drains a connection until its peer is gone.
+func untilClosed(c net.Conn) { io.Copy(io.Discard, c) }
+
+// readRequest reads up to the empty line.
+func readRequest(c net.Conn) {
+	var got []byte
+	buf := make([]byte, 1024)
+	for !strings.Contains(string(got), "\r\n\r\n") {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		got = append(got, buf[:n]...)
+	}
+}
+
+// forever writes chunk until the peer is gone, every pause.
+func forever(c net.Conn, chunk string, pause time.Duration) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for range tick.C {
+		if _, err := io.WriteString(c, chunk); err != nil {
+			return
+		}
+	}
+}
+
+const head = "HTTP/1.1 200 OK\r\n"
+
+func TestHTTPAgainstFaultyServers(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		scheme  string
+		serve   func(net.Conn)
+		setting string
+		stage   probe.Stage // empty: healthy
+		text    string
+	}{
+		{"accepts and says nothing", "http", untilClosed, "", probe.StageResponse, "no answer within 300ms"},
+		{"one byte at a time", "http", func(c net.Conn) { readRequest(c); forever(c, "H", 20*time.Millisecond) }, "", probe.StageResponse, ""},
+		{"slow headers", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, head)
+			forever(c, "X-A: b\r\n", 20*time.Millisecond)
+		}, "", probe.StageResponse, "no answer within 300ms"},
+		{"endless headers", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, head)
+			forever(c, strings.Repeat("X-A: b\r\n", 4096), time.Microsecond)
+		}, "", probe.StageResponse, "the headers are larger than"},
+		{"endless body", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, head+"\r\n")
+			forever(c, strings.Repeat("x", 65536), time.Microsecond)
+		}, "", "", ""},
+		{"endless body that is looked at", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, head+"\r\n")
+			forever(c, strings.Repeat("x", 65536), time.Microsecond)
+		}, "#body=y", probe.StageBody, "the body is larger than"},
+		{"slow body", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, head+"Content-Length: 1000\r\n\r\n")
+			forever(c, "x", 20*time.Millisecond)
+		}, "", probe.StageBody, "no answer within 300ms"},
+		{"short body", "http", func(c net.Conn) { readRequest(c); io.WriteString(c, head+"Content-Length: 1000\r\n\r\nxyz") },
+			"", probe.StageBody, "broke off after 3 bytes: the server closed the connection"},
+		{"resets", "http", func(c net.Conn) { readRequest(c); c.(*net.TCPConn).SetLinger(0) }, "", probe.StageResponse, "connection reset by peer"},
+		{"closes", "http", func(c net.Conn) { readRequest(c) }, "", probe.StageResponse, "closed the connection without an answer"},
+		{"not HTTP", "http", func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1\r\n"); untilClosed(c) }, "", probe.StageResponse, "does not speak HTTP"},
+		{"TLS handshake hangs", "https", untilClosed, "", probe.StageTLS, "TLS handshake: no answer within 300ms"},
+		{"no TLS", "https", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); untilClosed(c) }, "", probe.StageTLS, "does not speak TLS"},
+		{"redirects to itself for ever", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")
+		}, "", probe.StageResponse, "stopped after 10 redirects"},
+		{"redirects to a file", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n")
+		}, "", probe.StageResponse, `unsupported scheme "file"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			addr := rawServer(t, c.serve)
+			limit := 5 * time.Second
+			if strings.Contains(c.text, "300ms") || c.name == "one byte at a time" {
+				limit = 300 * time.Millisecond
+			}
+			_, err := probeOnce(t, HTTP, c.scheme+"://"+addr+"/"+c.setting, limit)
+			if c.stage == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantFailure(t, err, c.stage, c.text)
+		})
+	}
+}
+
+func TestConnectFailures(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	addr := ln.Addr().String()
+	ln.Close()
+	_, port, _ := net.SplitHostPort(addr)
+
+	_, err = probeOnce(t, HTTP, "http://"+addr+"/", 5*time.Second)
+	wantFailure(t, err, probe.StageConnect, "connect to "+addr+": connection refused")
+	_, err = probeOnce(t, TCP, "tcp://localhost:"+port, 5*time.Second)
+	wantFailure(t, err, probe.StageConnect, "connect to 127.0.0.1:"+port, "connection refused")
+	_, err = probeOnce(t, Unix, "unix:///nonexistent/app.sock:/health", 5*time.Second)
+	wantFailure(t, err, probe.StageConnect, "no such file or directory")
+}
+
+// localhost may resolve to ::1 first while the server listens on IPv4 only,
+// and the other way round.
+func TestLocalhostMeansBothFamilies(t *testing.T) {
+	for _, network := range []string{"tcp4", "tcp6"} {
+		host := map[string]string{"tcp4": "127.0.0.1:0", "tcp6": "[::1]:0"}[network]
+		ln, err := net.Listen(network, host)
+		must(t, err)
+		defer ln.Close()
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		if _, err := probeOnce(t, TCP, "tcp://localhost:"+port, 5*time.Second); err != nil {
+			t.Errorf("%s: %v", network, err)
+		}
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	sock := filepath.Join(t.TempDir(), "app.sock")
+	ln, err := net.Listen("unix", sock)
+	must(t, err)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })}
+	go srv.Serve(ln)
+	defer srv.Close()
+	for _, text := range []string{"unix://" + sock, "unix://" + sock + ":/health", "unix://" + sock + ":/health#body=^/health$"} {
+		if _, err := probeOnce(t, Unix, text, 5*time.Second); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err = probeOnce(t, Unix, "unix://"+sock+":/health#body=nope", 5*time.Second)
+	wantFailure(t, err, probe.StageBody, "GET unix://"+sock+":/health")
+}
+
+// certificate makes a self-signed one for names, valid in between, and the
+// PEM file that trusts it.
+func certificate(t *testing.T, names []string, from, to time.Time) (tls.Certificate, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: from, NotAfter: to, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	must(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
+}
+
+func TestCertificates(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		name     string
+		names    []string
+		from, to time.Time
+		trust    bool
+		extra    string
+		text     string
+	}{
+		{"good", []string{"localhost"}, now.Add(-time.Hour), now.Add(time.Hour), true, "", ""},
+		{"expired", []string{"localhost"}, now.Add(-48 * time.Hour), now.Add(-24 * time.Hour), true, "", "certificate expired on "},
+		{"not yet", []string{"localhost"}, now.Add(24 * time.Hour), now.Add(48 * time.Hour), true, "", "certificate not valid before "},
+		{"another name", []string{"db.internal"}, now.Add(-time.Hour), now.Add(time.Hour), true, "", `certificate is for "db.internal", not for "localhost"`},
+		{"unknown authority", []string{"localhost"}, now.Add(-time.Hour), now.Add(time.Hour), false, "", "signed by an unknown authority"},
+		{"insecure", []string{"db.internal"}, now.Add(-48 * time.Hour), now.Add(-24 * time.Hour), false, "&insecure=true", ""},
+		{"missing CA file", []string{"localhost"}, now.Add(-time.Hour), now.Add(time.Hour), false, "&ca-cert=/nonexistent.pem", "no such file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cert, file := certificate(t, c.names, c.from, c.to)
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+			srv.Config.ErrorLog = nil
+			srv.StartTLS()
+			defer srv.Close()
+			_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
+			text := "https://localhost:" + port + "/#status=200"
+			if c.trust {
+				text += "&ca-cert=" + file
+			}
+			_, err := probeOnce(t, HTTP, text+c.extra, 5*time.Second)
+			if c.text == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantFailure(t, err, probe.StageTLS, c.text)
+		})
+	}
+}

@@ -1,0 +1,147 @@
+package protocol
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
+)
+
+// HTTPOptions are the settings of HTTP targets: the command line's, which a
+// target's fragment may override one by one.
+type HTTPOptions struct {
+	Method       string
+	Header       http.Header
+	Status       StatusSet
+	Body         *regexp.Regexp // must match somewhere in the body
+	JSON         []JSONExpect
+	MaxRedirects int
+}
+
+// with returns the options with a target's own settings in place.
+func (o Options) with(settings []target.Setting) (Options, error) {
+	o.Header = o.Header.Clone()
+	seen := map[string]bool{}
+	for _, s := range settings {
+		// The first setting of a kind replaces the command line's.
+		fresh := !seen[s.Key]
+		seen[s.Key] = true
+		var err error
+		switch s.Key {
+		case "status":
+			o.Status, err = ParseStatus(s.Value)
+		case "body":
+			o.Body, err = regexp.Compile(s.Value)
+		case "json":
+			var e JSONExpect
+			if e, err = ParseJSONExpect(s.Value); err == nil {
+				if fresh {
+					o.JSON = nil
+				}
+				o.JSON = append(o.JSON[:len(o.JSON):len(o.JSON)], e)
+			}
+		case "method":
+			o.Method, err = ParseMethod(s.Value)
+		case "header":
+			err = AddHeader(o.Header, s.Value)
+		case "ca-cert":
+			o.TLS.CACert = s.Value
+		case "insecure":
+			o.TLS.Insecure, err = strconv.ParseBool(s.Value)
+		case "max-redirects":
+			o.MaxRedirects, err = strconv.Atoi(s.Value)
+			if o.MaxRedirects < 0 {
+				err = errors.New("negative")
+			}
+		default:
+			return o, fmt.Errorf("unknown setting %q behind #: HTTP targets know status, body, json, method, header, ca-cert, insecure and max-redirects",
+				probe.Cut(s.Key, 40))
+		}
+		if err != nil {
+			if s.Key == "header" {
+				return o, fmt.Errorf("the setting header behind # is not NAME: VALUE")
+			}
+			return o, fmt.Errorf("the setting %s=%q behind # is not valid", s.Key, probe.Cut(s.Value, 60))
+		}
+	}
+	return o, nil
+}
+
+// ParseMethod reads an HTTP method.
+func ParseMethod(s string) (string, error) {
+	if s == "" || len(s) > 20 || strings.ContainsFunc(s, func(r rune) bool { return !target.IsLetter(r) }) {
+		return "", errors.New("not an HTTP method")
+	}
+	return strings.ToUpper(s), nil
+}
+
+// AddHeader reads "Name: value" into h. The error does not repeat it.
+func AddHeader(h http.Header, line string) error {
+	name, value, ok := strings.Cut(line, ":")
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	if !ok || !isHeaderName(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return errors.New("not of the form NAME: VALUE")
+	}
+	h.Add(name, value)
+	return nil
+}
+
+// isHeaderName says whether name is a token (RFC 9110, 5.6.2).
+func isHeaderName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !target.IsLetter(r) && !target.IsDigit(r) && !strings.ContainsRune("!#$%&'*+.^_`|~-", r)
+	})
+}
+
+// StatusSet is a set of HTTP status codes, as ranges.
+type StatusSet struct {
+	text   string
+	ranges [][2]int
+}
+
+// ParseStatus reads codes (200), ranges (200-299) and classes (2xx),
+// separated by commas.
+func ParseStatus(s string) (StatusSet, error) {
+	set := StatusSet{text: s}
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.ToLower(strings.TrimSpace(part))
+		lo, hi, isRange := strings.Cut(part, "-")
+		if len(part) == 3 && strings.HasSuffix(part, "xx") {
+			lo, hi = part[:1]+"00", part[:1]+"99"
+		} else if !isRange {
+			hi = lo
+		}
+		a, err1 := strconv.Atoi(lo)
+		b, err2 := strconv.Atoi(hi)
+		if err1 != nil || err2 != nil || a < 100 || b > 599 || a > b {
+			return set, errors.New("not an HTTP status")
+		}
+		set.ranges = append(set.ranges, [2]int{a, b})
+	}
+	return set, nil
+}
+
+func (s StatusSet) has(code int) bool {
+	return slices.ContainsFunc(s.ranges, func(r [2]int) bool { return code >= r[0] && code <= r[1] })
+}
+
+func (s StatusSet) String() string { return s.text }
+
+// JSONExpect is a member that a JSON body must have, with its value as text.
+type JSONExpect struct{ Path, Want string }
+
+// ParseJSONExpect reads PATH=VALUE, where PATH walks objects (and, by number,
+// arrays) with dots.
+func ParseJSONExpect(s string) (JSONExpect, error) {
+	p, want, ok := strings.Cut(s, "=")
+	if !ok || p == "" {
+		return JSONExpect{}, errors.New("not of the form PATH=VALUE")
+	}
+	return JSONExpect{p, want}, nil
+}

@@ -1,0 +1,74 @@
+// Package protocol holds the checks of targets, one file per scheme. It knows
+// how a healthy server of each kind answers, and neither flags nor reports.
+package protocol
+
+import (
+	"errors"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
+)
+
+// Options are what the command line says of all targets.
+type Options struct {
+	UserAgent string
+	// Proxy honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+	Proxy bool
+	TLS   target.TLSOptions
+	HTTPOptions
+}
+
+// Scheme is one kind of check: what a target's URL begins with, and what makes
+// the check of it.
+type Scheme struct {
+	Name string
+	New  func(target.Target, Options) (probe.Func, error)
+}
+
+// Schemes is THE registration table. A new kind of check is a file of this
+// package, its test, and a line here.
+var Schemes = []Scheme{
+	{"http", HTTP},
+	{"https", HTTP},
+	{"unix", Unix},
+	{"tcp", TCP},
+	{"dns", DNS},
+	{"file", File},
+	{"pidfile", Pidfile},
+	{"grpc", GRPC},
+	{"grpcs", GRPC},
+	{"postgres", Postgres},
+	{"postgresql", Postgres},
+	{"mysql", MySQL},
+	{"redis", Redis},
+	{"rediss", Redis},
+	{"mongodb", MongoDB},
+	{"qdrant", Qdrant},
+	{"qdrants", Qdrant},
+	{"chroma", Chroma},
+	{"chromas", Chroma},
+	{"weaviate", Weaviate},
+	{"weaviates", Weaviate},
+	{"milvus", Milvus},
+	{"milvuss", Milvus},
+	{"pgvector", Pgvector},
+	{"elasticsearch", Elasticsearch},
+	{"elasticsearchs", Elasticsearch},
+	{"opensearch", Elasticsearch},
+	{"opensearchs", Elasticsearch},
+	{"ollama", Ollama},
+	{"ollamas", Ollama},
+}
+
+// ErrScheme is a scheme that the table lacks.
+var ErrScheme = errors.New("the scheme is not supported")
+
+// New makes the check of a target.
+func New(t target.Target, o Options) (probe.Func, error) {
+	for _, s := range Schemes {
+		if s.Name == t.URL.Scheme {
+			return s.New(t, o)
+		}
+	}
+	return nil, ErrScheme
+}

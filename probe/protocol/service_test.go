@@ -1,0 +1,182 @@
+package protocol
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
+)
+
+// replyServer answers each path with a file of testdata/replies, over as many
+// requests as a connection brings. It notes what it was asked.
+type replyServer struct {
+	addr  string
+	mu    sync.Mutex
+	conns int
+	asked []string
+	seen  []http.Header
+}
+
+func newReplyServer(t *testing.T, replies map[string]string) *replyServer {
+	t.Helper()
+	s := &replyServer{}
+	raw := map[string][]byte{}
+	for path, file := range replies {
+		text, err := os.ReadFile("../../testdata/replies/" + file + ".http")
+		must(t, err)
+		if _, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(text)), nil); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		raw[path] = text
+	}
+	s.addr = rawServer(t, func(c net.Conn) {
+		s.mu.Lock()
+		s.conns++
+		s.mu.Unlock()
+		for r := bufio.NewReader(c); ; {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			var body bytes.Buffer
+			body.ReadFrom(req.Body)
+			s.mu.Lock()
+			s.asked = append(s.asked, strings.TrimSpace(req.Method+" "+req.URL.Path+" "+body.String()))
+			s.seen = append(s.seen, req.Header)
+			s.mu.Unlock()
+			reply, ok := raw[req.URL.Path]
+			if !ok {
+				reply = []byte("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found")
+			}
+			c.Write(reply)
+		}
+	})
+	return s
+}
+
+const patience = 5 * time.Second
+
+func TestServicesAgainstRecordedReplies(t *testing.T) {
+	type makeFunc = func(target.Target, Options) (probe.Func, error)
+	const chromaDocs = "/api/v2/tenants/default_tenant/databases/default_database/collections/docs"
+	for _, c := range []struct {
+		name    string
+		make    makeFunc
+		target  string // @ is the server's address
+		replies map[string]string
+		stage   probe.Stage // empty: healthy
+		text    string
+		asked   string
+	}{
+		{"qdrant", Qdrant, "qdrant://@", map[string]string{"/readyz": "qdrant/readyz"}, "", "ready", "GET /readyz"},
+		{"qdrant green", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-green"}, "", "collection docs is green with 128 points", "GET /readyz,GET /collections/docs"},
+		{"qdrant yellow", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-yellow"}, "", "is yellow", ""},
+		{"qdrant red", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-red"}, probe.StageStatus, `collection "docs" is "red", want green or yellow`, ""},
+		{"qdrant missing", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-missing"}, probe.StageRequest, `GET /collections/docs: no collection "docs"`, ""},
+		{"qdrant starting", Qdrant, "qdrant://@", map[string]string{"/readyz": "qdrant/readyz-not"}, probe.StageStatus, `status 503, want 200: "some shards are not ready"`, ""},
+		{"qdrant key", Qdrant, "qdrant://@/docs?api_key=hunter2hunter2", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/unauthorized"}, probe.StageAuth, `status 401, want 200: "Must provide`, ""},
+		{"chroma", Chroma, "chroma://@", map[string]string{"/api/v2/heartbeat": "chroma/heartbeat"}, "", "heartbeat", "GET /api/v2/heartbeat"},
+		{"chroma collection", Chroma, "chroma://@/docs", map[string]string{"/api/v2/heartbeat": "chroma/heartbeat", chromaDocs: "chroma/collection"}, "", "collection docs", ""},
+		{"chroma missing", Chroma, "chroma://@/docs", map[string]string{"/api/v2/heartbeat": "chroma/heartbeat", chromaDocs: "chroma/collection-missing"}, probe.StageRequest, `no collection "docs"`, ""},
+		{"chroma token", Chroma, "chroma://@/docs?token=hunter2hunter2", map[string]string{"/api/v2/heartbeat": "chroma/heartbeat", chromaDocs: "chroma/forbidden"}, probe.StageAuth, `status 403`, ""},
+		{"chroma old", Chroma, "chroma://@", map[string]string{"/api/v2/heartbeat": "chroma/heartbeat-v1"}, probe.StageStatus, `status 410`, ""},
+		{"chroma is another", Chroma, "chroma://@", map[string]string{"/api/v2/heartbeat": "ollama/version"}, probe.StageJSON, `no "nanosecond heartbeat"`, ""},
+		{"weaviate", Weaviate, "weaviate://@", map[string]string{"/v1/.well-known/ready": "weaviate/ready"}, "", "ready", "GET /v1/.well-known/ready"},
+		{"weaviate class", Weaviate, "weaviate://@/Article", map[string]string{"/v1/.well-known/ready": "weaviate/ready", "/v1/schema/Article": "weaviate/class"}, "", "class Article", ""},
+		{"weaviate missing", Weaviate, "weaviate://@/Article", map[string]string{"/v1/.well-known/ready": "weaviate/ready", "/v1/schema/Article": "weaviate/class-missing"}, probe.StageRequest, `no class "Article"`, ""},
+		{"weaviate starting", Weaviate, "weaviate://@", map[string]string{"/v1/.well-known/ready": "weaviate/ready-not"}, probe.StageStatus, "status 503", ""},
+		{"weaviate key", Weaviate, "weaviate://@/Article", map[string]string{"/v1/.well-known/ready": "weaviate/ready", "/v1/schema/Article": "weaviate/unauthorized"}, probe.StageAuth, "anonymous access not enabled", ""},
+		{"milvus", Milvus, "milvus://@", map[string]string{"/healthz": "milvus/healthz"}, "", "healthy", "GET /healthz"},
+		{"milvus ill", Milvus, "milvus://@", map[string]string{"/healthz": "milvus/healthz-not"}, probe.StageStatus, "querycoord state is Abnormal", ""},
+		{"milvus has", Milvus, "milvus://@/docs?api_port=PORT", map[string]string{"/healthz": "milvus/healthz", "/v2/vectordb/collections/has": "milvus/has"}, "", "collection docs", `POST /v2/vectordb/collections/has {"collectionName":"docs","dbName":""}`},
+		{"milvus missing", Milvus, "milvus://@/docs?api_port=PORT", map[string]string{"/healthz": "milvus/healthz", "/v2/vectordb/collections/has": "milvus/has-not"}, probe.StageRequest, `no collection "docs"`, ""},
+		{"milvus auth", Milvus, "milvus://@/docs?api_port=PORT&token=root:hunter2hunter2", map[string]string{"/healthz": "milvus/healthz", "/v2/vectordb/collections/has": "milvus/unauthenticated"}, probe.StageAuth, "code 1800", ""},
+		{"elasticsearch", Elasticsearch, "elasticsearch://@", map[string]string{"/_cluster/health": "elasticsearch/green"}, "", "green, 1 nodes", "GET /_cluster/health"},
+		{"elasticsearch yellow", Elasticsearch, "elasticsearch://@", map[string]string{"/_cluster/health": "elasticsearch/yellow"}, "", "yellow", ""},
+		{"elasticsearch red", Elasticsearch, "elasticsearch://@", map[string]string{"/_cluster/health": "elasticsearch/red"}, probe.StageStatus, `cluster health is "red", want yellow or green`, ""},
+		{"elasticsearch auth", Elasticsearch, "elasticsearch://u:hunter2hunter2@@", map[string]string{"/_cluster/health": "elasticsearch/unauthorized"}, probe.StageAuth, "security_exception", ""},
+		{"elasticsearch alone", Elasticsearch, "elasticsearch://@", map[string]string{"/_cluster/health": "elasticsearch/no-master"}, probe.StageStatus, "master_not_discovered", ""},
+		{"opensearch", Elasticsearch, "opensearch://@", map[string]string{"/_cluster/health": "opensearch/green"}, "", "green", ""},
+		{"opensearch red", Elasticsearch, "opensearch://@", map[string]string{"/_cluster/health": "opensearch/red"}, probe.StageStatus, "red", ""},
+		{"opensearch auth", Elasticsearch, "opensearch://@", map[string]string{"/_cluster/health": "opensearch/unauthorized"}, probe.StageAuth, "Unauthorized", ""},
+		{"ollama", Ollama, "ollama://@", map[string]string{"/api/version": "ollama/version"}, "", "version 0.12.6", "GET /api/version"},
+		{"ollama model", Ollama, "ollama://@/llama3.1", map[string]string{"/api/tags": "ollama/tags"}, "", "model llama3.1:latest is there", "GET /api/tags"},
+		{"ollama model of a host", Ollama, "ollama://@/hf.co/org/tiny:Q4_K_M", map[string]string{"/api/tags": "ollama/tags"}, "", "is there", ""},
+		{"ollama missing", Ollama, "ollama://@/llama3.1:70b", map[string]string{"/api/tags": "ollama/tags"}, probe.StageRequest, `no model "llama3.1:70b" among "llama3.1:latest, hf.co`, ""},
+		{"ollama empty", Ollama, "ollama://@/llama3.1", map[string]string{"/api/tags": "ollama/tags-empty"}, probe.StageRequest, `no model "llama3.1:latest" among ""`, ""},
+		{"ollama is another", Ollama, "ollama://@", map[string]string{"/api/version": "qdrant/readyz"}, probe.StageJSON, "not the answer of such a server", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newReplyServer(t, c.replies)
+			_, port, _ := net.SplitHostPort(s.addr)
+			text := c.target[:len(c.target)-len(afterAuthority(c.target))] + s.addr + strings.Replace(afterAuthority(c.target), "PORT", port, 1)[1:]
+			f, err := probeOnce(t, c.make, text, patience)
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("a secret: %v", err)
+			}
+			if c.stage != "" {
+				wantFailure(t, err, c.stage, c.text)
+			} else if err != nil || !strings.Contains(f.Message, c.text) {
+				t.Errorf("%q, %v, want %q", f.Message, err, c.text)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if asked := strings.Join(s.asked, ","); !strings.HasSuffix(asked, c.asked) || strings.Contains(c.asked, "GET /readyz,") && s.conns != 1 {
+				t.Errorf("asked %q over %d connections, want %q over one", asked, s.conns, c.asked)
+			}
+		})
+	}
+}
+
+// afterAuthority is the part of a target from its last @ on.
+func afterAuthority(text string) string { return text[strings.LastIndex(text, "@"):] }
+
+// What goes over the wire: credentials where their server wants them.
+func TestServicesSendTheirCredentials(t *testing.T) {
+	for text, want := range map[string]string{
+		"qdrant://@?api_key=k":                      "Api-Key: k",
+		"chroma://@?token=k":                        "X-Chroma-Token: k",
+		"weaviate://@?api_key=k":                    "Authorization: Bearer k",
+		"milvus://@?token=u:p":                      "Authorization: Bearer u:p",
+		"elasticsearch://u:p@@":                     "Authorization: Basic dTpw",
+		"opensearch://@?api_key=k":                  "Authorization: ApiKey k",
+		"ollama://@?api_key=k":                      "Authorization: Bearer k",
+		"qdrant://@#header=X-Forwarded-Proto:https": "X-Forwarded-Proto: https",
+	} {
+		s := newReplyServer(t, nil)
+		makers := map[string]func(target.Target, Options) (probe.Func, error){"qdrant": Qdrant, "chroma": Chroma, "weaviate": Weaviate, "milvus": Milvus,
+			"elasticsearch": Elasticsearch, "opensearch": Elasticsearch, "ollama": Ollama}
+		scheme, _, _ := strings.Cut(text, ":")
+		at := len(text) - len(afterAuthority(text))
+		_, err := probeOnce(t, makers[scheme], text[:at]+s.addr+text[at+1:], patience)
+		wantFailure(t, err, probe.StageStatus, "status 404")
+		name, value, _ := strings.Cut(want, ": ")
+		if len(s.seen) != 1 || s.seen[0].Get(name) != value {
+			t.Errorf("%s sent %v, want %s", text, s.seen, want)
+		}
+	}
+}
+
+// An s at the end of the scheme is TLS, milvus's own s is not.
+func TestServicesOverTLS(t *testing.T) {
+	plain := rawServer(t, func(c net.Conn) {
+		fmt.Fprint(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+		untilClosed(c)
+	})
+	for scheme, make := range map[string]func(target.Target, Options) (probe.Func, error){"qdrants": Qdrant, "chromas": Chroma, "weaviates": Weaviate,
+		"milvuss": Milvus, "elasticsearchs": Elasticsearch, "opensearchs": Elasticsearch, "ollamas": Ollama} {
+		_, err := probeOnce(t, make, scheme+"://"+plain, patience)
+		wantFailure(t, err, probe.StageTLS, "the server does not speak TLS")
+	}
+	_, err := probeOnce(t, Milvus, "milvus://"+plain, patience)
+	wantFailure(t, err, probe.StageStatus, "status 400")
+}

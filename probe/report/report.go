@@ -1,0 +1,202 @@
+// Package report is what a run says: text for people and JSON for programs. It
+// knows no kind of check, and links no driver.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"healthcheck/probe"
+)
+
+// This file owns all that the program says of its checks. The rules:
+//   - at most MaxOutput bytes, cut at a rune boundary;
+//   - the first line is the verdict and the root cause, then the checks, the
+//     failed ones first, each group in declared order;
+//   - where something must go, the checks that are ok go first;
+//   - everything is escaped here, whatever a check put into its message.
+
+// MaxOutput is how much of a probe's output the Docker engine keeps, in bytes
+// (moby, daemon/health.go, maxOutputLen).
+const MaxOutput = 4096
+
+// maxMessage bounds one check's message, in bytes, so that seven failures can
+// all be shown.
+const maxMessage = 500
+
+// The verdicts.
+const (
+	Healthy   = "healthy"
+	Degraded  = "degraded"
+	Unhealthy = "unhealthy"
+)
+
+// Report is the verdict over a run.
+type Report struct {
+	Verdict  string
+	Summary  string // the first line of the text, without the verdict
+	Duration time.Duration
+	Results  []probe.Result // failures first, then warnings, ok, skipped
+}
+
+// New judges the results of a run that took d.
+func New(results []probe.Result, d time.Duration) Report {
+	rep := Report{Verdict: Healthy, Duration: d}
+	for _, s := range []probe.Status{probe.Fail, probe.Warn, probe.OK, probe.Skip} {
+		for _, r := range results {
+			if r.Status == s {
+				r.Name = probe.Ellipsis(probe.Clean(r.Name), 64)
+				r.Message = probe.Ellipsis(probe.Clean(r.Message), maxMessage)
+				rep.Results = append(rep.Results, r)
+			}
+		}
+	}
+	counted, failed, warned := 0, 0, 0
+	for _, r := range rep.Results {
+		switch {
+		case r.Status == probe.Fail:
+			failed++
+		case r.Status == probe.Warn:
+			warned++
+		}
+		if !r.Informational {
+			counted++
+		}
+	}
+	took := millis(d)
+	switch {
+	case failed > 0:
+		rep.Verdict = Unhealthy
+		rep.Summary = fmt.Sprintf("%d of %d failed in %s", failed, counted, took)
+	case warned > 0:
+		rep.Verdict = Degraded
+		rep.Summary = fmt.Sprintf("%d of %d warned in %s", warned, counted, took)
+	case counted == 1:
+		rep.Summary = "1 check passed in " + took
+	default:
+		rep.Summary = fmt.Sprintf("%d checks passed in %s", counted, took)
+	}
+	if rep.Verdict != Healthy {
+		first := rep.Results[0]
+		rep.Summary += ": " + first.Name + ": " + first.Message
+	}
+	return rep
+}
+
+// millis prints a duration as the report does: whole milliseconds.
+func millis(d time.Duration) string {
+	return fmt.Sprintf("%dms", d.Milliseconds())
+}
+
+// Text is the report for people, at most MaxOutput bytes of valid UTF-8,
+// ending in a newline.
+func (r Report) Text() string {
+	width := 0
+	for _, c := range r.Results {
+		width = max(width, utf8.RuneCountInString(c.Name))
+	}
+	var b strings.Builder
+	b.WriteString(r.Verdict + ": " + r.Summary + "\n")
+	for i, c := range r.Results {
+		status := string(c.Status)
+		if c.Status == probe.Fail || c.Status == probe.Warn {
+			status = strings.ToUpper(status)
+		}
+		line := fmt.Sprintf("%-4s %-*s %6s  %s\n", status, width, c.Name, millis(c.Duration), c.Message)
+		more := fmt.Sprintf("… and %d more\n", len(r.Results)-i)
+		// Room for the mark is kept, unless this line is the last and fits.
+		last := i == len(r.Results)-1
+		if b.Len()+len(line) > MaxOutput || !last && b.Len()+len(line)+len(more)+2 > MaxOutput {
+			b.WriteString(more)
+			break
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// jsonReport and jsonCheck are the shape that --output json promises.
+type jsonReport struct {
+	Status    string      `json:"status"`
+	Duration  float64     `json:"duration_ms"`
+	Summary   string      `json:"summary"`
+	Checks    []jsonCheck `json:"checks"`
+	Truncated bool        `json:"truncated,omitempty"`
+}
+
+type jsonCheck struct {
+	Name     string       `json:"name"`
+	Layer    string       `json:"layer"`
+	Status   probe.Status `json:"status"`
+	Stage    probe.Stage  `json:"stage,omitempty"`
+	Message  string       `json:"message"`
+	Duration float64      `json:"duration_ms"`
+	Value    *float64     `json:"value,omitempty"`
+	Limit    *float64     `json:"limit,omitempty"`
+}
+
+// JSON is the report for programs: one valid object of at most MaxOutput
+// bytes and a newline within them. Where it must be cut, the checks at the
+// end of the report's order go first: those that are ok.
+func (r Report) JSON() []byte {
+	out := jsonReport{Status: r.Verdict, Duration: tenths(r.Duration), Summary: r.Summary, Checks: []jsonCheck{}}
+	for _, c := range r.Results {
+		out.Checks = append(out.Checks, jsonCheck{c.Name, c.Layer, c.Status, c.Stage, c.Message,
+			tenths(c.Duration), finite(c.Value), finite(c.Limit)})
+	}
+	// Skipped checks stand behind the ok ones, but say why they did not run:
+	// they outlive them.
+	for {
+		data := encode(out)
+		if len(data) <= MaxOutput {
+			return data
+		}
+		out.Truncated = true
+		out.Checks = dropOne(out.Checks)
+		if len(out.Checks) == 0 {
+			// Escaping makes a hostile summary longer than its own bound.
+			out.Summary = probe.Ellipsis(out.Summary, len(out.Summary)/2)
+		}
+	}
+}
+
+// dropOne removes the last check that is ok, or else the last one.
+func dropOne(checks []jsonCheck) []jsonCheck {
+	for i := len(checks) - 1; i >= 0; i-- {
+		if checks[i].Status == probe.OK {
+			return append(checks[:i:i], checks[i+1:]...)
+		}
+	}
+	return checks[:max(0, len(checks)-1)]
+}
+
+func encode(v jsonReport) []byte {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // '<' is six bytes otherwise, and nobody renders this
+	if err := enc.Encode(v); err != nil {
+		panic(err) // only plain strings and finite numbers are in it
+	}
+	return []byte(b.String())
+}
+
+// tenths is d in milliseconds with one decimal.
+func tenths(d time.Duration) float64 {
+	return math.Round(float64(d)/float64(100*time.Microsecond)) / 10
+}
+
+// finite rounds to two decimals and drops what JSON cannot hold.
+func finite(v *float64) *float64 {
+	if v == nil {
+		return nil
+	}
+	r := math.Round(*v*100) / 100
+	if math.IsNaN(r) || math.IsInf(r, 0) {
+		return nil
+	}
+	return &r
+}

@@ -1,0 +1,222 @@
+// Package target is a target, its settings and its secrets, and the connection
+// to it: dialling, TLS, and bounded reads. It knows no protocol.
+package target
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"healthcheck/probe"
+)
+
+// Target is one thing to look at, as the user wrote it: [NAME=]TARGET, where
+// TARGET is a path or a URL whose fragment holds settings of its own.
+type Target struct {
+	// Name is what the user called it; empty when not named.
+	Name string
+	// URL is the resolved target, without its fragment.
+	URL *url.URL
+	// Settings are the fragment's, in its order, percent-decoded.
+	Settings []Setting
+	// Secrets are the values in it that must not be printed.
+	Secrets *Secrets
+}
+
+// Setting is one KEY=VALUE of a target's fragment.
+type Setting struct{ Key, Value string }
+
+// cutName takes the name off NAME=TARGET: letters, digits, and behind the
+// first of them also _ . and -.
+func cutName(s string) (name, rest string) {
+	name, rest, ok := strings.Cut(s, "=")
+	for i, r := range name {
+		if !IsLetter(r) && !IsDigit(r) && (i == 0 || !strings.ContainsRune("_.-", r)) {
+			return "", s
+		}
+	}
+	if !ok || name == "" {
+		return "", s
+	}
+	return name, rest
+}
+
+// isSecretParam says whether the value of a query parameter is a credential.
+func isSecretParam(key string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc([]string{"pass", "pwd", "secret", "token", "key", "auth", "sig", "cred", "session"},
+		func(part string) bool { return strings.Contains(key, part) })
+}
+
+// ParseTarget reads [NAME=]TARGET. A path is resolved against base. Errors
+// never repeat the target, which may hold a password.
+func ParseTarget(s string, base *url.URL) (Target, error) {
+	t := Target{Secrets: &Secrets{}}
+	s = strings.TrimSpace(s)
+	t.Name, s = cutName(s)
+	s, fragment, _ := strings.Cut(s, "#")
+	var err error
+	switch {
+	case s == "":
+		return t, errors.New("the target is empty")
+	case strings.HasPrefix(s, "/"):
+		if t.URL, err = url.Parse(s); err == nil {
+			ref := *base
+			ref.Path, ref.RawPath, ref.RawQuery = joinPath(base, t.URL)
+			t.URL = &ref
+		}
+	case strings.HasPrefix(s, "unix://"):
+		// unix:///a.sock:/path has a colon that url.Parse takes as it is.
+		t.URL, err = url.Parse(s)
+	case !strings.Contains(s, "://"):
+		return t, errors.New("it is neither a path that begins with / nor a URL")
+	default:
+		t.URL, err = url.Parse(s)
+	}
+	if err != nil {
+		return t, errors.New("the URL is malformed: " + urlFault(err))
+	}
+	t.URL.Scheme = strings.ToLower(t.URL.Scheme)
+	t.Secrets.AddUser(t.URL.User)
+	if u := t.URL.User; u != nil && IsHTTP(t.URL.Scheme) {
+		if _, ok := u.Password(); !ok {
+			t.Secrets.Add(u.Username()) // a token in the user's place
+		}
+	}
+	for k, vs := range t.URL.Query() {
+		if isSecretParam(k) {
+			for _, v := range vs {
+				t.Secrets.Add(v)
+			}
+		}
+	}
+	t.Settings, err = parseSettings(fragment)
+	return t, err
+}
+
+// joinPath resolves a path-only target below the base's own path.
+func joinPath(base, ref *url.URL) (path, raw, query string) {
+	prefix := strings.TrimSuffix(base.EscapedPath(), "/")
+	raw = prefix + ref.EscapedPath()
+	path, err := url.PathUnescape(raw)
+	if err != nil {
+		path = raw
+	}
+	return path, raw, ref.RawQuery
+}
+
+// urlFault names what is wrong with a URL without repeating any of it:
+// url.Error's text and that of the errors behind it quote the input.
+func urlFault(err error) string {
+	text := err.Error()
+	for _, known := range []string{"invalid port", "invalid URL escape", "invalid character", "invalid userinfo",
+		"invalid control character", "missing ']'", "first path segment", "missing protocol scheme", "invalid host"} {
+		if strings.Contains(text, known) {
+			return known
+		}
+	}
+	return "it cannot be parsed"
+}
+
+func parseSettings(fragment string) ([]Setting, error) {
+	var out []Setting
+	if fragment == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(fragment, "&") {
+		key, value, ok := strings.Cut(part, "=")
+		if !ok {
+			key, value = part, "true" // a switch
+		}
+		k, err1 := url.PathUnescape(key)
+		v, err2 := url.PathUnescape(value)
+		if err1 != nil || err2 != nil {
+			return nil, errors.New("the setting " + fmt.Sprintf("%q", probe.Cut(key, 40)) + " behind # has a malformed % escape")
+		}
+		out = append(out, Setting{k, v})
+	}
+	return out, nil
+}
+
+// NoSettings returns an error when t carries settings behind # that its kind
+// of check does not know; nothing is silently ignored.
+func (t Target) NoSettings() error {
+	if len(t.Settings) > 0 {
+		return fmt.Errorf("a %s target takes no settings behind #", t.URL.Scheme)
+	}
+	return nil
+}
+
+// Params returns the values of the query parameters that a check knows, and
+// an error for one that it does not.
+func (t Target) Params(known ...string) (url.Values, error) {
+	q, err := url.ParseQuery(t.URL.RawQuery)
+	if err != nil {
+		return nil, errors.New("the query is malformed")
+	}
+	for k := range q {
+		if !slices.Contains(known, k) {
+			if len(known) == 0 {
+				return nil, fmt.Errorf("a %s target takes no parameters, got %q", t.URL.Scheme, probe.Cut(k, 40))
+			}
+			return nil, fmt.Errorf("unknown parameter %q: %s knows %s", probe.Cut(k, 40), t.URL.Scheme, strings.Join(known, ", "))
+		}
+	}
+	return q, nil
+}
+
+func IsHTTP(scheme string) bool { return scheme == "http" || scheme == "https" }
+
+// String is the target as it may be printed: no password, no token, no
+// settings.
+func (t Target) String() string {
+	u := *t.URL
+	u.User = nil
+	if u.RawQuery != "" {
+		u.RawQuery = redactQuery(u.RawQuery)
+	}
+	s := u.String()
+	if t.URL.User != nil {
+		user := redacted
+		if pw, has := t.URL.User.Password(); !IsHTTP(u.Scheme) || has {
+			user = url.User(t.URL.User.Username()).String()
+			if has && pw != "" {
+				user += ":" + redacted
+			}
+		}
+		s = strings.Replace(s, "://", "://"+user+"@", 1)
+	}
+	return probe.Clean(s)
+}
+
+func redactQuery(raw string) string {
+	parts := strings.Split(raw, "&")
+	for i, p := range parts {
+		key, _, ok := strings.Cut(p, "=")
+		name, err := url.QueryUnescape(key)
+		if ok && (err != nil || isSecretParam(name)) {
+			parts[i] = key + "=" + redacted
+		}
+	}
+	return strings.Join(parts, "&")
+}
+
+// Errorf is the error of a check: the target, then what came and what was
+// wanted. Secrets are taken out last, whatever put them in.
+func (t Target) Errorf(s probe.Stage, format string, args ...any) error {
+	return t.Failf("", s, format, args...)
+}
+
+// Failf is Errorf with the action before the target, such as GET.
+func (t Target) Failf(action string, s probe.Stage, format string, args ...any) error {
+	if action != "" {
+		action += " "
+	}
+	return &probe.StageError{Stage: s, Err: errors.New(action + t.String() + ": " + t.Secrets.Redact(fmt.Sprintf(format, args...)))}
+}
+
+func IsLetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+
+func IsDigit(r rune) bool { return r >= '0' && r <= '9' }

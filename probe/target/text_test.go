@@ -1,0 +1,63 @@
+package target
+
+import (
+	"encoding/base64"
+	"net/url"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"healthcheck/probe"
+)
+
+func TestCleanEscapesWhatATerminalWouldObey(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain ü text":     "plain ü text",
+		"a\nb":             `a\nb`,
+		"\x1b[31mred":      `\x1b[31mred`,
+		"\xff":             `\xff`,
+		"right\u202eleft":  `right\u202eleft`,
+		"\u2028separator":  `\u2028separator`,
+		"tab\tand\x00null": `tab\tand\x00null`,
+	} {
+		if got := probe.Clean(in); got != want {
+			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestQuoteBoundsWhatAServerSaid(t *testing.T) {
+	var s Secrets
+	got := s.Quote(strings.Repeat("ü", 1000))
+	if len(got) > EchoBytes+8 || !strings.HasSuffix(got, `"…`) || !utf8.ValidString(got) {
+		t.Errorf("got %d bytes: %s", len(got), got)
+	}
+}
+
+func TestQuoteRedactsBeforeItCuts(t *testing.T) {
+	var s Secrets
+	s.Add("hunter2hunter2")
+	got := s.Quote(strings.Repeat("x", EchoBytes-7) + "hunter2hunter2")
+	if strings.Contains(got, "hunter") {
+		t.Errorf("part of the secret survived the cut: %s", got)
+	}
+}
+
+func FuzzSecretsNeverSurvive(f *testing.F) {
+	for _, seed := range []string{"p@ss/w:rd", `a"b\c`, "%41%zz", "pässwörd", "with space", "***", "\x00\xff"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, pw string) {
+		if len(pw) < 4 || strings.Trim(pw, "*") == "" || strings.Contains("user:", pw) {
+			return // too short to tell from the words around it
+		}
+		var s Secrets
+		s.AddUser(url.UserPassword("user", pw))
+		for _, form := range []string{pw, url.QueryEscape(pw), url.PathEscape(pw),
+			base64.StdEncoding.EncodeToString([]byte("user:" + pw)), url.UserPassword("user", pw).String()} {
+			if got := s.Redact("<" + form + ">"); strings.Contains(got, pw) {
+				t.Errorf("Redact(%q) = %q", form, got)
+			}
+		}
+	})
+}

@@ -438,7 +438,7 @@ func TestWatchdogStorm(t *testing.T) {
 	for range many {
 		names = append(names, newContainer(t, "--label", "watchdog.stop-timeout=0", "--health-interval", interval.String()))
 	}
-	d := startWatchdog(t, nil, "--services", strings.Join(names, ","), "--max-restarts", fmt.Sprintf("%d/4s", many*2/5))
+	d := startWatchdog(t, nil, "--services", strings.Join(names, ","), "--max-restarts", fmt.Sprintf("%d/%s", many*2/5, 6*interval))
 	for _, name := range names {
 		dockerExec(t, name, "/testapp", "fail", "1")
 	}

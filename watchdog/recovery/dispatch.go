@@ -1,0 +1,123 @@
+package recovery
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// passTime is what time alone changes.
+func (m *Machine) passTime(now time.Time) (out []Action) {
+	for _, key := range slices.Sorted(maps.Keys(m.timed)) {
+		s := m.timed[key]
+		if s == nil {
+			continue
+		}
+		switch {
+		case !s.Gone.IsZero() && !s.inFlight() && now.Sub(s.Gone) >= goneAfter:
+			m.forget(s)
+			out = append(out, Action{Kind: DoForget, Key: s.Key})
+		case s.unseen:
+		case (s.Phase == Verifying || s.Phase == Held) && !s.Due.IsZero() && !s.Due.After(now):
+			out = append(out, m.step(s, Due, now)...)
+		case s.settles() && now.Sub(s.container.StartedAt) >= minUptime:
+			out = append(out, m.step(s, Healthy, now)...)
+		case s.Phase == Idle && s.Attempts > 0 && !s.HealthySince.IsZero() && now.Sub(s.HealthySince) >= s.policy.StableFor:
+			out = append(out, m.step(s, Stable, now)...)
+		}
+		m.forgetDone(s)
+	}
+	return out
+}
+
+// settles says whether a container without a healthcheck, at rest, has not yet
+// run for the minimum uptime.
+func (s *Service) settles() bool {
+	c := s.container
+	return s.Phase == Idle && s.watched && c.State == "running" && !c.HasHealthcheck && c.Health == "" && s.HealthySince.IsZero() && !c.StartedAt.IsZero() && s.Gone.IsZero()
+}
+
+// dispatch lets the services whose time has come be restarted, those that have
+// waited longest first, as far as the limits allow.
+func (m *Machine) dispatch(now time.Time) (out []Action) {
+	m.Restarts = slices.DeleteFunc(m.Restarts, func(t time.Time) bool { return now.Sub(t) >= m.Settings.Window || t.After(now) })
+	var due []*Service
+	running := 0
+	for _, s := range m.timed {
+		switch {
+		case s.inFlight():
+			running++
+		case s.Phase == Waiting && !s.Due.After(now) && !m.blocked(s) && !s.unseen:
+			due = append(due, s)
+		}
+	}
+	slices.SortFunc(due, func(a, b *Service) int {
+		return cmp.Or(a.Due.Compare(b.Due), strings.Compare(a.Key, b.Key))
+	})
+	limited := 0
+	for _, s := range due {
+		own := s.After == "" && !s.policy.DryRun
+		if own && len(m.Restarts) >= m.Settings.MaxRestarts {
+			limited++
+			continue
+		}
+		if running >= m.Settings.MaxConcurrent {
+			continue
+		}
+		out = append(out, m.step(s, Due, now)...)
+		if s.Phase == Restarting {
+			running++
+			if own {
+				m.Restarts = append(m.Restarts, now)
+			}
+		}
+	}
+	switch {
+	case limited > 0 && !m.Throttled:
+		m.Throttled = true
+		out = append(out, Action{Kind: DoAlert, Event: EventThrottled, Severity: Critical, Text: fmt.Sprintf(
+			"storm: %d restarts wait, at most %d per %s", limited, m.Settings.MaxRestarts, m.Settings.Window)})
+	case m.Throttled && limited == 0 && running == 0:
+		m.Throttled = false
+		out = append(out, Action{Kind: DoAlert, Event: EventThrottleOver, Severity: Info, Closes: true, Text: "the storm is over: no restart waits for the limit"})
+	}
+	return out
+}
+
+// Next is when time alone will change something; zero for never.
+func (m *Machine) Next(now time.Time) (next time.Time) {
+	if m.offline {
+		return next
+	}
+	take := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for _, s := range m.timed {
+		if !s.Gone.IsZero() {
+			take(s.Gone.Add(goneAfter))
+		}
+		switch s.Phase {
+		case Waiting:
+			if s.Due.After(now) {
+				take(s.Due)
+			} else if !m.blocked(s) && !s.unseen && len(m.Restarts) >= m.Settings.MaxRestarts { // held back by the limit
+				take(m.Restarts[0].Add(m.Settings.Window))
+			}
+		case Verifying, Held:
+			take(s.Due)
+		case Idle:
+			if s.settles() {
+				take(s.container.StartedAt.Add(minUptime))
+			}
+			if s.Attempts > 0 && !s.HealthySince.IsZero() {
+				take(s.HealthySince.Add(s.policy.StableFor))
+			}
+		}
+	}
+	return next
+}

@@ -1,0 +1,468 @@
+package recovery
+
+import (
+	"fmt"
+	"maps"
+	"time"
+)
+
+// The rules of the table. Each may change the service and says what is to be
+// done.
+
+func (m *Machine) healthyAtRest(s *Service, now time.Time) []Action {
+	return m.settle(s, "healthy again", now)
+}
+
+// staleProbe is the topic that is reported once in a life.
+const staleProbe = "stale probe"
+
+// settle is a service at rest that is healthy.
+func (m *Machine) settle(s *Service, text string, now time.Time) []Action {
+	if s.HealthySince.IsZero() {
+		s.HealthySince = now
+	}
+	s.FailingSince, s.Revivals = time.Time{}, s.container.RestartCount
+	maps.DeleteFunc(s.noticed, func(topic string, _ bool) bool { return topic != staleProbe })
+	out := append(s.resolve(EventRecovered, text), m.staleDependents(s.container, now)...)
+	if c := s.container; c.frozen(now) && s.once(staleProbe) {
+		out = append(out, s.log(EventStaleProbe, Warning, "its last probe ended %s ago, though it is probed every %s: the engine may have lost its healthcheck", now.Sub(c.LastProbe).Round(time.Second), c.interval()))
+	}
+	return out
+}
+
+func (m *Machine) unsettle(s *Service, now time.Time) []Action {
+	s.HealthySince = time.Time{}
+	c := s.container
+	if limit := c.StartPeriod + time.Duration(c.retries())*(c.interval()+c.timeout()) + verifySlack; s.input == Starting && s.Phase == Idle && c.HasHealthcheck && now.Sub(c.StartedAt) > limit && s.once("starting") {
+		return []Action{s.log(EventStartsSlowly, Warning, "no verdict for %s: its healthcheck allows a start of %s", now.Sub(c.StartedAt).Round(time.Second), limit)}
+	}
+	return nil
+}
+
+// update keeps the newest cause of what is going on already.
+func (m *Machine) update(s *Service, _ time.Time) []Action {
+	s.HealthySince = time.Time{}
+	if cause := s.container.cause(s.input); cause != "" {
+		s.Cause = cause
+	}
+	if s.input == Failing && s.container.LastOutput != "" {
+		s.Output = s.container.LastOutput
+	}
+	return nil
+}
+
+// plan decides when a service that needs a restart gets one, or that it gets
+// none.
+func (m *Machine) plan(s *Service, now time.Time) []Action {
+	m.update(s, now)
+	if !s.watched {
+		return m.failingDependent(s, now)
+	}
+	if s.FailingSince.IsZero() {
+		s.FailingSince = now
+	}
+	if s.container.NetworkOf != "" {
+		if owner, ready := m.owner(s.container); !ready {
+			return m.hold(s, owner)
+		}
+	}
+	if s.Attempts >= s.policy.MaxAttempts {
+		s.Phase, s.Due = GivenUp, time.Time{}
+		s.After, s.Needs, s.HeldFor = "", nil, ""
+		out := []Action{s.alert(EventGaveUp, Critical, "gave up after %d restarts: %s; it is left alone until it is healthy, recreated, or reset", s.Attempts, s.Cause)}
+		return append(out, m.unfollowAll(s.Key, now)...)
+	}
+	s.Phase, s.Due, s.HeldFor = Waiting, now, ""
+	if s.Attempts == 0 {
+		s.Due = s.FailingSince.Add(s.policy.UnhealthyFor)
+	} else if d := s.LastRestart.Add(s.policy.jittered(s.policy.Delay(s.Attempts), s.Key, s.Attempts)); d.After(now) {
+		s.Due = d
+	}
+	if !s.Due.After(now) {
+		return nil
+	}
+	would := "restart"
+	if s.policy.DryRun {
+		would = "dry run: restart"
+	}
+	a := s.log(EventWaiting, Info, "%s %d comes in %s", would, s.Attempts+1, s.Due.Sub(now).Round(time.Millisecond))
+	a.Delay = s.Due.Sub(now)
+	return []Action{a}
+}
+
+// failingDependent is one that was restarted for another's sake, that nobody
+// watches, and that is not healthy afterwards.
+func (m *Machine) failingDependent(s *Service, now time.Time) []Action {
+	s.rest()
+	out := []Action{s.alert(EventDependentFailing, Warning, "unhealthy after a restart, and not watched: %s", s.Cause)}
+	s.Open = false // nobody watches it: nobody would see the end
+	out[0].Closes = true
+	return append(out, m.unfollowAll(s.Key, now)...)
+}
+
+// hold lets a service wait for the container whose network it lives in.
+func (m *Machine) hold(s *Service, owner string) []Action {
+	if s.Phase == Held && s.HeldFor == owner {
+		return nil
+	}
+	s.Phase, s.Due, s.HeldFor = Held, time.Time{}, owner
+	s.After, s.Needs = "", nil
+	return []Action{s.log(EventHeld, Warning, "held: it lives in the network of %s, which is not up", owner)}
+}
+
+func (m *Machine) holdForOwner(s *Service, now time.Time) []Action {
+	m.update(s, now)
+	switch owner, ready := m.owner(s.container); {
+	case !ready:
+		return m.hold(s, owner)
+	case s.Phase == Waiting:
+		return nil // it is to be restarted already
+	}
+	return m.plan(s, now)
+}
+
+func (m *Machine) orphan(s *Service, now time.Time) []Action {
+	if s.Orphan || !s.watched {
+		return nil
+	}
+	m.update(s, now)
+	s.rest()
+	s.Phase, s.HeldFor, s.Orphan = Held, "its recreation", true
+	return []Action{s.alert(EventOrphaned, Critical, "it lives in the network of a container that is gone, and no restart can help: %s", recreateCommand(s.container))}
+}
+
+// leave ends what was going on, since somebody or something else is in charge.
+func (m *Machine) leave(s *Service, now time.Time) []Action {
+	text := s.container.State
+	switch s.input {
+	case Stopping, Down, CallStopped:
+		if s.Life.stopping(now, -1) {
+			text = "stopped by somebody"
+		}
+	case Finished:
+		text = "finished with exit code 0"
+	}
+	text += ": left alone"
+	var out []Action
+	if s.Phase != Idle && !s.Open {
+		out = append(out, s.log(EventLeftAlone, Info, "%s", text))
+	}
+	followed := s.After != ""
+	s.rest()
+	s.HealthySince = time.Time{}
+	out = append(out, s.resolve(EventLeftAlone, text)...)
+	if followed {
+		out = append(out, m.unfollowAll(s.Key, now)...)
+	}
+	return out
+}
+
+func (m *Machine) vanish(s *Service, now time.Time) []Action {
+	s.rest()
+	s.HealthySince = time.Time{}
+	if !s.once("vanished") {
+		return nil
+	}
+	return append([]Action{s.alert(EventVanished, Warning, "%s, and nobody saw why: left alone, since a person may have stopped it", s.container.State)}, m.unfollowAll(s.Key, now)...)
+}
+
+// crashRestarts is how many restarts by its own policy without a healthy time
+// in between are a crash loop.
+const crashRestarts = 3
+
+func (m *Machine) toEngine(s *Service, now time.Time) []Action {
+	out := m.crashLoop(s, now)
+	s.rest()
+	return out
+}
+
+// crashLoop warns of a container whose own restart policy revives it again and
+// again, or has ceased to.
+func (m *Machine) crashLoop(s *Service, _ time.Time) []Action {
+	s.HealthySince = time.Time{}
+	c := s.container
+	if c.RestartCount < s.Revivals { // a restart by hand begins the count anew
+		s.Revivals = 0
+	}
+	s.Cause = c.cause(s.input)
+	switch {
+	case c.State == "restarting":
+	case c.RestartPolicy == "on-failure" && c.ExitCode == 0 && !c.OOMKilled && c.Error == "":
+		return nil // finished
+	case c.RestartPolicy == "on-failure" && c.MaxRetries > 0 && c.RestartCount >= c.MaxRetries:
+		if !s.once("exhausted") {
+			return nil
+		}
+		return []Action{s.alert(EventPolicyExhausted, Critical, "its own restart policy on-failure:%d is exhausted: %s", c.MaxRetries, s.Cause)}
+	case c.Error != "":
+		if !s.once("not started") {
+			return nil
+		}
+		return []Action{s.alert(EventCrashLoop, Warning, "the engine cannot start it: %s", c.Error)}
+	}
+	if n := c.RestartCount - s.Revivals; n >= crashRestarts && s.once("crash loop") {
+		return []Action{s.alert(EventCrashLoop, Warning, "crash loop: its own restart policy has restarted it %d times: %s", n, s.Cause)}
+	}
+	return nil
+}
+
+func (m *Machine) watchAnew(s *Service, now time.Time) []Action {
+	out := []Action{s.log(EventRestartedByOther, Info, "restarted by somebody else: watched anew")}
+	s.rest()
+	return append(out, m.lifeBegins(s, now)...)
+}
+
+func (m *Machine) lifeBegins(s *Service, _ time.Time) []Action {
+	s.HealthySince = time.Time{}
+	for _, topic := range []string{"starting", "vanished", staleProbe} {
+		delete(s.noticed, topic)
+	}
+	return nil
+}
+
+func (m *Machine) newLifeWhileVerifying(s *Service, now time.Time) []Action {
+	if s.lastEnd == endByItself && s.container.ownPolicy() {
+		s.input = Revived
+		return m.crashLoop(s, now)
+	}
+	return m.watchAnew(s, now)
+}
+
+func (m *Machine) replace(s *Service, now time.Time) []Action {
+	s.rest()
+	s.HealthySince, s.noticed, s.Revivals = time.Time{}, nil, 0
+	return s.resolve(EventRecreated, "recreated: watched anew")
+}
+
+func (m *Machine) replaceAnew(s *Service, now time.Time) []Action {
+	s.Attempts = 0
+	out := m.replace(s, now)
+	return append(out, s.log(EventRecreated, Info, "recreated: attempts are cleared"))
+}
+
+func (m *Machine) remove(s *Service, now time.Time) []Action {
+	out := m.noteRemoved(s, now)
+	s.rest()
+	s.HealthySince = time.Time{}
+	out = append(out, s.resolve(EventRemoved, "removed: left alone")...)
+	return append(out, m.unfollowAll(s.Key, now)...)
+}
+
+func (m *Machine) noteRemoved(s *Service, now time.Time) []Action {
+	s.Gone = now
+	return nil
+}
+
+func (m *Machine) noteRemovedAndClose(s *Service, now time.Time) []Action {
+	m.noteRemoved(s, now)
+	return s.resolve(EventRemoved, "removed: left alone")
+}
+
+func (m *Machine) optOut(s *Service, now time.Time) []Action {
+	s.watched, s.Gone = false, now
+	s.rest()
+	return append(s.resolve(EventOptedOut, "not watched any more"), m.unfollowAll(s.Key, now)...)
+}
+
+// reset forgets what was tried, on somebody's request, and tries a start where
+// the container is down.
+func (m *Machine) reset(s *Service, now time.Time) []Action {
+	out := m.resetCount(s, now)
+	orphan := s.Orphan
+	s.rest()
+	if c := s.container; s.Gone.IsZero() && !orphan && (c.State == "exited" || c.State == "created" || c.State == "dead") {
+		s.Phase, s.Due, s.Cause = Waiting, now, "reset by a person while it was down"
+		s.FailingSince = now
+		s.Life.Marks = nil // the person who asks for it outranks the one who stopped it
+	}
+	return out
+}
+
+func (m *Machine) resetCount(s *Service, _ time.Time) []Action {
+	s.Attempts = 0
+	if s.Open {
+		return s.resolve(EventReset, "reset by a person: attempts are cleared")
+	}
+	return []Action{s.log(EventReset, Info, "reset by a person: attempts are cleared")}
+}
+
+func (m *Machine) clearStable(s *Service, _ time.Time) []Action {
+	s.Attempts = 0
+	return []Action{s.log(EventStable, Info, "stable for %s: attempts are cleared", s.policy.StableFor)}
+}
+
+func (m *Machine) follow(s *Service, now time.Time) []Action {
+	if s.Orphan {
+		s.Orphan = false // its owner is there again, by name
+	}
+	s.Phase, s.Due, s.HeldFor = Waiting, now, ""
+	s.Cause = s.After + " was restarted"
+	return nil
+}
+
+func (m *Machine) unfollow(s *Service, now time.Time) []Action {
+	if s.After == "" {
+		return nil
+	}
+	out := []Action{s.log(EventLeftAlone, Info, "%s did not recover: left alone", s.After)}
+	s.rest()
+	return append(out, m.unfollowAll(s.Key, now)...)
+}
+
+// begin asks for the restart. From here on the attempt counts, whatever
+// becomes of the call or of this program.
+func (m *Machine) begin(s *Service, now time.Time) []Action {
+	if s.policy.DryRun {
+		s.Phase, s.Due = Rehearsed, time.Time{}
+		text := "would be restarted: "
+		if s.After != "" {
+			text = "would be restarted after " + s.After + ": "
+		}
+		a := s.alert(EventDryRun, Warning, "dry run: %s%s", text, s.Cause)
+		s.Open, a.Closes = false, true
+		return []Action{a}
+	}
+	if s.container.NetworkOf != "" {
+		if owner, ready := m.owner(s.container); !ready {
+			return m.hold(s, owner)
+		}
+	}
+	text := "restart after " + s.After
+	if s.After == "" {
+		s.Attempts++
+		text = fmt.Sprintf("restart %d of %d", s.Attempts, s.policy.MaxAttempts)
+	}
+	s.Phase, s.Due, s.LastRestart, s.began = Restarting, time.Time{}, now, now
+	s.Life.forgetOurs()
+	a := s.log(EventRestarting, Info, "%s", text)
+	a.Kind, a.Container, a.Output = DoRestart, s.container, s.Output
+	return []Action{a}
+}
+
+func (m *Machine) healthyWhileWaiting(s *Service, now time.Time) []Action {
+	if s.After != "" || s.Orphan {
+		return nil // it is to be restarted, or recreated, whatever its probes say
+	}
+	const text = "healthy again by itself"
+	var out []Action
+	if !s.Open {
+		out = append(out, s.log(EventHealthyAgain, Info, text))
+	}
+	s.rest()
+	return append(out, m.settle(s, text, now)...)
+}
+
+func (m *Machine) startingWhileWaiting(s *Service, now time.Time) []Action {
+	s.HealthySince = time.Time{}
+	if s.After == "" {
+		s.rest()
+	}
+	return nil
+}
+
+func (m *Machine) verify(s *Service, now time.Time) []Action {
+	s.Phase, s.Due = Verifying, now.Add(s.policy.verifyFor(s.container))
+	s.HealthySince, s.noticed, s.Revivals = time.Time{}, nil, 0
+	if s.After != "" {
+		return []Action{s.alertBriefly(EventRestarted, "restarted: %s", s.Cause)}
+	}
+	return []Action{s.alert(EventRestarted, Warning, "restarted (%d of %d): %s", s.Attempts, s.policy.MaxAttempts, s.Cause)}
+}
+
+// alertBriefly is a warning about something that is over as it is reported,
+// where nothing else is open.
+func (s *Service) alertBriefly(event Event, format string, args ...any) Action {
+	open := s.Open
+	a := s.alert(event, Warning, format, args...)
+	s.Open = open || s.watched
+	a.Closes = !s.Open
+	return a
+}
+
+func (m *Machine) launch(s *Service, _ time.Time) []Action {
+	s.Phase = Launching
+	a := s.log(EventStarting, Warning, "the restart failed half-way (%v): starting it", s.err)
+	a.Kind, a.Container = DoStart, s.container
+	return []Action{a}
+}
+
+func (m *Machine) callFailed(s *Service, now time.Time) []Action {
+	a := s.log(EventRestartFailed, Warning, "the restart failed: %v", s.err)
+	a.Failed = true
+	s.After, s.Needs = "", nil
+	s.container.LastOutput = ""
+	s.input, s.Cause = CallFailed, fmt.Sprintf("the restart failed: %v", s.err)
+	return append([]Action{a}, m.plan(s, now)...)
+}
+
+func (m *Machine) callGone(s *Service, now time.Time) []Action {
+	var out []Action
+	if !s.Open {
+		out = append(out, s.log(EventLeftAlone, Info, "gone: left alone"))
+	}
+	s.Gone = now
+	s.rest()
+	out = append(out, s.resolve(EventLeftAlone, "gone: left alone")...)
+	return append(out, m.unfollowAll(s.Key, now)...)
+}
+
+func (m *Machine) recovered(s *Service, now time.Time) []Action {
+	since := s.LastRestart
+	if !s.FailingSince.IsZero() {
+		since = s.FailingSince
+	}
+	took := now.Sub(since).Round(time.Millisecond)
+	by := fmt.Sprintf("by restart %d", s.Attempts)
+	if s.After != "" {
+		by = "after " + s.After
+	}
+	open := s.Open
+	a := s.alert(EventRecovered, Info, "recovered in %s, %s", took, by)
+	s.Open, a.Closes, a.Took = false, open, took
+	out := []Action{a}
+	if s.After == "" && s.policy.Cascade {
+		out = append(out, Action{Kind: DoCascade, Key: s.Key, ID: s.ID, Name: s.Name, Container: s.container, Text: "dependents follow"})
+	}
+	s.rest()
+	if s.HealthySince.IsZero() {
+		s.HealthySince = now
+	}
+	return append(out, m.staleDependents(s.container, now)...)
+}
+
+func (m *Machine) recoveredByItself(s *Service, now time.Time) []Action {
+	open := s.Open
+	a := s.alert(EventRecovered, Info, "recovered by itself")
+	s.Open, a.Closes = false, open
+	s.rest()
+	return append([]Action{a}, m.healthyAtRest(s, now)...)
+}
+
+func (m *Machine) didNotHelp(s *Service, now time.Time) []Action {
+	m.update(s, now)
+	a := s.log(EventRestartIneffective, Warning, "restart %d did not help: %s", s.Attempts, s.Cause)
+	a.Failed = true
+	out := []Action{a}
+	if s.After != "" { // restarted for another's sake: from now on for its own
+		s.After, s.Needs = "", nil
+		out = append(out, m.unfollowAll(s.Key, now)...)
+	}
+	return append(out, m.plan(s, now)...)
+}
+
+func (m *Machine) verdictDue(s *Service, now time.Time) []Action {
+	c := s.container
+	if c.State == "running" && !c.HasHealthcheck && c.Health == "" {
+		return m.recovered(s, now)
+	}
+	waited := now.Sub(s.LastRestart).Round(time.Second)
+	if c.ownPolicy() && c.State != "running" {
+		cause := c.cause(Died)
+		a := s.alert(EventUnverified, Critical, "restart %d was not verified within %s: its own restart policy is in charge: %s", s.Attempts, waited, cause)
+		s.rest()
+		return append([]Action{a}, m.unfollowAll(s.Key, now)...)
+	}
+	s.Cause = fmt.Sprintf("no verdict within %s after the restart", waited)
+	s.input = Due
+	return m.didNotHelp(s, now)
+}

@@ -1,0 +1,122 @@
+package recovery
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Restore takes over what an earlier run of this program saved. Times that lie
+// ahead of now, as after a clock was set back, are brought back to it.
+func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, now time.Time) {
+	past := func(t time.Time) time.Time {
+		if t.After(now) {
+			return now
+		}
+		return t
+	}
+	for key, s := range services {
+		if s.ID == "" || !slices.Contains(Phases, s.Phase) {
+			continue
+		}
+		s.Key, s.policy = key, m.Settings.Policy // until the container's labels are seen
+		s.watched = true
+		s.Attempts = max(s.Attempts, 0)
+		s.LastRestart, s.FailingSince, s.HealthySince, s.Gone = past(s.LastRestart), past(s.FailingSince), past(s.HealthySince), past(s.Gone)
+		if latest := now.Add(m.longestWait(s)); s.Due.After(latest) {
+			s.Due = latest
+		}
+		m.Services[key] = s
+		m.touch(s)
+		if s.Gone.IsZero() {
+			m.byID[s.ID] = key
+		}
+	}
+	for _, t := range restarts {
+		m.Restarts = append(m.Restarts, past(t))
+	}
+	slices.SortFunc(m.Restarts, time.Time.Compare)
+}
+
+// longestWait is the longest that a phase may last from now on.
+func (m *Machine) longestWait(s *Service) time.Duration {
+	p := m.Settings.Policy
+	if s.Phase == Waiting {
+		return max(time.Duration(float64(p.Max)*(1+p.Jitter)), p.UnhealthyFor)
+	}
+	return max(p.VerifyTimeout, longestVerify)
+}
+
+// InFlight lists the services with a call under way.
+func (m *Machine) InFlight() (all []*Service) {
+	for _, key := range slices.Sorted(maps.Keys(m.timed)) {
+		if s := m.timed[key]; s.inFlight() {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// PersistentServices are those that are worth saving.
+func (m *Machine) PersistentServices() map[string]*Service {
+	out := map[string]*Service{}
+	for key := range m.saved {
+		out[key] = m.Services[key]
+	}
+	return out
+}
+
+// Changed says whether what is worth saving has changed since it was last
+// asked.
+func (m *Machine) Changed() bool {
+	changed := m.changed
+	m.changed = false
+	return changed
+}
+
+// signature tells apart what is worth saving of a service.
+func (s *Service) signature() string {
+	if !s.Persistent() {
+		return ""
+	}
+	return fmt.Sprint(s.ID, s.Phase, s.Attempts, s.Open, s.Due.UnixNano(), s.LastRestart.UnixNano(), len(s.Life.Marks), s.Life.Started.UnixNano(), s.Gone.IsZero(), s.After, s.HeldFor)
+}
+
+// touch notes whether time changes a service, and whether it is worth saving.
+func (m *Machine) touch(s *Service) {
+	if m.Services[s.Key] == s {
+		if signature := s.signature(); signature != m.saved[s.Key] {
+			m.changed = true
+			if m.saved[s.Key] = signature; signature == "" {
+				delete(m.saved, s.Key)
+			}
+		}
+	}
+	if m.Services[s.Key] == s && (s.Phase != Idle || s.Attempts > 0 || !s.Gone.IsZero() || s.settles()) {
+		m.timed[s.Key] = s
+	} else if m.timed[s.Key] == s {
+		delete(m.timed, s.Key)
+	}
+}
+
+// forgetDone ends a service that nobody watches, as one that was restarted for
+// another's sake, once nothing is left to remember.
+func (m *Machine) forgetDone(s *Service) {
+	if !s.watched && s.Phase == Idle && s.Attempts == 0 {
+		m.forget(s)
+	}
+}
+
+// forget ends a service.
+func (m *Machine) forget(s *Service) {
+	if m.saved[s.Key] != "" {
+		m.changed = true
+	}
+	delete(m.saved, s.Key)
+	delete(m.Services, s.Key)
+	delete(m.timed, s.Key)
+	if m.byID[s.ID] == s.Key {
+		delete(m.byID, s.ID)
+	}
+}

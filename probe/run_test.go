@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-func okCheck(context.Context) (Finding, error)   { return Finding{Message: "fine"}, nil }
-func failCheck(context.Context) (Finding, error) { return Finding{}, errors.New("broken") }
+func okCheck(context.Context) (Finding, error)      { return Finding{Message: "fine"}, nil }
+func failCheck(context.Context) (Finding, error)    { return Finding{}, errors.New("broken") }
 func hangingCheck(context.Context) (Finding, error) { select {} } // ends with nothing
 func slowCheck(ctx context.Context) (Finding, error) {
 	<-ctx.Done()

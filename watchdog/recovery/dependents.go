@@ -44,7 +44,7 @@ func restartAfter(label string) []string {
 		if f[0] == "" {
 			continue
 		}
-		if on, err := parseBool(f[len(f)-1]); len(f) < 3 || err != nil || on {
+		if on, ok := readBool(f[len(f)-1]); len(f) < 3 || !ok || on {
 			names = append(names, f[0])
 		}
 	}

@@ -3,7 +3,6 @@ package recovery
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,26 +10,45 @@ import (
 
 // passTime is what time alone changes.
 func (m *Machine) passTime(now time.Time) (out []Action) {
-	for _, key := range slices.Sorted(maps.Keys(m.timed)) {
+	var due []string
+	for key, s := range m.timed {
+		if _, ok := s.timeInput(now); ok || !s.watched && s.Phase == Idle {
+			due = append(due, key)
+		}
+	}
+	slices.Sort(due)
+	for _, key := range due {
 		s := m.timed[key]
 		if s == nil {
 			continue
 		}
-		switch {
-		case !s.Gone.IsZero() && !s.inFlight() && now.Sub(s.Gone) >= goneAfter:
+		if in, ok := s.timeInput(now); ok && in == Removed {
 			m.forget(s)
 			out = append(out, Action{Kind: DoForget, Key: s.Key})
-		case s.unseen:
-		case (s.Phase == Verifying || s.Phase == Held) && !s.Due.IsZero() && !s.Due.After(now):
-			out = append(out, m.step(s, Due, now)...)
-		case s.settles() && now.Sub(s.container.StartedAt) >= minUptime:
-			out = append(out, m.step(s, Healthy, now)...)
-		case s.Phase == Idle && s.Attempts > 0 && !s.HealthySince.IsZero() && now.Sub(s.HealthySince) >= s.policy.StableFor:
-			out = append(out, m.step(s, Stable, now)...)
+		} else if ok {
+			out = append(out, m.step(s, in, now)...)
 		}
 		m.forgetDone(s)
 	}
 	return out
+}
+
+// timeInput is the input that time alone makes for a service; Removed stands
+// for the end of one whose container has been gone for long.
+func (s *Service) timeInput(now time.Time) (Input, bool) {
+	switch {
+	case !s.Gone.IsZero() && !s.inFlight() && now.Sub(s.Gone) >= goneAfter:
+		return Removed, true
+	case s.unseen:
+		return 0, false
+	case (s.Phase == Verifying || s.Phase == Held) && !s.Due.IsZero() && !s.Due.After(now):
+		return Due, true
+	case s.settles() && now.Sub(s.container.StartedAt) >= minUptime:
+		return Healthy, true
+	case s.Phase == Idle && s.Attempts > 0 && !s.HealthySince.IsZero() && now.Sub(s.HealthySince) >= s.policy.StableFor:
+		return Stable, true
+	}
+	return 0, false
 }
 
 // settles says whether a container without a healthcheck, at rest, has not yet

@@ -29,13 +29,13 @@ type Machine struct {
 	owners    map[string]Container // those whose network others live in, by id
 	twins     map[string]bool      // ids of running containers that share a service's labels
 	audited   string               // the last service that Audit named
-	saved     map[string]string    // the signatures of those worth saving, by key
+	saved     map[string]signature // the signatures of those worth saving, by key
 	changed   bool                 // one of them has changed
 }
 
 // NewMachine returns a machine that knows nothing yet.
 func NewMachine(s Settings) *Machine {
-	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]string{}, early: map[string]Life{},
+	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
 		joined: map[string]Container{}, owners: map[string]Container{}, twins: map[string]bool{}}
 }
 

@@ -150,13 +150,23 @@ func (p *Policy) override(name, value string) (known bool, err error) {
 	return false, nil
 }
 
-// parseBool is lenient: labels come with spaces, quotes and any case.
-func parseBool(value string) (bool, error) {
+// readBool is lenient: labels come with spaces, quotes and any case. ok is
+// false for what is neither true nor false.
+func readBool(value string) (on, ok bool) {
 	switch strings.ToLower(strings.Trim(value, " \t\"'")) {
 	case "true", "1", "yes", "on":
-		return true, nil
+		return true, true
 	case "false", "0", "no", "off":
-		return false, nil
+		return false, true
 	}
-	return false, fmt.Errorf("%q is neither true nor false", value)
+	return false, false
+}
+
+// parseBool is readBool with an error for what is neither.
+func parseBool(value string) (bool, error) {
+	on, ok := readBool(value)
+	if !ok {
+		return false, fmt.Errorf("%q is neither true nor false", value)
+	}
+	return on, nil
 }

@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -75,20 +74,29 @@ func (m *Machine) Changed() bool {
 	return changed
 }
 
-// signature tells apart what is worth saving of a service.
-func (s *Service) signature() string {
+// signature tells apart what is worth saving of a service; zero for nothing.
+type signature struct {
+	id, after, heldFor        string
+	phase                     Phase
+	attempts, marks           int
+	open, gone                bool
+	due, lastRestart, started int64
+}
+
+func (s *Service) signature() signature {
 	if !s.Persistent() {
-		return ""
+		return signature{}
 	}
-	return fmt.Sprint(s.ID, s.Phase, s.Attempts, s.Open, s.Due.UnixNano(), s.LastRestart.UnixNano(), len(s.Life.Marks), s.Life.Started.UnixNano(), s.Gone.IsZero(), s.After, s.HeldFor)
+	return signature{s.ID, s.After, s.HeldFor, s.Phase, s.Attempts, len(s.Life.Marks), s.Open, !s.Gone.IsZero(),
+		s.Due.UnixNano(), s.LastRestart.UnixNano(), s.Life.Started.UnixNano()}
 }
 
 // touch notes whether time changes a service, and whether it is worth saving.
 func (m *Machine) touch(s *Service) {
 	if m.Services[s.Key] == s {
-		if signature := s.signature(); signature != m.saved[s.Key] {
+		if now := s.signature(); now != m.saved[s.Key] {
 			m.changed = true
-			if m.saved[s.Key] = signature; signature == "" {
+			if m.saved[s.Key] = now; now == (signature{}) {
 				delete(m.saved, s.Key)
 			}
 		}
@@ -110,7 +118,7 @@ func (m *Machine) forgetDone(s *Service) {
 
 // forget ends a service.
 func (m *Machine) forget(s *Service) {
-	if m.saved[s.Key] != "" {
+	if _, saved := m.saved[s.Key]; saved {
 		m.changed = true
 	}
 	delete(m.saved, s.Key)

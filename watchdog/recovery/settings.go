@@ -33,7 +33,7 @@ func (s Settings) Watched(c Container) bool {
 		return false
 	}
 	for _, label := range s.optIns() {
-		if on, err := parseBool(c.Labels[label]); err == nil && on {
+		if on, ok := readBool(c.Labels[label]); ok && on {
 			return true
 		}
 	}
@@ -57,11 +57,11 @@ func (s Settings) excluded(c Container) bool {
 	if c.ID != "" && c.ID == s.SelfID || c.Labels[swarmTask] != "" {
 		return true
 	}
-	if on, err := parseBool(c.Labels[composeOneoff]); err == nil && on {
+	if on, ok := readBool(c.Labels[composeOneoff]); ok && on {
 		return true
 	}
 	for _, label := range []string{"watchdog.enable", "autoheal", "autoheal.monitor.enable"} {
-		if on, err := parseBool(c.Labels[label]); err == nil && !on {
+		if on, ok := readBool(c.Labels[label]); ok && !on {
 			return true
 		}
 	}
@@ -102,7 +102,7 @@ func (s Settings) Reason(c Container) string {
 		return ""
 	}
 	for _, label := range s.optIns() {
-		if on, err := parseBool(c.Labels[label]); err == nil && on {
+		if on, ok := readBool(c.Labels[label]); ok && on {
 			return "label " + clean(label)
 		}
 	}

@@ -123,8 +123,9 @@ func TestWatchdogNotifies(t *testing.T) {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	d.waitForN(t, name, "recovered in ", 1)
+	everybody.waitFor(t, "recovered in ")
 	for _, r := range []*receiver{everybody, onCall, boss} {
-		r.waitFor(t, "resolved: recovered in ")
+		r.waitFor(t, "resolved: reset by a person")
 	}
 	// Nobody else may open the socket, and nothing on TCP changes anything.
 	if out, _ := output(t, nil, "stat", "-c", "%a", filepath.Join(d.dir, "control.sock")); strings.TrimSpace(out) != "600" {

@@ -131,8 +131,8 @@ func (m *Machine) orphan(s *Service, now time.Time) []Action {
 	return []Action{s.alert(EventOrphaned, Critical, "it lives in the network of a container that is gone, and no restart can help: %s", recreateCommand(s.container))}
 }
 
-// leave ends what was going on, since somebody or something else is in charge.
-func (m *Machine) leave(s *Service, now time.Time) []Action {
+// leftAlone says who or what is in charge of a container now.
+func (s *Service) leftAlone(now time.Time) string {
 	text := s.container.State
 	switch s.input {
 	case Stopping, Down, CallStopped:
@@ -142,7 +142,12 @@ func (m *Machine) leave(s *Service, now time.Time) []Action {
 	case Finished:
 		text = "finished with exit code 0"
 	}
-	text += ": left alone"
+	return text + ": left alone"
+}
+
+// leave ends what was going on, since somebody or something else is in charge.
+func (m *Machine) leave(s *Service, now time.Time) []Action {
+	text := s.leftAlone(now)
 	var out []Action
 	if s.Phase != Idle && !s.Open {
 		out = append(out, s.log(EventLeftAlone, Info, "%s", text))
@@ -256,6 +261,21 @@ func (m *Machine) noteRemoved(s *Service, now time.Time) []Action {
 func (m *Machine) noteRemovedAndClose(s *Service, now time.Time) []Action {
 	m.noteRemoved(s, now)
 	return s.resolve(EventRemoved, "removed: left alone")
+}
+
+// closeGivenUp is the end of the life in which it was given up: nobody needs
+// to act on that any more. It stays given up until it is recreated, or another
+// life of it says otherwise.
+func (m *Machine) closeGivenUp(s *Service, now time.Time) []Action {
+	s.HealthySince = time.Time{}
+	return s.resolve(EventLeftAlone, s.leftAlone(now))
+}
+
+func (m *Machine) newLifeGivenUp(s *Service, now time.Time) []Action {
+	if !s.Open {
+		s.rest()
+	}
+	return m.lifeBegins(s, now)
 }
 
 func (m *Machine) optOut(s *Service, now time.Time) []Action {

@@ -48,43 +48,45 @@ var (
 	// inFlight: the container is between two lives, whatever it looks like.
 	inFlight = rule{name: "the end of the call decides"}
 
-	healthyAtRest = rule{"resolve what was open", nil, (*Machine).healthyAtRest}
-	unsettle      = rule{"not healthy any more", nil, (*Machine).unsettle}
-	plan          = rule{"restart, hold, or give up", []Phase{Waiting, Held, Rehearsed, GivenUp}, (*Machine).plan}
-	update        = rule{"note the newest cause", nil, (*Machine).update}
-	leave         = rule{"leave it alone", []Phase{Idle}, (*Machine).leave}
-	leaveAtRest   = rule{"leave it alone, say so", nil, (*Machine).leave}
-	finish        = rule{"it has finished: leave it alone", []Phase{Idle}, (*Machine).leave}
-	vanish        = rule{"leave it alone, warn", []Phase{Idle}, (*Machine).vanish}
-	toEngine      = rule{"leave it to its own restart policy; warn of a crash loop", []Phase{Idle}, (*Machine).toEngine}
-	engineRetries = rule{"wait for its own restart policy; warn of a crash loop", nil, (*Machine).crashLoop}
-	holdForOwner  = rule{"hold until the other's network is there, else restart", []Phase{Held, Waiting, Rehearsed, GivenUp, Idle}, (*Machine).holdForOwner}
-	orphan        = rule{"hold; alert: it must be recreated", []Phase{Held}, (*Machine).orphan}
-	watchAnew     = rule{"watch anew", []Phase{Idle}, (*Machine).watchAnew}
-	newLife       = rule{"a life of its own begins", nil, (*Machine).lifeBegins}
-	newLifeVerify = rule{"by its own policy: warn of a crash loop; by a person: watch anew", []Phase{Verifying, Idle}, (*Machine).newLifeWhileVerifying}
-	replace       = rule{"watch the new one; attempts stay", []Phase{Idle}, (*Machine).replace}
-	replaceAnew   = rule{"watch the new one; attempts are cleared", []Phase{Idle}, (*Machine).replaceAnew}
-	remove        = rule{"close what is open; forgotten unless recreated", []Phase{Idle}, (*Machine).remove}
-	removeLater   = rule{"note it; the end of the call decides", nil, (*Machine).noteRemoved}
-	removeGivenUp = rule{"close what is open; a new one is watched anew", nil, (*Machine).noteRemovedAndClose}
-	optOut        = rule{"close what is open; not watched any more", []Phase{Idle}, (*Machine).optOut}
-	resetRule     = rule{"clear the attempts; start it if it is down", []Phase{Idle, Waiting}, (*Machine).reset}
-	resetCount    = rule{"clear the attempts", nil, (*Machine).resetCount}
-	clearStable   = rule{"clear the attempts", nil, (*Machine).clearStable}
-	follow        = rule{"restart after what it depends on", []Phase{Waiting}, (*Machine).follow}
-	unfollow      = rule{"leave it alone", []Phase{Idle}, (*Machine).unfollow}
-	begin         = rule{"restart; the attempt counts from here", []Phase{Restarting, Held, Rehearsed}, (*Machine).begin}
-	byItself      = rule{"healthy by itself", []Phase{Idle, Waiting}, (*Machine).healthyWhileWaiting}
-	probesAnew    = rule{"its probes begin anew", []Phase{Idle, Waiting}, (*Machine).startingWhileWaiting}
-	verify        = rule{"it has to become healthy", []Phase{Verifying}, (*Machine).verify}
-	launch        = rule{"start it", []Phase{Launching}, (*Machine).launch}
-	callFailed    = rule{"back off, or give up", []Phase{Waiting, Held, GivenUp, Idle}, (*Machine).callFailed}
-	callGone      = rule{"close what is open; forgotten unless recreated", []Phase{Idle}, (*Machine).callGone}
-	recovered     = rule{"recovered; dependents follow", []Phase{Idle}, (*Machine).recovered}
-	didNotHelp    = rule{"it did not help: back off, hold, or give up", []Phase{Waiting, Held, GivenUp, Idle}, (*Machine).didNotHelp}
-	verdictDue    = rule{"alive without a healthcheck: recovered; else it did not help", []Phase{Idle, Waiting, Held, GivenUp}, (*Machine).verdictDue}
-	selfRecovered = rule{"recovered by itself", []Phase{Idle}, (*Machine).recoveredByItself}
+	healthyAtRest  = rule{"resolve what was open", nil, (*Machine).healthyAtRest}
+	unsettle       = rule{"not healthy any more", nil, (*Machine).unsettle}
+	plan           = rule{"restart, hold, or give up", []Phase{Waiting, Held, Rehearsed, GivenUp}, (*Machine).plan}
+	update         = rule{"note the newest cause", nil, (*Machine).update}
+	leave          = rule{"leave it alone", []Phase{Idle}, (*Machine).leave}
+	leaveAtRest    = rule{"leave it alone, say so", nil, (*Machine).leave}
+	finish         = rule{"it has finished: leave it alone", []Phase{Idle}, (*Machine).leave}
+	vanish         = rule{"leave it alone, warn", []Phase{Idle}, (*Machine).vanish}
+	toEngine       = rule{"leave it to its own restart policy; warn of a crash loop", []Phase{Idle}, (*Machine).toEngine}
+	engineRetries  = rule{"wait for its own restart policy; warn of a crash loop", nil, (*Machine).crashLoop}
+	holdForOwner   = rule{"hold until the other's network is there, else restart", []Phase{Held, Waiting, Rehearsed, GivenUp, Idle}, (*Machine).holdForOwner}
+	orphan         = rule{"hold; alert: it must be recreated", []Phase{Held}, (*Machine).orphan}
+	watchAnew      = rule{"watch anew", []Phase{Idle}, (*Machine).watchAnew}
+	newLife        = rule{"a life of its own begins", nil, (*Machine).lifeBegins}
+	newLifeVerify  = rule{"by its own policy: warn of a crash loop; by a person: watch anew", []Phase{Verifying, Idle}, (*Machine).newLifeWhileVerifying}
+	replace        = rule{"watch the new one; attempts stay", []Phase{Idle}, (*Machine).replace}
+	replaceAnew    = rule{"watch the new one; attempts are cleared", []Phase{Idle}, (*Machine).replaceAnew}
+	remove         = rule{"close what is open; forgotten unless recreated", []Phase{Idle}, (*Machine).remove}
+	removeLater    = rule{"note it; the end of the call decides", nil, (*Machine).noteRemoved}
+	closeGivenUp   = rule{"close what is open", nil, (*Machine).closeGivenUp}
+	newLifeGivenUp = rule{"decide anew, if its incident was closed", []Phase{Idle}, (*Machine).newLifeGivenUp}
+	removeGivenUp  = rule{"close what is open; a new one is watched anew", nil, (*Machine).noteRemovedAndClose}
+	optOut         = rule{"close what is open; not watched any more", []Phase{Idle}, (*Machine).optOut}
+	resetRule      = rule{"clear the attempts; start it if it is down", []Phase{Idle, Waiting}, (*Machine).reset}
+	resetCount     = rule{"clear the attempts", nil, (*Machine).resetCount}
+	clearStable    = rule{"clear the attempts", nil, (*Machine).clearStable}
+	follow         = rule{"restart after what it depends on", []Phase{Waiting}, (*Machine).follow}
+	unfollow       = rule{"leave it alone", []Phase{Idle}, (*Machine).unfollow}
+	begin          = rule{"restart; the attempt counts from here", []Phase{Restarting, Held, Rehearsed}, (*Machine).begin}
+	byItself       = rule{"healthy by itself", []Phase{Idle, Waiting}, (*Machine).healthyWhileWaiting}
+	probesAnew     = rule{"its probes begin anew", []Phase{Idle, Waiting}, (*Machine).startingWhileWaiting}
+	verify         = rule{"it has to become healthy", []Phase{Verifying}, (*Machine).verify}
+	launch         = rule{"start it", []Phase{Launching}, (*Machine).launch}
+	callFailed     = rule{"back off, or give up", []Phase{Waiting, Held, GivenUp, Idle}, (*Machine).callFailed}
+	callGone       = rule{"close what is open; forgotten unless recreated", []Phase{Idle}, (*Machine).callGone}
+	recovered      = rule{"recovered; dependents follow", []Phase{Idle}, (*Machine).recovered}
+	didNotHelp     = rule{"it did not help: back off, hold, or give up", []Phase{Waiting, Held, GivenUp, Idle}, (*Machine).didNotHelp}
+	verdictDue     = rule{"alive without a healthcheck: recovered; else it did not help", []Phase{Idle, Waiting, Held, GivenUp}, (*Machine).verdictDue}
+	selfRecovered  = rule{"recovered by itself", []Phase{Idle}, (*Machine).recoveredByItself}
 )
 
 // ruleFor is the table of transitions.
@@ -299,12 +301,10 @@ func ruleFor(p Phase, in Input) rule {
 			return unsettle
 		case Failing, Died, EndedByUs, Vanished, Revived, Unjoined, Orphaned:
 			return update
-		case Down:
-			return leave
-		case Finished:
-			return finish
+		case Down, Finished:
+			return closeGivenUp
 		case NewLife:
-			return newLife
+			return newLifeGivenUp
 		case Recreated:
 			return replaceAnew
 		case Removed:

@@ -166,6 +166,22 @@ func TestTransitions(t *testing.T) {
 			{0, Seen{with(failing, func(c *Container) { c.Labels = map[string]string{"autoheal": " TRUE ", "watchdog.max-attempts": "0"} })}, "critical:gave_up", GivenUp},
 			{sec, Seen{with(failing, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(sec) })}, "info:recreated restart1", Restarting},
 		},
+		"removed by force after giving up, and recreated, begins anew": {
+			{0, Seen{with(failing, func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", GivenUp},
+			{sec, Signalled{"id1", "9", t0.Add(sec)}, "", GivenUp},
+			{0, Exited{"id1", 137, t0.Add(sec)}, "", GivenUp},
+			{0, Seen{exited}, "info:left_alone", GivenUp},
+			{0, Destroyed{"id1"}, "", GivenUp},
+			{sec, Seen{with(failing, func(c *Container) { c.ID, c.StartedAt = "id2", t0.Add(2*sec) })}, "restart1", Restarting},
+		},
+		"given up, and started again by a person, is alerted again": {
+			{0, Seen{with(failing, func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", GivenUp},
+			{sec, Signalled{"id1", "15", t0.Add(sec)}, "", GivenUp},
+			{0, Exited{"id1", 0, t0.Add(sec)}, "", GivenUp},
+			{0, Seen{exited}, "info:left_alone", GivenUp},
+			{sec, Seen{with(restarted("starting", t0.Add(2*sec)), func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "", Idle},
+			{sec, Seen{with(restarted("unhealthy", t0.Add(2*sec)), func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", GivenUp},
+		},
 		"a restart that fails half-way is followed by a start": {
 			{0, Seen{failing}, "restart1", Restarting},
 			{0, CallEnded{Key: "app", Err: boom, Seen: &exited}, "start", Launching},

@@ -546,7 +546,7 @@ func (w *world) settled() {
 			if s.Open {
 				w.fail("%s is removed and open: %+v", key, *s)
 			}
-		case s.Phase == GivenUp && !s.Open:
+		case s.Phase == GivenUp && !s.Open && c.State == "running":
 			w.fail("%s is given up and not open: %+v", key, *s)
 		case s.Phase == Idle && s.watched && c.State == "running" && c.failing() && !s.Life.stopping(w.now, patience(c.Container)):
 			w.fail("%s is unhealthy, and nobody cares: %+v", key, *s)

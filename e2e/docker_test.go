@@ -82,7 +82,7 @@ func TestEngineSeesHealthyUnhealthyHealthy(t *testing.T) {
 	h = waitFor(t, id, "unhealthy")
 	last = h.Log[len(h.Log)-1]
 	if last.ExitCode != 1 || len(last.Output) > 4096 ||
-		!strings.Contains(last.Output, `1 of 6 failed in `) ||
+		!strings.Contains(last.Output, `1 of 6 failed: `) ||
 		!strings.Contains(last.Output, `: db: GET http://localhost:5000/db/health: status 503, want 200: "pool exhausted"`) {
 		t.Errorf("exit %d: %s", last.ExitCode, last.Output)
 	}

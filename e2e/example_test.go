@@ -107,7 +107,7 @@ func TestComposeExample(t *testing.T) {
 	}
 	for _, want := range []string{
 		"ollama://ollama:11434: version demo",
-		`degraded: 1 of 7 warned in `,
+		`degraded: 1 of 7 warned: `,
 		`WARN qdrant `,
 		`qdrant://qdrant:6333: GET /readyz: status 503, want 200: "pool exhausted"`,
 		"unhealthy: ", "restarted", "recovered in ",

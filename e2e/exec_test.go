@@ -83,7 +83,7 @@ func TestExecProbe(t *testing.T) {
 		args []string
 	}{
 		"healthy":            {0, "healthy: 6 checks passed in ", nil},
-		"unhealthy":          {1, "1 of 1 failed in ", []string{"--layers", "api", "--api", "/nothing"}},
+		"unhealthy":          {1, "1 of 1 failed: ", []string{"--layers", "api", "--api", "/nothing"}},
 		"bad flag":           {1, "error: unknown flag --nothing", []string{"--nothing"}},
 		"own deadline":       {1, "vector: GET http://localhost:5000/hang: no answer within 800ms", []string{"--timeout", "800ms", "--vector", "/hang"}},
 		"a child that hangs": {1, "gpu: gpu: no answer within 800ms", []string{"--timeout", "800ms", "--gpu"}},

@@ -20,18 +20,16 @@ func variable(flag string) string {
 }
 
 // serviceLink matches the variables that Kubernetes and Docker's links set in
-// every container beside a service that is called healthcheck.
-var serviceLink = pattern(`^HEALTHCHECK_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+// every container beside a service whose name begins with healthcheck.
+var serviceLink = pattern(`^HEALTHCHECK_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
 // applyEnviron sets every flag that was not given from its variable, or from
 // the file that the variable with _FILE behind its name points to.
 func applyEnviron(fs *pflag.FlagSet, r *raw, environ []string, read readFile) error {
 	vars := map[string]string{}
-	kubernetes := false
 	var names []string
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		kubernetes = kubernetes || name == "KUBERNETES_SERVICE_HOST"
 		if strings.HasPrefix(name, envPrefix) && value != "" {
 			names = append(names, name)
 			vars[name] = value
@@ -48,7 +46,7 @@ func applyEnviron(fs *pflag.FlagSet, r *raw, environ []string, read readFile) er
 	for _, name := range names {
 		_, isVar := flags[name]
 		_, isFile := flags[strings.TrimSuffix(name, fileSuffix)]
-		if !isVar && !isFile && !(kubernetes && serviceLink(name)) {
+		if !isVar && !isFile && !serviceLink(name) {
 			return usagef(variableHint(name, fs), "unknown variable %s", clip(probe.Clean(name)))
 		}
 	}

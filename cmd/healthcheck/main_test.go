@@ -142,7 +142,7 @@ func TestFirstLineIsVerdictAndCause(t *testing.T) {
 	stdout, _, code := execute(t, noLimits, "--base-url", base)
 	first, rest, _ := strings.Cut(stdout, "\n")
 	want := `db: GET ` + base + `/db/health: status 503, want 200: "pool exhausted"`
-	if code != 1 || !strings.HasPrefix(first, "unhealthy: 1 of 6 failed in ") || !strings.HasSuffix(first, want) || !strings.HasPrefix(rest, "FAIL db ") {
+	if code != 1 || !strings.HasPrefix(first, "unhealthy: 1 of 6 failed: ") || !strings.HasSuffix(first, want) || !strings.HasPrefix(rest, "FAIL db ") {
 		t.Errorf("exit %d:\n%s", code, stdout)
 	}
 }
@@ -243,8 +243,14 @@ func TestVariablesAndFiles(t *testing.T) {
 	// What Kubernetes sets beside a service of that name is no setting.
 	links := []string{"KUBERNETES_SERVICE_HOST=10.0.0.1", "HEALTHCHECK_SERVICE_HOST=10.0.0.2", "HEALTHCHECK_SERVICE_PORT=80",
 		"HEALTHCHECK_SERVICE_PORT_HTTP=80", "HEALTHCHECK_PORT=tcp://10.0.0.2:80", "HEALTHCHECK_PORT_80_TCP=tcp://10.0.0.2:80", "HEALTHCHECK_PORT_80_TCP_ADDR=10.0.0.2"}
-	if _, stderr, code := execute(t, links, "--layers", "api", "--base-url", base); code != 0 {
-		t.Errorf("exit %d: %s", code, stderr)
+	for _, name := range []string{"HEALTHCHECK", "HEALTHCHECK_API", "HEALTHCHECK_DB_2"} {
+		var environ []string
+		for _, link := range links {
+			environ = append(environ, strings.Replace(link, "HEALTHCHECK", name, 1))
+		}
+		if _, stderr, code := execute(t, environ, "--layers", "api", "--base-url", base); code != 0 {
+			t.Errorf("%s: exit %d: %s", name, code, stderr)
+		}
 	}
 }
 

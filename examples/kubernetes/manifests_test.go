@@ -149,6 +149,40 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
+// Pod Security's profile restricted (kubernetes.io/docs/concepts/security/
+// pod-security-standards) admits every pod; an image that the node has is used,
+// and no service of the namespace sets variables.
+func TestPodsAreRestricted(t *testing.T) {
+	for name, spec := range pods(t) {
+		if spec.EnableServiceLinks == nil || *spec.EnableServiceLinks {
+			t.Errorf("%s: service links are on", name)
+		}
+		if spec.HostNetwork || spec.HostPID || spec.HostIPC {
+			t.Errorf("%s: a namespace of the host's", name)
+		}
+		for _, v := range spec.Volumes {
+			if v.HostPath != nil {
+				t.Errorf("%s: the volume %s is the host's", name, v.Name)
+			}
+		}
+		for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+			s := c.SecurityContext
+			switch {
+			case s == nil:
+				t.Errorf("%s: %s has no securityContext", name, c.Name)
+			case s.RunAsNonRoot == nil || !*s.RunAsNonRoot, s.RunAsUser == nil || *s.RunAsUser == 0,
+				s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation,
+				s.Capabilities == nil || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) || len(s.Capabilities.Add) > 0,
+				s.SeccompProfile == nil || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault:
+				t.Errorf("%s: %s is not restricted: %+v", name, c.Name, *s)
+			}
+			if c.ImagePullPolicy != corev1.PullIfNotPresent {
+				t.Errorf("%s: %s pulls %q", name, c.Name, c.ImagePullPolicy)
+			}
+		}
+	}
+}
+
 // What the probes run comes from a volume that something fills.
 func TestTheProbeIsThere(t *testing.T) {
 	for name, spec := range pods(t) {
@@ -197,7 +231,10 @@ func TestWhatEachProbeLooksAt(t *testing.T) {
 	t.Cleanup(app.Close)
 	call := func(command []string) (string, int) {
 		cmd := exec.CommandContext(t.Context(), binary, command[1:]...)
-		cmd.Env = []string{"HEALTHCHECK_BASE_URL=" + app.URL}
+		// A Service called healthcheck-api in the namespace, whose links are on.
+		cmd.Env = []string{"HEALTHCHECK_BASE_URL=" + app.URL, "KUBERNETES_SERVICE_HOST=10.96.0.1", "HEALTHCHECK_API_SERVICE_HOST=10.96.0.7", "HEALTHCHECK_API_SERVICE_PORT=80",
+			"HEALTHCHECK_API_SERVICE_PORT_HTTP=80", "HEALTHCHECK_API_PORT=tcp://10.96.0.7:80", "HEALTHCHECK_API_PORT_80_TCP=tcp://10.96.0.7:80",
+			"HEALTHCHECK_API_PORT_80_TCP_PROTO=tcp", "HEALTHCHECK_API_PORT_80_TCP_PORT=80", "HEALTHCHECK_API_PORT_80_TCP_ADDR=10.96.0.7"}
 		out, _ := cmd.CombinedOutput()
 		return string(out), cmd.ProcessState.ExitCode()
 	}

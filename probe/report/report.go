@@ -15,7 +15,9 @@ import (
 
 // This file owns all that the program says of its checks. The rules:
 //   - at most MaxOutput bytes, cut at a rune boundary;
-//   - the first line is the verdict and the root cause, then the checks, the
+//   - the first line is the verdict and the root cause, without durations: a
+//     constant fault has a constant first line, which Kubernetes counts as one
+//     event; then the checks, the
 //     failed ones first, each group in declared order;
 //   - where something must go, the checks that are ok go first;
 //   - everything is escaped here, whatever a check put into its message.
@@ -71,10 +73,10 @@ func New(results []probe.Result, d time.Duration) Report {
 	switch {
 	case failed > 0:
 		rep.Verdict = Unhealthy
-		rep.Summary = fmt.Sprintf("%d of %d failed in %s", failed, counted, took)
+		rep.Summary = fmt.Sprintf("%d of %d failed", failed, counted)
 	case warned > 0:
 		rep.Verdict = Degraded
-		rep.Summary = fmt.Sprintf("%d of %d warned in %s", warned, counted, took)
+		rep.Summary = fmt.Sprintf("%d of %d warned", warned, counted)
 	case counted == 1:
 		rep.Summary = "1 check passed in " + took
 	default:

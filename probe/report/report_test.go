@@ -19,7 +19,7 @@ func TestReportText(t *testing.T) {
 		{Name: "db", Layer: "db", Status: probe.Fail, Stage: probe.StageStatus, Message: "status 503, want 200: \"pool exhausted\"", Duration: 3 * time.Millisecond},
 		{Name: "vector", Layer: "vector", Status: probe.Warn, Message: "slow\nand evil \x1b[2J"},
 	}, 12*time.Millisecond)
-	want := `unhealthy: 1 of 4 failed in 12ms: db: status 503, want 200: "pool exhausted"
+	want := `unhealthy: 1 of 4 failed: db: status 503, want 200: "pool exhausted"
 FAIL db         3ms  status 503, want 200: "pool exhausted"
 WARN vector     0ms  slow\nand evil \x1b[2J
 ok   cpu        0ms  12.3% of 2 cores since last probe (max 90%), host
@@ -39,8 +39,8 @@ func TestVerdicts(t *testing.T) {
 		{[]probe.Status{probe.OK, probe.OK}, "healthy: 2 checks passed in 0ms"},
 		{[]probe.Status{probe.OK}, "healthy: 1 check passed in 0ms"},
 		{[]probe.Status{probe.OK, probe.Skip}, "healthy: 2 checks passed in 0ms"},
-		{[]probe.Status{probe.OK, probe.Warn}, "degraded: 1 of 2 warned in 0ms: c1: m"},
-		{[]probe.Status{probe.Warn, probe.Fail, probe.OK}, "unhealthy: 1 of 3 failed in 0ms: c1: m"},
+		{[]probe.Status{probe.OK, probe.Warn}, "degraded: 1 of 2 warned: c1: m"},
+		{[]probe.Status{probe.Warn, probe.Fail, probe.OK}, "unhealthy: 1 of 3 failed: c1: m"},
 	} {
 		var results []probe.Result
 		for i, s := range c.statuses {

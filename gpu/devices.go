@@ -53,5 +53,5 @@ func deviceKind(errno syscall.Errno) Kind {
 	case syscall.ENXIO, syscall.ENODEV:
 		return NoDriver
 	}
-	return Sick
+	return Broken
 }

@@ -1,4 +1,4 @@
-// Package gpu is the room where NVIDIA's GPUs are looked at: what a card is,
+// Package gpu looks at NVIDIA GPUs: what a card is,
 // where its figures come from, what they mean for health (judge.go), and which
 // model fits into its memory (fit.go).
 //
@@ -71,7 +71,7 @@ const (
 	Permission Kind = "permission"
 	Blocked    Kind = "blocked"
 	Mismatch   Kind = "version mismatch"
-	Sick       Kind = "sick"
+	Broken     Kind = "broken"
 )
 
 // Fault is the reason why no card could be looked at.

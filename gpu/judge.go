@@ -18,6 +18,9 @@ type Limits struct {
 // Warnings decides.
 type Verdict struct {
 	Failures, Warnings []string
+	// Hardware says that a card itself is at fault, and LostDevice that the
+	// container has lost its access to one, which a restart gives back.
+	Hardware, LostDevice bool
 	// Summary is one line over all cards.
 	Summary string
 }
@@ -38,6 +41,7 @@ func Judge(s Snapshot, l Limits) Verdict {
 	failf := func(format string, args ...any) { v.Failures = append(v.Failures, fmt.Sprintf(format, args...)) }
 	warnf := func(format string, args ...any) { v.Warnings = append(v.Warnings, fmt.Sprintf(format, args...)) }
 	if len(s.Cards) < l.Count {
+		v.Hardware = true
 		failf("%d of %d GPUs are there", len(s.Cards), l.Count)
 	}
 	for _, c := range s.Cards {
@@ -46,10 +50,13 @@ func Judge(s Snapshot, l Limits) Verdict {
 			who += " " + c.Name
 		}
 		if c.Fault != "" {
+			v.LostDevice = v.LostDevice || strings.EqualFold(c.Fault, "unknown error")
+			v.Hardware = true
 			failf("%s: %s (%s)", who, c.Fault, faultHint(c.Fault))
 			continue // its other figures mean nothing
 		}
 		if c.RemapFailed.Value > 0 {
+			v.Hardware = true
 			failf("%s: row remapping has failed: the memory is broken", who)
 		}
 		memory := Figure{}
@@ -62,6 +69,7 @@ func Judge(s Snapshot, l Limits) Verdict {
 			case !got.Known:
 				failf("%s: %s is not known from %s, and has a limit", who, what, s.Source)
 			case got.Value > limit.Value:
+				v.Hardware = v.Hardware || what == "temperature" || strings.Contains(what, "ECC")
 				failf("%s: %s %.4g%s (max %g%s)", who, what, got.Value, unit, limit.Value, unit)
 			}
 		}

@@ -72,7 +72,7 @@ func nvmlFault(call string, ret nvml.Return) error {
 	case nvml.ERROR_NOT_FOUND:
 		return fault(NoCards, "%s", said)
 	}
-	return fault(Sick, "%s", said)
+	return fault(Broken, "%s", said)
 }
 
 func nvmlText(ret nvml.Return) string {

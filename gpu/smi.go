@@ -193,5 +193,5 @@ func smiFault(code int, out string) error {
 	case code == 6 || strings.Contains(lower, "no devices were found"):
 		return fault(NoCards, "%s", said)
 	}
-	return fault(Sick, "%s", said)
+	return fault(Broken, "%s", said)
 }

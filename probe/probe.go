@@ -48,6 +48,11 @@ type Check struct {
 	// counted among the checks that passed.
 	Informational bool
 	Run           Func
+	// Target is what it looks at, with secrets removed; empty for none.
+	Target string
+	// Cause is that of a failure that names none itself, Unreachable that of one
+	// to connect; zero: the same.
+	Cause, Unreachable FailureCause
 }
 
 // Result is what became of one check.
@@ -57,6 +62,8 @@ type Result struct {
 	Status        Status
 	Stage         Stage // where it broke; empty unless it did
 	Message       string
+	Target        string
+	Cause         FailureCause // of a failure, or of a warning that stands for one
 	Duration      time.Duration
 	Value, Limit  *float64
 	Informational bool

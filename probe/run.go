@@ -106,7 +106,7 @@ func runOne(ctx context.Context, c Check) (r Result) {
 	begin := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
-			r = conclude(c, Finding{}, &StageError{StagePanic, fmt.Errorf("panic: %v", p)}, time.Since(begin))
+			r = conclude(c, Finding{}, &StageError{Stage: StagePanic, Err: fmt.Errorf("panic: %v", p)}, time.Since(begin))
 		}
 	}()
 	f, err := c.Run(ctx)
@@ -114,7 +114,7 @@ func runOne(ctx context.Context, c Check) (r Result) {
 }
 
 func conclude(c Check, f Finding, err error, took time.Duration) Result {
-	r := Result{Name: c.Name, Layer: c.Layer, Informational: c.Informational, Status: f.Status,
+	r := Result{Name: c.Name, Layer: c.Layer, Target: c.Target, Informational: c.Informational, Status: f.Status,
 		Message: f.Message, Value: f.Value, Limit: f.Limit, Duration: took}
 	if r.Status == "" {
 		r.Status = OK
@@ -124,6 +124,7 @@ func conclude(c Check, f Finding, err error, took time.Duration) Result {
 		if r.Stage == "" && errors.Is(err, context.DeadlineExceeded) {
 			r.Stage = StageResponse
 		}
+		r.Cause = causeOf(c, err)
 		if c.Optional {
 			r.Status = Warn
 		}

@@ -13,7 +13,7 @@ func failCheck(context.Context) (Finding, error)    { return Finding{}, errors.N
 func hangingCheck(context.Context) (Finding, error) { select {} } // ends with nothing
 func slowCheck(ctx context.Context) (Finding, error) {
 	<-ctx.Done()
-	return Finding{}, &StageError{StageResponse, context.Cause(ctx)}
+	return Finding{}, &StageError{Stage: StageResponse, Err: context.Cause(ctx)}
 }
 
 func statuses(results []Result) map[string]Status {

@@ -35,6 +35,8 @@ const (
 type StageError struct {
 	Stage Stage
 	Err   error
+	// Class, if set, says what would help, where the stage does not.
+	Class Class
 }
 
 func (e *StageError) Error() string { return e.Err.Error() }

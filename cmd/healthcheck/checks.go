@@ -45,7 +45,7 @@ func newChecks(c *config) (selected []probe.Check, err error) {
 func resourceChecks(c *config) []probe.Check {
 	s := &resource.Sampler{Dir: stateDir(c.stateDir), Interval: c.interval, Window: c.cpuWindow}
 	add := func(name string, run probe.Func) probe.Check {
-		return probe.Check{Name: name, Layer: layerResource, Run: run}
+		return probe.Check{Name: name, Layer: layerResource, Run: run, Cause: probe.FailureCause{Class: resourceClass(name)}}
 	}
 	checks := []probe.Check{
 		add("cpu", resource.CPU(s, c.cpuMax)),
@@ -68,6 +68,16 @@ func resourceChecks(c *config) []probe.Check {
 	network := add("network", resource.Network(s, c.netErrorsMax))
 	network.Informational = c.netErrorsMax == 0
 	return append(checks, network)
+}
+
+// resourceClass is what helps against a resource that is used up: a restart
+// frees the container's own, and nothing of the host's.
+func resourceClass(name string) probe.Class {
+	switch name {
+	case "cpu", "memory", "pids":
+		return probe.Self
+	}
+	return probe.Host
 }
 
 // stateDir returns the directory for the sample, empty for none. The default
@@ -102,7 +112,9 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 		if path := t.URL.Path; (t.URL.Scheme == "file" || t.URL.Scheme == "pidfile") && target.MayHang(path) {
 			run = isolated(name, t.String(), run)
 		}
-		checks = append(checks, probe.Check{Name: name, Layer: layer, Run: run})
+		check := probe.Check{Name: name, Layer: layer, Run: run, Target: t.String()}
+		check.Cause, check.Unreachable = protocol.CauseOf(t, t.Relative && (layer == layerDB || layer == layerVector))
+		checks = append(checks, check)
 	}
 	return checks, nil
 }

@@ -29,20 +29,42 @@ func gpuCheck(c *config) probe.Check {
 			return probe.Finding{Status: probe.Warn, Message: "falling back to CPU: " + err.Error()}, nil
 		}
 		if err != nil {
-			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: err}
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: err, Class: gpuClass(err)}
 		}
 		v := gpu.Judge(s, c.gpu)
 		f := probe.Finding{Message: v.Summary}
 		switch {
 		case len(v.Failures) > 0:
-			return f, &probe.StageError{Stage: probe.StageLimit, Err: fmt.Errorf("%s (%s)", strings.Join(append(v.Failures, v.Warnings...), "; "), v.Summary)}
+			class := probe.Unknown // memory and utilisation may be this container's, or another's
+			switch {
+			case v.LostDevice:
+				class = probe.Self
+			case v.Hardware:
+				class = probe.Host
+			}
+			return f, &probe.StageError{Stage: probe.StageLimit, Class: class, Err: fmt.Errorf("%s (%s)", strings.Join(append(v.Failures, v.Warnings...), "; "), v.Summary)}
 		case len(v.Warnings) > 0:
 			f.Status = probe.Warn
 			f.Message = strings.Join(v.Warnings, "; ") + " (" + v.Summary + ")"
 		}
 		return f, nil
 	}
-	return probe.Check{Name: "gpu", Layer: layerGPU, Run: isolated("gpu", "gpu", run)}
+	return probe.Check{Name: "gpu", Layer: layerGPU, Run: isolated("gpu", "gpu", run), Cause: probe.FailureCause{Class: probe.Host}}
+}
+
+// gpuClass is what helps where no card could be looked at.
+func gpuClass(err error) probe.Class {
+	var fault *gpu.Fault
+	if !errors.As(err, &fault) {
+		return ""
+	}
+	switch fault.Kind {
+	case gpu.Lost:
+		return probe.Self
+	case gpu.NotInjected, gpu.Permission, gpu.NoTool:
+		return probe.Config
+	}
+	return probe.Host
 }
 
 const gpuHelp = `Usage: healthcheck gpu [--output json] [--watch 2s]

@@ -36,6 +36,7 @@ const (
 type finding struct {
 	probe.Finding
 	Stage probe.Stage
+	Class probe.Class
 	Error string
 }
 
@@ -55,10 +56,10 @@ func isolated(name, target string, run probe.Func) probe.Func {
 			err = json.Unmarshal(out, &f)
 		}
 		if err != nil {
-			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: the check's own process failed: %w", target, err)}
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: the check's own process failed: %w", target, err), Class: probe.Config}
 		}
 		if f.Error != "" {
-			return f.Finding, &probe.StageError{Stage: f.Stage, Err: errors.New(f.Error)}
+			return f.Finding, &probe.StageError{Stage: f.Stage, Class: f.Class, Err: errors.New(f.Error)}
 		}
 		return f.Finding, nil
 	}
@@ -161,7 +162,7 @@ func runIsolated(ctx context.Context, checks []probe.Check, name string, stdout 
 		if f.Finding, err = c.Run(ctx); err != nil {
 			f.Error = strings.ToValidUTF8(err.Error(), "?")
 			if se, ok := errors.AsType[*probe.StageError](err); ok {
-				f.Stage = se.Stage
+				f.Stage, f.Class = se.Stage, se.Class
 			}
 		}
 		if json.NewEncoder(stdout).Encode(f) != nil {

@@ -29,13 +29,18 @@ func Elasticsearch(t target.Target, o Options) (probe.Func, error) {
 			Status     string `json:"status"`
 			Nodes      int    `json:"number_of_nodes"`
 			Unassigned int    `json:"unassigned_shards"`
+			Starting   int    `json:"initializing_shards"`
 		}
 		if err := c.decode(r, &doc); err != nil {
 			return "", err
 		}
 		text := fmt.Sprintf("%s, %d nodes, %d unassigned shards", doc.Status, doc.Nodes, doc.Unassigned)
 		if !slices.Contains([]string{"green", "yellow"}, doc.Status) {
-			return "", c.fail(r, probe.StageStatus, fmt.Errorf("cluster health is %s, want yellow or green, with %d unassigned shards", c.target.Secrets.Quote(doc.Status), doc.Unassigned))
+			err := c.fail(r, probe.StageStatus, fmt.Errorf("cluster health is %s, want yellow or green, with %d unassigned shards", c.target.Secrets.Quote(doc.Status), doc.Unassigned))
+			if doc.Starting > 0 {
+				err = probe.WithClass(err, probe.Starting)
+			}
+			return "", err
 		}
 		return text, nil
 	}), nil

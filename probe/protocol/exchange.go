@@ -83,7 +83,7 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 		case head.N <= 0:
 			cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)
 		case werr != nil && errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, &probe.StageError{Stage: probe.StageRequest, Err: probe.Bare(werr)}
+			return nil, &probe.StageError{Stage: probe.StageRequest, Err: probe.Bare(werr), Class: probe.AsTarget}
 		case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
 			cause = errors.New("the server closed the connection without an answer")
 		case strings.Contains(err.Error(), "malformed"):

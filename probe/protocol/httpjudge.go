@@ -18,10 +18,12 @@ import (
 func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Finding, error) {
 	if !h.opt.Status.has(resp.StatusCode) {
 		echo := ""
-		if body, _ := io.ReadAll(io.LimitReader(resp.Body, failureBody)); len(bytes.TrimSpace(body)) > 0 {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, failureBody))
+		if len(bytes.TrimSpace(body)) > 0 {
 			echo = ": " + h.target.Secrets.Quote(string(body))
 		}
-		return probe.Finding{}, h.fail(probe.StageStatus, "status %d, want %s%s", resp.StatusCode, h.opt.Status, echo)
+		err := h.fail(probe.StageStatus, "status %d, want %s%s", resp.StatusCode, h.opt.Status, echo)
+		return probe.Finding{}, probe.WithClass(err, classOf(resp.StatusCode, body))
 	}
 	expects := h.opt.Body != nil || len(h.opt.JSON) > 0
 	limit := int64(healthBody)

@@ -146,7 +146,7 @@ func (m *mongoCheck) judge(hello bsoncore.Document) (string, error) {
 	text := func(key string) string { v, _ := hello.Lookup(key).StringValueOK(); return v }
 	set := text("setName")
 	if m.set != "" && set != m.set {
-		return "", fmt.Errorf("it belongs to the replica set %s, want %q", m.target.Secrets.Quote(set), m.set)
+		return "", probe.WithClass(fmt.Errorf("it belongs to the replica set %s, want %q", m.target.Secrets.Quote(set), m.set), probe.Config)
 	}
 	state := ""
 	switch {
@@ -157,9 +157,9 @@ func (m *mongoCheck) judge(hello bsoncore.Document) (string, error) {
 	case is("secondary"):
 		state = "secondary"
 	case is("isreplicaset"):
-		return "", errors.New("the replica set is not initiated")
+		return "", probe.WithClass(errors.New("the replica set is not initiated"), probe.Config)
 	default:
-		return "", errors.New("neither a writable primary nor a secondary: starting up, in recovery, or out of its set")
+		return "", probe.WithClass(errors.New("neither a writable primary nor a secondary: starting up, in recovery, or out of its set"), probe.Starting)
 	}
 	if set != "" {
 		state += " of " + probe.Clean(probe.Cut(set, 60))

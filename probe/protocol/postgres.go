@@ -258,7 +258,7 @@ func (p *postgresCheck) fault(ctx context.Context, h *target.Conn, err error) er
 		if stage == probe.StageRequest && pg.Code == "57014" {
 			what = "the query was called off before the deadline"
 		}
-		return p.target.Errorf(stage, "%s: %s (%s)", what, p.target.Secrets.Quote(pg.Message), probe.Clean(probe.Cut(pg.Code, 5)))
+		return probe.WithClass(p.target.Errorf(stage, "%s: %s (%s)", what, p.target.Secrets.Quote(pg.Message), probe.Clean(probe.Cut(pg.Code, 5))), postgresClass(pg.Code))
 	}
 	if se, ok := errors.AsType[*probe.StageError](err); ok {
 		return p.target.Errorf(se.Stage, "%s", se.Err)
@@ -275,6 +275,19 @@ func (p *postgresCheck) fault(ctx context.Context, h *target.Conn, err error) er
 		return p.target.Errorf(probe.StageAuth, "%s", p.target.Secrets.Quote(lastLine(text)))
 	}
 	return p.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err))
+}
+
+// postgresClass is the class of an SQLSTATE, where its stage would suggest
+// another: a server that starts up, or that lacks resources or broke down, and
+// not a query that is wrong.
+func postgresClass(code string) probe.Class {
+	switch {
+	case code == "57P03":
+		return probe.Starting
+	case strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"), strings.HasPrefix(code, "XX"):
+		return probe.AsTarget
+	}
+	return ""
 }
 
 // lastLine is the innermost cause of an error that pgconn wraps in lines.

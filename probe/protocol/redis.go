@@ -98,7 +98,7 @@ func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (rol
 		c.Send(cmd.name, cmd.args...)
 	}
 	if err := c.Flush(); err != nil {
-		return "", r.target.Errorf(probe.StageRequest, "%s", target.ProtocolFault(ctx, r.target, "Redis", h, err))
+		return "", probe.WithClass(r.target.Errorf(probe.StageRequest, "%s", target.ProtocolFault(ctx, r.target, "Redis", h, err)), probe.AsTarget)
 	}
 	for _, cmd := range commands {
 		reply, err := c.Receive()
@@ -107,7 +107,11 @@ func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (rol
 				return "", nil // not permitted to this user, or older than 2.8.12
 			}
 			stage, what := redisStage(string(e), cmd.stage)
-			return "", r.target.Errorf(stage, "%s: %s: %s", cmd.name, what, r.target.Secrets.Quote(string(e)))
+			err := r.target.Errorf(stage, "%s: %s: %s", cmd.name, what, r.target.Secrets.Quote(string(e)))
+			if strings.HasPrefix(string(e), "LOADING") {
+				err = probe.WithClass(err, probe.Starting)
+			}
+			return "", err
 		}
 		if err != nil {
 			return "", r.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, r.target, "Redis", h, err))

@@ -185,7 +185,7 @@ func (c *serviceSession) wantOK(r serviceReply) error {
 	if len(bytes.TrimSpace(r.body)) > 0 {
 		echo = ": " + c.target.Secrets.Quote(probe.Cut(string(r.body), failureBody))
 	}
-	return c.fail(r, stage, fmt.Errorf("status %d, want 200%s", r.status, echo))
+	return probe.WithClass(c.fail(r, stage, fmt.Errorf("status %d, want 200%s", r.status, echo)), classOf(r.status, r.body))
 }
 
 // decode reads an answer's JSON into v.

@@ -16,11 +16,11 @@ func TestReportText(t *testing.T) {
 		{Name: "cpu", Layer: "resource", Status: probe.OK, Message: "12.3% of 2 cores since last probe (max 90%), host"},
 		{Name: "network", Layer: "resource", Status: probe.OK, Message: "nothing", Informational: true},
 		{Name: "api", Layer: "api", Status: probe.OK, Message: "fine", Duration: 1999 * time.Microsecond},
-		{Name: "db", Layer: "db", Status: probe.Fail, Stage: probe.StageStatus, Message: "status 503, want 200: \"pool exhausted\"", Duration: 3 * time.Millisecond},
+		{Name: "db", Layer: "db", Status: probe.Fail, Stage: probe.StageStatus, Message: "status 503, want 200: \"pool exhausted\"", Duration: 3 * time.Millisecond, Cause: probe.FailureCause{Class: probe.Dependency, Host: "db", Port: "5432"}},
 		{Name: "vector", Layer: "vector", Status: probe.Warn, Message: "slow\nand evil \x1b[2J"},
 	}, 12*time.Millisecond)
 	want := `unhealthy: 1 of 4 failed: db: status 503, want 200: "pool exhausted"
-FAIL db         3ms  status 503, want 200: "pool exhausted"
+FAIL db         3ms  [dependency db:5432]  status 503, want 200: "pool exhausted"
 WARN vector     0ms  slow\nand evil \x1b[2J
 ok   cpu        0ms  12.3% of 2 cores since last probe (max 90%), host
 ok   network    0ms  nothing

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -107,7 +108,7 @@ func (o TLSOptions) Handshake(ctx context.Context, conn net.Conn, serverName str
 	cfg, err := o.Config(serverName)
 	if err != nil {
 		conn.Close()
-		return nil, &probe.StageError{Stage: probe.StageTLS, Err: err}
+		return nil, &probe.StageError{Stage: probe.StageTLS, Err: err, Class: probe.Config}
 	}
 	return HandshakeConfig(ctx, conn, cfg)
 }
@@ -117,9 +118,18 @@ func HandshakeConfig(ctx context.Context, conn net.Conn, cfg *tls.Config) (net.C
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, &probe.StageError{Stage: probe.StageTLS, Err: TLSFault(ctx, err)}
+		return nil, &probe.StageError{Stage: probe.StageTLS, Err: TLSFault(ctx, err), Class: tlsClass(ctx, err)}
 	}
 	return tc, nil
+}
+
+// tlsClass tells a handshake that broke off, which the target may mend by
+// itself, from one that a person must.
+func tlsClass(ctx context.Context, err error) probe.Class {
+	if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return probe.AsTarget
+	}
+	return probe.Config
 }
 
 // TLSFault describes the common failures of a handshake.

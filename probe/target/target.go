@@ -5,6 +5,7 @@ package target
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,6 +22,9 @@ type Target struct {
 	URL *url.URL
 	// Settings are the fragment's, in its order, percent-decoded.
 	Settings []Setting
+	// Relative says that it was a path alone, resolved against the application's
+	// own address.
+	Relative bool
 	// Secrets are the values in it that must not be printed.
 	Secrets *Secrets
 }
@@ -62,6 +66,7 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	case s == "":
 		return t, errors.New("the target is empty")
 	case strings.HasPrefix(s, "/"):
+		t.Relative = true
 		if t.URL, err = url.Parse(s); err == nil {
 			ref := *base
 			ref.Path, ref.RawPath, ref.RawQuery = joinPath(base, t.URL)
@@ -209,14 +214,43 @@ func (t Target) Errorf(s probe.Stage, format string, args ...any) error {
 	return t.Failf("", s, format, args...)
 }
 
-// Failf is Errorf with the action before the target, such as GET.
+// Failf is Errorf with the action before the target, such as GET. The class of
+// an error among the arguments is kept.
 func (t Target) Failf(action string, s probe.Stage, format string, args ...any) error {
 	if action != "" {
 		action += " "
 	}
-	return &probe.StageError{Stage: s, Err: errors.New(action + t.String() + ": " + t.Secrets.Redact(fmt.Sprintf(format, args...)))}
+	out := &probe.StageError{Stage: s, Err: errors.New(action + t.String() + ": " + t.Secrets.Redact(fmt.Sprintf(format, args...)))}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			if se, ok := errors.AsType[*probe.StageError](err); ok {
+				out.Class = se.Class
+			}
+		}
+	}
+	return out
 }
 
+// Local says whether the target is part of this very container: its loopback, a
+// socket or a file of its own.
+func (t Target) Local() bool {
+	switch t.URL.Scheme {
+	case "file", "pidfile", "unix":
+		return true
+	}
+	host := t.URL.Hostname()
+	if query := t.URL.Query().Get("host"); host == "" && query != "" {
+		host = query // postgres:///app?host=/run/postgresql
+	}
+	if host == "" || strings.HasPrefix(host, "/") || isLocalhost(host) {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// IsLetter says whether r is an ASCII letter.
 func IsLetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
 
+// IsDigit says whether r is an ASCII digit.
 func IsDigit(r rune) bool { return r >= '0' && r <= '9' }

@@ -41,6 +41,10 @@ func (d *Daemon) apply(msg recovery.Message, now time.Time) {
 			d.restart(a)
 		case recovery.DoCascade:
 			d.cascade(a)
+		case recovery.DoLook:
+			for _, id := range a.IDs {
+				d.inspect(id)
+			}
 		}
 	}
 }
@@ -49,7 +53,7 @@ func (d *Daemon) apply(msg recovery.Message, now time.Time) {
 // receivers.
 func (d *Daemon) report(a recovery.Action, now time.Time) {
 	switch a.Kind {
-	case recovery.DoCascade:
+	case recovery.DoCascade, recovery.DoLook:
 		return
 	case recovery.DoForget:
 		d.journal.forget(a.Key)

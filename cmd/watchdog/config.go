@@ -62,6 +62,8 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.BoolVar(&s.RestartExited, "restart-exited", s.RestartExited, "recover what died by itself, too")
 	fs.IntVar(&s.MaxConcurrent, "max-concurrent", 4, "restarts at once, over all containers")
 	fs.StringVar(&r.maxRestarts, "max-restarts", "20/5m", "restarts in a time, over all containers")
+	fs.BoolVar(&s.ByCause, "by-cause", s.ByCause, "hold what a restart cannot help, by the causes that its healthcheck reports")
+	fs.DurationVar(&s.HoldMax, "hold-max", s.HoldMax, "how long one is held where nothing bad is known of what it blames; 0 for not at all")
 	fs.BoolVar(&s.Cascade, "cascade", s.Cascade, "restart dependents after a recovery")
 	fs.IntVar(&r.stopTimeout, "stop-timeout", -2, "seconds to stop in; -1: no limit, -2: the container's")
 	fs.BoolVar(&s.DryRun, "dry-run", false, "decide and report, restart nothing")
@@ -203,7 +205,7 @@ func (r *raw) resolve() (*config, error) {
 		return nil, usagef("--max-restarts 20/5m", "--max-restarts %q: want a number, a slash and a duration", r.maxRestarts)
 	case s.MaxAttempts < 0:
 		return nil, usagef("--max-attempts 0 only alerts", "--max-attempts %d: want 0 or more", s.MaxAttempts)
-	case s.Base < 0 || s.Max < 0 || s.StableFor < 0 || s.VerifyTimeout < 0 || s.UnhealthyFor < 0:
+	case s.Base < 0 || s.Max < 0 || s.StableFor < 0 || s.VerifyTimeout < 0 || s.HoldMax < 0 || s.UnhealthyFor < 0:
 		return nil, usagef(helpHint, "a duration is below 0")
 	case !(s.Multiplier >= 1 && s.Multiplier < 1e6):
 		return nil, usagef("--backoff-multiplier 2", "--backoff-multiplier %g: want 1 or more", s.Multiplier)

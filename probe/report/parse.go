@@ -13,8 +13,11 @@ import (
 
 // Failure is a failed check as a report told it.
 type Failure struct {
+	// Check is empty where the probe itself was called wrongly.
 	Check string
 	Cause probe.FailureCause
+	// Text is what was wrong, in one bounded line.
+	Text string
 }
 
 // maxFailures bounds what a report can say.
@@ -33,7 +36,7 @@ func Parse(text string) (failures []Failure, ok bool) {
 	case strings.HasPrefix(text, "{"):
 		return parseJSON(text)
 	case strings.HasPrefix(first, "error: ") && strings.Contains(text, "\nhint: "):
-		return []Failure{{Cause: probe.FailureCause{Class: probe.Config}}}, true
+		return []Failure{misuse(strings.TrimPrefix(first, "error: "))}, true
 	case strings.HasPrefix(first, Unhealthy+": "), strings.HasPrefix(first, Degraded+": "):
 		return parseText(text)
 	}
@@ -43,7 +46,7 @@ func Parse(text string) (failures []Failure, ok bool) {
 // causeLine is the line of a failed check. It is compiled when a report is
 // parsed: the probe itself never does.
 var causeLine = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(?:FAIL|WARN) (\S(?:.*?\S)?) +[0-9]+ms  \[([a-z]+)(?: ([^\s\[\]]+|\[[0-9a-fA-F:.%]+\](?::[0-9]+)?))?\]  `)
+	return regexp.MustCompile(`^(?:FAIL|WARN) (\S(?:.*?\S)?) +[0-9]+ms  \[([a-z]+)(?: ([^\s\[\]]+|\[[0-9a-fA-F:.%]+\](?::[0-9]+)?))?\]  (.*)`)
 })
 
 func parseText(text string) (failures []Failure, ok bool) {
@@ -51,9 +54,9 @@ func parseText(text string) (failures []Failure, ok bool) {
 		if !strings.HasPrefix(line, "FAIL ") {
 			continue
 		}
-		f := Failure{Cause: probe.FailureCause{Class: probe.Unknown}}
+		f := Failure{Cause: probe.FailureCause{Class: probe.Unknown}, Text: strings.TrimPrefix(line, "FAIL ")}
 		if m := causeLine().FindStringSubmatch(line); m != nil {
-			f.Check = m[1]
+			f.Check, f.Text = m[1], m[4]
 			host, port := m[3], ""
 			if i := strings.LastIndexByte(host, ':'); i >= 0 && (strings.IndexByte(host, ':') == i || strings.HasPrefix(host, "[")) && !strings.HasSuffix(host, "]") {
 				host, port = host[:i], host[i+1:]
@@ -73,30 +76,36 @@ func parseJSON(text string) (failures []Failure, ok bool) {
 		Status string
 		Error  string
 		Checks []struct {
-			Name   string
-			Status probe.Status
-			Cause  jsonCause
+			Name, Message string
+			Status        probe.Status
+			Cause         jsonCause
 		}
 	}
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, false
 	}
 	if doc.Error != "" && doc.Status == Unhealthy {
-		return []Failure{{Cause: probe.FailureCause{Class: probe.Config}}}, true
+		return []Failure{misuse(doc.Error)}, true
 	}
 	for _, c := range doc.Checks {
 		if c.Status != probe.Fail || len(failures) == maxFailures {
 			continue
 		}
-		failures = append(failures, bounded(Failure{c.Name, probe.FailureCause{Class: c.Cause.Class, Host: c.Cause.Host, Port: c.Cause.Port}}))
+		failures = append(failures, bounded(Failure{c.Name, probe.FailureCause{Class: c.Cause.Class, Host: c.Cause.Host, Port: c.Cause.Port}, c.Message}))
 	}
 	return failures, doc.Status == Unhealthy && len(failures) > 0
+}
+
+// misuse is the failure of a probe that was called wrongly.
+func misuse(text string) Failure {
+	return bounded(Failure{Cause: probe.FailureCause{Class: probe.Config}, Text: text})
 }
 
 // bounded makes what an untrusted report said safe to keep and to print: a
 // class that is none is unknown, a host or port that is none is left out.
 func bounded(f Failure) Failure {
 	f.Check = probe.Ellipsis(probe.Clean(f.Check), maxName)
+	f.Text = probe.Ellipsis(probe.Clean(strings.TrimSpace(f.Text)), maxMessage)
 	if !slices.Contains(probe.Classes, f.Cause.Class) {
 		f.Cause = probe.FailureCause{Class: probe.Unknown}
 	}

@@ -17,17 +17,18 @@ func both(rep Report) map[string]string {
 
 // What is written is what is read, in both forms.
 func TestParseWhatIsWritten(t *testing.T) {
+	const message = "FAIL x 1ms  [self]  [dependency evil:1]"
 	want := []Failure{
-		{"db", probe.FailureCause{Class: probe.Dependency, Host: "db.internal", Port: "5432"}},
-		{"disk:/var/my data", probe.FailureCause{Class: probe.Host}},
-		{"six", probe.FailureCause{Class: probe.Starting, Host: "fd00::7", Port: "6333"}},
-		{"name", probe.FailureCause{Class: probe.Dependency, Host: "qdrant"}},
-		{"cpu", probe.FailureCause{Class: probe.Self}},
-		{"old", probe.FailureCause{Class: probe.Unknown}},
+		{"db", probe.FailureCause{Class: probe.Dependency, Host: "db.internal", Port: "5432"}, message},
+		{"disk:/var/my data", probe.FailureCause{Class: probe.Host}, message},
+		{"six", probe.FailureCause{Class: probe.Starting, Host: "fd00::7", Port: "6333"}, message},
+		{"name", probe.FailureCause{Class: probe.Dependency, Host: "qdrant"}, message},
+		{"cpu", probe.FailureCause{Class: probe.Self}, message},
+		{"old", probe.FailureCause{Class: probe.Unknown}, message},
 	}
 	var results []probe.Result
 	for _, f := range want {
-		results = append(results, probe.Result{Name: f.Check, Status: probe.Fail, Message: "FAIL x 1ms  [self]  [dependency evil:1]", Cause: f.Cause, Duration: 1234 * time.Millisecond})
+		results = append(results, probe.Result{Name: f.Check, Status: probe.Fail, Message: message, Cause: f.Cause, Duration: 1234 * time.Millisecond})
 	}
 	results = append(results, probe.Result{Name: "soft", Status: probe.Warn, Message: "m", Cause: probe.FailureCause{Class: probe.Self}}, probe.Result{Name: "ok", Status: probe.OK, Message: "m"})
 	for form, text := range both(New(results, time.Second)) {

@@ -2,11 +2,16 @@ package docker
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 
+	"healthcheck/probe"
+	"healthcheck/probe/report"
 	"healthcheck/watchdog/recovery"
 )
 
@@ -35,7 +40,25 @@ func fromSummary(s container.Summary) recovery.Container {
 	if c.NetworkOf == s.HostConfig.NetworkMode {
 		c.NetworkOf = ""
 	}
+	if s.NetworkSettings != nil {
+		c.Networks = networks(s.NetworkSettings.Networks)
+	}
 	return c
+}
+
+// networks reads those that a container is in, with what it is called there.
+func networks(all map[string]*network.EndpointSettings) (out []recovery.Network) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		n := recovery.Network{Name: name}
+		if e := all[name]; e != nil {
+			if e.IPAddress.IsValid() {
+				n.IP = e.IPAddress.String()
+			}
+			n.Aliases = append(slices.Clone(e.Aliases), e.DNSNames...)
+		}
+		out = append(out, n)
+	}
+	return out
 }
 
 // fromInspect reads an inspection.
@@ -72,10 +95,23 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 			c.ProbeInterrupted = endedWithContainer(l.ExitCode, l.Output)
 			if l.ExitCode != 0 {
 				c.LastOutput = bounded(l.Output)
+				c.Failures, _ = report.Parse(l.Output)
+				if cannotRun(l.ExitCode, l.Output) {
+					c.Failures = []report.Failure{{Cause: probe.FailureCause{Class: probe.Config}, Text: bounded(l.Output)}}
+				}
 			}
 		}
 	}
+	if r.NetworkSettings != nil {
+		c.Networks = networks(r.NetworkSettings.Networks)
+	}
 	return c, nil
+}
+
+// cannotRun says whether a probe's program is not there or cannot be executed:
+// no restart changes that.
+func cannotRun(code int, output string) bool {
+	return code == -1 && strings.Contains(output, "OCI runtime exec failed") && strings.Contains(output, `exec: "`)
 }
 
 // endedWithContainer says whether a probe may have failed only because its
@@ -92,7 +128,7 @@ func endedWithContainer(code int, output string) bool {
 	case code != -1:
 		return false
 	case strings.Contains(output, "OCI runtime exec failed"):
-		return !strings.Contains(output, `exec: "`)
+		return !cannotRun(code, output)
 	}
 	return strings.Contains(output, "stopped") || strings.Contains(output, "is not running")
 }

@@ -22,6 +22,8 @@ const (
 	DoCascade ActionKind = "cascade"
 	DoAlert   ActionKind = "alert"
 	DoLog     ActionKind = "log"
+	// DoLook asks for the inspection of containers that a report may mean.
+	DoLook ActionKind = "look"
 	// DoForget drops what others keep of a service that has ended.
 	DoForget ActionKind = "forget"
 )
@@ -45,6 +47,8 @@ type Action struct {
 	// Cause is why the service needs a restart, Output what its last failed
 	// probe printed.
 	Cause, Output string
+	// IDs are the containers to look at.
+	IDs []string
 	// Closes says that with this alert the service's incident is over.
 	Closes bool
 	// Failed marks a restart that failed or did not help.

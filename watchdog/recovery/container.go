@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"healthcheck/probe"
+	"healthcheck/probe/report"
 )
 
 // Container is what the engine says of one, as far as it matters here. What
@@ -46,6 +49,10 @@ type Container struct {
 	// when the last one of all ended.
 	LastOutput string
 	LastProbe  time.Time
+	// Networks are those that it is in; Failures are the failed checks of the
+	// last probe, where it printed a report of this project's own.
+	Networks []Network
+	Failures []report.Failure
 	// ProbeInterrupted says that the last probe could not start, or was killed,
 	// as it happens while a container ends and its state still says running.
 	ProbeInterrupted bool
@@ -102,6 +109,21 @@ func clean(name string) string {
 	}
 	quoted := strconv.Quote(name)
 	return quoted[1 : len(quoted)-1]
+}
+
+// failure says what the last failed probe found, in one bounded line: the first
+// failed check, or the first line of another's output.
+func (c Container) failure() string {
+	if len(c.Failures) > 0 {
+		f := c.Failures[0]
+		if f.Check == "" {
+			return f.Text
+		}
+		return f.Check + ": " + f.Text
+	}
+	const most = 200
+	first, _, _ := strings.Cut(c.LastOutput, "\n")
+	return probe.Ellipsis(probe.Clean(strings.TrimSpace(first)), most)
 }
 
 // interruptedRetries is how many more probes must fail when the last one was

@@ -28,6 +28,8 @@ const (
 	EventThrottleOver       Event = "throttle_over"
 	EventLabelIgnored       Event = "label_ignored"
 	EventHeld               Event = "held"
+	EventReleased           Event = "released"
+	EventNeedsPerson        Event = "needs_person"
 	EventVanished           Event = "vanished"
 	EventRemoved            Event = "removed"
 	EventOptedOut           Event = "opted_out"
@@ -85,7 +87,9 @@ var Events = []struct {
 	{EventOrphaned, "it uses the network of a container that is gone; alert, critical"},
 	{EventThrottled, "restarts wait for --max-restarts; alert, critical"},
 	{EventThrottleOver, "no restart waits for the limits any more; alert, info"},
-	{EventHeld, "a restart would not help before what it waits for is there"},
+	{EventHeld, "a restart would not help before what it waits for is there; an alert, warning, where nobody else is to be told of that"},
+	{EventReleased, "a hold went on for --hold-max, or its dependency's recovery did not help: it is restarted"},
+	{EventNeedsPerson, "no restart can help against its cause; alert, critical"},
 	{EventVanished, "it ended, and no event said how: a person may have stopped it; alert, warning"},
 	{EventRemoved, "its container was removed, which closes its incident; alert, info"},
 	{EventOptedOut, "it is not watched any more, which closes its incident; alert, info"},

@@ -176,8 +176,8 @@ func TestClientWaitsForItsOwner(t *testing.T) {
 	m := online(t, settings(), container("healthy"), joined("healthy"))
 	want(t, m, Seen{container("unhealthy")}, t0, "restart1")
 	want(t, m, Seen{joined("unhealthy")}, t0, "")
-	if s := m.Services["side"]; s.Phase != Held || s.HeldFor != "app" || s.Attempts != 0 {
-		t.Fatalf("%s for %q, %d attempts", s.Phase, s.HeldFor, s.Attempts)
+	if s := m.Services["side"]; s.Phase != Held || s.Hold.On != "app" || s.Attempts != 0 {
+		t.Fatalf("%s for %q, %d attempts", s.Phase, s.Hold.On, s.Attempts)
 	}
 	at := t0.Add(time.Second)
 	up := restarted("healthy", at)
@@ -203,8 +203,8 @@ func TestClientWaitsForItsOwner(t *testing.T) {
 		c.State, c.ExitCode, c.Error, c.RestartPolicy = "exited", 128, "cannot join network of a non running container: id1", "always"
 	})
 	want(t, m, Seen{unjoined}, at, "")
-	if s := m.Services["side"]; s.Phase != Held || s.HeldFor != "app" {
-		t.Fatalf("%s for %q", s.Phase, s.HeldFor)
+	if s := m.Services["side"]; s.Phase != Held || s.Hold.On != "app" {
+		t.Fatalf("%s for %q", s.Phase, s.Hold.On)
 	}
 	want(t, m, Tick{}, at.Add(time.Hour), "")
 	at = at.Add(2 * time.Hour)

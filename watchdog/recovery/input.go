@@ -35,6 +35,8 @@ const (
 	Follow    // what it depends on has recovered: it is to be restarted, too
 	Unfollow  // what it was to follow did not recover
 
+	DependencyUp // what it is held for is up again
+
 	CallSucceeded // the restart or start that was asked for has started it
 	CallHalfway   // the restart stopped it, and did not start it
 	CallFailed    // it changed nothing
@@ -48,7 +50,7 @@ var inputNames = [...]string{
 	Healthy: "healthy", Starting: "starting", Failing: "failing", Paused: "paused", Stopping: "stopping", Down: "down", Finished: "finished",
 	Died: "died", EndedByUs: "ended by us", Vanished: "vanished", Revived: "revived", Unjoined: "unjoined", Orphaned: "orphaned",
 	NewLife: "new life", Recreated: "recreated", Removed: "removed", OptedOut: "opted out", Reset: "reset", Due: "due", Stable: "stable",
-	Follow: "follow", Unfollow: "unfollow", CallSucceeded: "call succeeded", CallHalfway: "call half-way", CallFailed: "call failed", CallStopped: "call stopped", CallGone: "call gone",
+	Follow: "follow", Unfollow: "unfollow", DependencyUp: "dependency up", CallSucceeded: "call succeeded", CallHalfway: "call half-way", CallFailed: "call failed", CallStopped: "call stopped", CallGone: "call gone",
 }
 
 func (i Input) String() string { return inputNames[i] }
@@ -85,14 +87,17 @@ func patience(c Container) time.Duration {
 }
 
 // classify reads the input off a container as it is seen now.
-func (s *Service) classify(c Container, now time.Time) Input {
+func (m *Machine) classify(s *Service, c Container, now time.Time) Input {
+	report := m.reported(s, c, now)
 	switch c.State {
 	case "running":
 		switch {
 		case s.Life.stopping(now, patience(c)):
 			return Stopping
-		case c.failing():
+		case c.failing(), report == counted:
 			return Failing
+		case report == fresh:
+			return Starting
 		case c.Health == "healthy", !c.HasHealthcheck && c.Health == "" && now.Sub(c.StartedAt) >= minUptime:
 			return Healthy
 		}
@@ -130,7 +135,11 @@ func (s *Service) classify(c Container, now time.Time) Input {
 func (c Container) cause(in Input) string {
 	switch in {
 	case Failing:
-		return fmt.Sprintf("unhealthy: %d probes failed in a row", c.FailingStreak)
+		text := fmt.Sprintf("unhealthy: %d probes failed in a row", c.FailingStreak)
+		if why := c.failure(); why != "" {
+			text += ": " + why
+		}
+		return text
 	case Died, Revived, Finished:
 		if c.OOMKilled {
 			if c.MemoryLimit > 0 {

@@ -19,24 +19,27 @@ type Machine struct {
 
 	// ruleFor is the table. (The rules feed inputs to services themselves, so the
 	// compiler wants it to be reached through a variable.)
-	ruleFor   func(Phase, Input) rule
-	offline   bool
-	offlineAt time.Time           // zero: since the beginning
-	byID      map[string]string   // keys by container id
-	timed     map[string]*Service // those that time changes, by key
-	early     map[string]Life     // what came of containers before they were seen
-	joined    map[string]Container
-	owners    map[string]Container // those whose network others live in, by id
-	twins     map[string]bool      // ids of running containers that share a service's labels
-	audited   string               // the last service that Audit named
-	saved     map[string]signature // the signatures of those worth saving, by key
-	changed   bool                 // one of them has changed
+	ruleFor    func(Phase, Input) rule
+	offline    bool
+	offlineAt  time.Time           // zero: since the beginning
+	byID       map[string]string   // keys by container id
+	timed      map[string]*Service // those that time changes, by key
+	early      map[string]Life     // what came of containers before they were seen
+	joined     map[string]Container
+	owners     map[string]Container // those whose network others live in, by id
+	peers      map[string]peer      // all containers, by id
+	stirred    map[string]bool      // services of which something has changed that others may be held for
+	introduced bool                 // the aliases of a container became known
+	twins      map[string]bool      // ids of running containers that share a service's labels
+	audited    string               // the last service that Audit named
+	saved      map[string]signature // the signatures of those worth saving, by key
+	changed    bool                 // one of them has changed
 }
 
 // NewMachine returns a machine that knows nothing yet.
 func NewMachine(s Settings) *Machine {
 	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
-		joined: map[string]Container{}, owners: map[string]Container{}, twins: map[string]bool{}}
+		joined: map[string]Container{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, stirred: map[string]bool{}}
 }
 
 // goneAfter is how long a service is remembered whose container was removed
@@ -81,7 +84,9 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 		return out
 	}
 	out = append(out, m.passTime(now)...)
-	return append(out, m.dispatch(now)...)
+	out = append(out, m.review(now)...)
+	out = append(out, m.dispatch(now)...)
+	return append(out, m.review(now)...)
 }
 
 // Named lists the services of a name: the service's, or its container's.

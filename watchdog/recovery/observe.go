@@ -43,6 +43,7 @@ func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 
 func (m *Machine) destroyed(id string, now time.Time) (out []Action) {
 	delete(m.early, id)
+	m.part(id)
 	delete(m.joined, id)
 	delete(m.owners, id)
 	delete(m.twins, id)
@@ -75,7 +76,13 @@ func (m *Machine) listed(all []Container, now time.Time) (out []Action) {
 			}
 		}
 	}
+	for id := range m.peers {
+		if !there[id] {
+			m.part(id)
+		}
+	}
 	for _, c := range all {
+		m.meet(c, false)
 		if _, known := m.joined[c.ID]; !known && c.NetworkOf != "" {
 			m.joined[c.ID] = slim(c)
 		}
@@ -163,6 +170,15 @@ func (m *Machine) key(c Container) string {
 // seen routes a container's state to its service.
 func (m *Machine) seen(c Container, now time.Time) []Action {
 	m.relate(c)
+	if !c.StartedAt.IsZero() || m.peers[c.ID].id == "" { // inspected, or new
+		m.meet(c, !c.StartedAt.IsZero())
+	}
+	out := m.seenService(c, now)
+	return append(out, m.askReported(c, now)...)
+}
+
+// seenService is seen, for the service that the container belongs to.
+func (m *Machine) seenService(c Container, now time.Time) []Action {
 	var out []Action
 	s := m.service(c)
 	watched := m.Settings.Watched(c)
@@ -196,7 +212,7 @@ func (m *Machine) seen(c Container, now time.Time) []Action {
 	}
 	if s.inFlight() {
 		// The end of the call brings the truth.
-		in := s.classify(c, now)
+		in := m.classify(s, c, now)
 		if s.ID != c.ID {
 			in = Recreated
 		} else if !watched && s.After == "" {
@@ -254,7 +270,7 @@ func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action)
 		// It was asked to stop, and went on.
 		s.Life.Marks = slices.DeleteFunc(s.Life.Marks, func(k Mark) bool { return !k.Ours && k.Kind != Ended })
 	}
-	out = append(out, m.step(s, s.classify(c, now), now)...)
+	out = append(out, m.step(s, m.classify(s, c, now), now)...)
 	m.touch(s)
 	m.forgetDone(s)
 	return out

@@ -32,6 +32,11 @@ type Policy struct {
 	RestartExited bool
 	// Cascade restarts what depends on a service after it has recovered.
 	Cascade bool
+	// ByCause lets the causes that a report of ours names decide whether a
+	// restart can help, and HoldMax bounds how long one is held where nothing
+	// bad is known of what is blamed; 0 does not hold it then.
+	ByCause bool
+	HoldMax time.Duration
 	// DryRun decides and reports, and restarts nothing.
 	DryRun bool
 	// StopTimeout, in seconds, is given to the engine; nil leaves it to the
@@ -42,7 +47,7 @@ type Policy struct {
 // DefaultPolicy is what the flags default to.
 func DefaultPolicy() Policy {
 	return Policy{MaxAttempts: 3, Base: time.Second, Multiplier: 2, Max: 5 * time.Minute, Jitter: 0.1,
-		StableFor: 10 * time.Minute, RestartExited: true, Cascade: true}
+		StableFor: 10 * time.Minute, RestartExited: true, Cascade: true, ByCause: true, HoldMax: 5 * time.Minute}
 }
 
 // Delay is how long after restart n the next may come, without jitter: 2 s,
@@ -137,6 +142,10 @@ func (p *Policy) override(name, value string) (known bool, err error) {
 		return true, boolean(&p.RestartExited)
 	case "cascade":
 		return true, boolean(&p.Cascade)
+	case "by-cause":
+		return true, boolean(&p.ByCause)
+	case "hold-max":
+		return true, duration(&p.HoldMax)
 	case "dry-run":
 		return true, boolean(&p.DryRun)
 	case "stop-timeout":

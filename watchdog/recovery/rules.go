@@ -45,6 +45,9 @@ func (m *Machine) update(s *Service, _ time.Time) []Action {
 	if cause := s.container.cause(s.input); cause != "" {
 		s.Cause = cause
 	}
+	if by := m.reporter(s, s.container); s.input == Failing && by != nil {
+		s.Cause, s.container.LastOutput = "reported by "+by.Key+": "+by.container.failure(), by.container.LastOutput
+	}
 	if s.input == Failing && s.container.LastOutput != "" {
 		s.Output = s.container.LastOutput
 	}
@@ -63,16 +66,19 @@ func (m *Machine) plan(s *Service, now time.Time) []Action {
 	}
 	if s.container.NetworkOf != "" {
 		if owner, ready := m.owner(s.container); !ready {
-			return m.hold(s, owner)
+			return m.hold(s, owner, now)
 		}
+	}
+	if d := m.decide(s, now); d.hold.Kind != "" {
+		return m.holdBy(s, d, now)
 	}
 	if s.Attempts >= s.policy.MaxAttempts {
 		s.Phase, s.Due = GivenUp, time.Time{}
-		s.After, s.Needs, s.HeldFor = "", nil, ""
+		s.After, s.Needs, s.Hold = "", nil, Hold{}
 		out := []Action{s.alert(EventGaveUp, Critical, "gave up after %d restarts: %s; it is left alone until it is healthy, recreated, or reset", s.Attempts, s.Cause)}
 		return append(out, m.unfollowAll(s.Key, now)...)
 	}
-	s.Phase, s.Due, s.HeldFor = Waiting, now, ""
+	s.Phase, s.Due, s.Hold = Waiting, now, Hold{}
 	if s.Attempts == 0 {
 		s.Due = s.FailingSince.Add(s.policy.UnhealthyFor)
 	} else if d := s.LastRestart.Add(s.policy.jittered(s.policy.Delay(s.Attempts), s.Key, s.Attempts)); d.After(now) {
@@ -101,11 +107,11 @@ func (m *Machine) failingDependent(s *Service, now time.Time) []Action {
 }
 
 // hold lets a service wait for the container whose network it lives in.
-func (m *Machine) hold(s *Service, owner string) []Action {
-	if s.Phase == Held && s.HeldFor == owner {
+func (m *Machine) hold(s *Service, owner string, now time.Time) []Action {
+	if s.Phase == Held && s.Hold.Kind == ForOwner && s.Hold.On == owner {
 		return nil
 	}
-	s.Phase, s.Due, s.HeldFor = Held, time.Time{}, owner
+	s.Phase, s.Due, s.Hold = Held, time.Time{}, Hold{ForOwner, owner, now}
 	s.After, s.Needs = "", nil
 	return []Action{s.log(EventHeld, Warning, "held: it lives in the network of %s, which is not up", owner)}
 }
@@ -114,7 +120,7 @@ func (m *Machine) holdForOwner(s *Service, now time.Time) []Action {
 	m.update(s, now)
 	switch owner, ready := m.owner(s.container); {
 	case !ready:
-		return m.hold(s, owner)
+		return m.hold(s, owner, now)
 	case s.Phase == Waiting:
 		return nil // it is to be restarted already
 	}
@@ -122,12 +128,12 @@ func (m *Machine) holdForOwner(s *Service, now time.Time) []Action {
 }
 
 func (m *Machine) orphan(s *Service, now time.Time) []Action {
-	if s.Orphan || !s.watched {
+	if s.Hold.Kind == ForRecreation || !s.watched {
 		return nil
 	}
 	m.update(s, now)
 	s.rest()
-	s.Phase, s.HeldFor, s.Orphan = Held, "its recreation", true
+	s.Phase, s.Hold = Held, Hold{Kind: ForRecreation, Since: now}
 	return []Action{s.alert(EventOrphaned, Critical, "it lives in the network of a container that is gone, and no restart can help: %s", recreateCommand(s.container))}
 }
 
@@ -288,7 +294,7 @@ func (m *Machine) optOut(s *Service, now time.Time) []Action {
 // the container is down.
 func (m *Machine) reset(s *Service, now time.Time) []Action {
 	out := m.resetCount(s, now)
-	orphan := s.Orphan
+	orphan := s.Hold.Kind == ForRecreation
 	s.rest()
 	if c := s.container; s.Gone.IsZero() && !orphan && (c.State == "exited" || c.State == "created" || c.State == "dead") {
 		s.Phase, s.Due, s.Cause = Waiting, now, "reset by a person while it was down"
@@ -312,10 +318,7 @@ func (m *Machine) clearStable(s *Service, _ time.Time) []Action {
 }
 
 func (m *Machine) follow(s *Service, now time.Time) []Action {
-	if s.Orphan {
-		s.Orphan = false // its owner is there again, by name
-	}
-	s.Phase, s.Due, s.HeldFor = Waiting, now, ""
+	s.Phase, s.Due, s.Hold = Waiting, now, Hold{} // an orphan's owner is there again, by name
 	s.Cause = s.After + " was restarted"
 	return nil
 }
@@ -332,6 +335,11 @@ func (m *Machine) unfollow(s *Service, now time.Time) []Action {
 // begin asks for the restart. From here on the attempt counts, whatever
 // becomes of the call or of this program.
 func (m *Machine) begin(s *Service, now time.Time) []Action {
+	if s.After == "" {
+		if d := m.decide(s, now); d.hold.Kind != "" {
+			return m.holdBy(s, d, now)
+		}
+	}
 	if s.policy.DryRun {
 		s.Phase, s.Due = Rehearsed, time.Time{}
 		text := "would be restarted: "
@@ -344,7 +352,7 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 	}
 	if s.container.NetworkOf != "" {
 		if owner, ready := m.owner(s.container); !ready {
-			return m.hold(s, owner)
+			return m.hold(s, owner, now)
 		}
 	}
 	text := "restart after " + s.After
@@ -360,7 +368,7 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 }
 
 func (m *Machine) healthyWhileWaiting(s *Service, now time.Time) []Action {
-	if s.After != "" || s.Orphan {
+	if s.After != "" || s.Hold.Kind == ForRecreation {
 		return nil // it is to be restarted, or recreated, whatever its probes say
 	}
 	const text = "healthy again by itself"
@@ -381,7 +389,7 @@ func (m *Machine) startingWhileWaiting(s *Service, now time.Time) []Action {
 }
 
 func (m *Machine) verify(s *Service, now time.Time) []Action {
-	s.Phase, s.Due = Verifying, now.Add(s.policy.verifyFor(s.container))
+	s.Phase, s.Due = Verifying, now.Add(max(s.policy.verifyFor(s.container), m.reportsFor(s)))
 	s.HealthySince, s.noticed, s.Revivals = time.Time{}, nil, 0
 	if s.After != "" {
 		return []Action{s.alertBriefly(EventRestarted, "restarted: %s", s.Cause)}
@@ -472,7 +480,7 @@ func (m *Machine) didNotHelp(s *Service, now time.Time) []Action {
 
 func (m *Machine) verdictDue(s *Service, now time.Time) []Action {
 	c := s.container
-	if c.State == "running" && !c.HasHealthcheck && c.Health == "" {
+	if c.State == "running" && !c.HasHealthcheck && c.Health == "" && m.reported(s, c, now) == none {
 		return m.recovered(s, now)
 	}
 	waited := now.Sub(s.LastRestart).Round(time.Second)

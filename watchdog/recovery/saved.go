@@ -76,7 +76,7 @@ func (m *Machine) Changed() bool {
 
 // signature tells apart what is worth saving of a service; zero for nothing.
 type signature struct {
-	id, after, heldFor        string
+	id, after, holdOn         string
 	phase                     Phase
 	attempts, marks           int
 	open, gone                bool
@@ -87,7 +87,7 @@ func (s *Service) signature() signature {
 	if !s.Persistent() {
 		return signature{}
 	}
-	return signature{s.ID, s.After, s.HeldFor, s.Phase, s.Attempts, len(s.Life.Marks), s.Open, !s.Gone.IsZero(),
+	return signature{s.ID, s.After, string(s.Hold.Kind) + s.Hold.On, s.Phase, s.Attempts, len(s.Life.Marks), s.Open, !s.Gone.IsZero(),
 		s.Due.UnixNano(), s.LastRestart.UnixNano(), s.Life.Started.UnixNano()}
 }
 
@@ -95,6 +95,9 @@ func (s *Service) signature() signature {
 func (m *Machine) touch(s *Service) {
 	if m.Services[s.Key] == s {
 		if now := s.signature(); now != m.saved[s.Key] {
+			if now.phase != m.saved[s.Key].phase {
+				m.stirred[s.container.Service()] = true
+			}
 			m.changed = true
 			if m.saved[s.Key] = now; now == (signature{}) {
 				delete(m.saved, s.Key)

@@ -30,12 +30,12 @@ type Service struct {
 	// those that must have recovered before.
 	After string   `json:"after,omitempty"`
 	Needs []string `json:"needs,omitempty"`
-	// HeldFor is what a hold waits for, in words; Orphan that only a person can
-	// end it, by recreating the container.
-	HeldFor string `json:"held_for,omitempty"`
-	Orphan  bool   `json:"orphan,omitempty"`
-	Cause   string `json:"cause,omitempty"`
-	Output  string `json:"output,omitempty"`
+	Hold  Hold     `json:"hold,omitzero"`
+	// Released says that a hold went on for too long: until it is healthy, it
+	// is restarted as if nothing were known of its cause.
+	Released bool   `json:"released,omitempty"`
+	Cause    string `json:"cause,omitempty"`
+	Output   string `json:"output,omitempty"`
 	// Open says that people were notified of something that is not over.
 	Open bool `json:"open,omitempty"`
 	// Revivals is the engine's count of restarts by the container's own policy
@@ -65,7 +65,7 @@ func (s *Service) inFlight() bool { return s.Phase == Restarting || s.Phase == L
 // rest ends whatever was going on; attempts stay.
 func (s *Service) rest() {
 	s.Phase, s.Due = Idle, time.Time{}
-	s.After, s.Needs, s.HeldFor, s.Orphan = "", nil, "", false
+	s.After, s.Needs, s.Hold, s.Released = "", nil, Hold{}, false
 	s.FailingSince = time.Time{}
 }
 

@@ -78,7 +78,7 @@ func (s Settings) For(c Container) (Policy, []string) {
 		if label == "autoheal.stop.timeout" {
 			name, ours = "stop-timeout", true
 		}
-		if !ours || name == "enable" {
+		if !ours || name == "enable" || label == reportedByLabel || strings.HasPrefix(label, dependencyLabel) {
 			if label == "watchdog.enable" || label == "autoheal" {
 				if _, err := parseBool(value); err != nil {
 					wrong = append(wrong, fmt.Sprintf("label %s: %v", label, err))

@@ -38,7 +38,7 @@ func (m *Machine) Status() []ServiceStatus {
 		v := ServiceStatus{Service: s.Key, Container: s.Name, ID: ShortID(s.ID), Health: health, Phase: s.Phase.String(), Attempts: s.Attempts,
 			MaxAttempts: s.policy.MaxAttempts, Due: s.Due, LastRestart: s.LastRestart, HealthySince: s.HealthySince}
 		if s.Phase != Idle {
-			v.Cause, v.Waits = s.Cause, cmp.Or(s.HeldFor, s.After)
+			v.Cause, v.Waits = s.Cause, cmp.Or(s.Hold.String(), s.After)
 		}
 		out = append(out, v)
 	}

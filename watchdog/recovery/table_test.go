@@ -62,7 +62,7 @@ func shapes() []func(*Service) {
 		func(s *Service) { s.container.HasHealthcheck, s.container.Health = false, "" },
 		func(s *Service) { s.policy.DryRun = true },
 		func(s *Service) { s.container.NetworkOf = "elsewhere" },
-		func(s *Service) { s.Orphan, s.HeldFor = true, "its recreation" },
+		func(s *Service) { s.Hold = Hold{Kind: ForRecreation} },
 		func(s *Service) { s.lastEnd, s.container.RestartPolicy = endByItself, "always" },
 	}
 }

@@ -76,7 +76,7 @@ var (
 	clearStable    = rule{"clear the attempts", nil, (*Machine).clearStable}
 	follow         = rule{"restart after what it depends on", []Phase{Waiting}, (*Machine).follow}
 	unfollow       = rule{"leave it alone", []Phase{Idle}, (*Machine).unfollow}
-	begin          = rule{"restart; the attempt counts from here", []Phase{Restarting, Held, Rehearsed}, (*Machine).begin}
+	begin          = rule{"restart; the attempt counts from here; hold, if its causes ask for that", []Phase{Restarting, Held, Rehearsed}, (*Machine).begin}
 	byItself       = rule{"healthy by itself", []Phase{Idle, Waiting}, (*Machine).healthyWhileWaiting}
 	probesAnew     = rule{"its probes begin anew", []Phase{Idle, Waiting}, (*Machine).startingWhileWaiting}
 	verify         = rule{"it has to become healthy", []Phase{Verifying}, (*Machine).verify}
@@ -85,6 +85,9 @@ var (
 	callGone       = rule{"close what is open; forgotten unless recreated", []Phase{Idle}, (*Machine).callGone}
 	recovered      = rule{"recovered; dependents follow", []Phase{Idle}, (*Machine).recovered}
 	didNotHelp     = rule{"it did not help: back off, hold, or give up", []Phase{Waiting, Held, GivenUp, Idle}, (*Machine).didNotHelp}
+	rejudge        = rule{"decide anew by its causes", []Phase{Waiting, GivenUp, Rehearsed, Idle}, (*Machine).rejudge}
+	dependencyUp   = rule{"let it become healthy by itself", nil, (*Machine).dependencyUp}
+	release        = rule{"restart it, whatever its causes", []Phase{Waiting, GivenUp, Rehearsed}, (*Machine).release}
 	verdictDue     = rule{"alive without a healthcheck: recovered; else it did not help", []Phase{Idle, Waiting, Held, GivenUp}, (*Machine).verdictDue}
 	selfRecovered  = rule{"recovered by itself", []Phase{Idle}, (*Machine).recoveredByItself}
 )
@@ -124,7 +127,7 @@ func ruleFor(p Phase, in Input) rule {
 			return clearStable
 		case Follow:
 			return follow
-		case Due, Unfollow, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
+		case Due, Unfollow, DependencyUp, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
 			return ignore
 		}
 	case Waiting:
@@ -163,7 +166,7 @@ func ruleFor(p Phase, in Input) rule {
 			return follow
 		case Unfollow:
 			return unfollow
-		case Stable, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
+		case Stable, DependencyUp, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
 			return ignore
 		}
 	case Restarting, Launching:
@@ -187,7 +190,7 @@ func ruleFor(p Phase, in Input) rule {
 			return resetCount
 		case Healthy, Starting, Failing, Paused, Stopping, Down, Finished, Died, EndedByUs, Vanished, Revived, Unjoined, Orphaned, Recreated, OptedOut:
 			return inFlight
-		case NewLife, Due, Stable, Follow, Unfollow:
+		case NewLife, Due, Stable, Follow, Unfollow, DependencyUp:
 			return ignore
 		}
 	case Verifying:
@@ -224,7 +227,7 @@ func ruleFor(p Phase, in Input) rule {
 			return verdictDue
 		case Follow:
 			return follow
-		case EndedByUs, Stable, Unfollow, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
+		case EndedByUs, Stable, Unfollow, DependencyUp, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
 			return ignore
 		}
 	case Held:
@@ -233,8 +236,8 @@ func ruleFor(p Phase, in Input) rule {
 			return byItself
 		case Starting:
 			return unsettle
-		case Failing, Died, EndedByUs:
-			return update
+		case Failing, Died, EndedByUs, Unjoined:
+			return rejudge
 		case Paused, Stopping, Down:
 			return leave
 		case Finished:
@@ -243,8 +246,6 @@ func ruleFor(p Phase, in Input) rule {
 			return vanish
 		case Revived:
 			return toEngine
-		case Unjoined:
-			return update
 		case Orphaned:
 			return orphan
 		case NewLife:
@@ -259,7 +260,11 @@ func ruleFor(p Phase, in Input) rule {
 			return resetRule
 		case Follow:
 			return follow
-		case Due, Stable, Unfollow, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
+		case DependencyUp:
+			return dependencyUp
+		case Due:
+			return release
+		case Stable, Unfollow, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
 			return ignore
 		}
 	case Rehearsed:
@@ -290,7 +295,7 @@ func ruleFor(p Phase, in Input) rule {
 			return optOut
 		case Reset:
 			return resetRule
-		case EndedByUs, Due, Stable, Follow, Unfollow, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
+		case EndedByUs, Due, Stable, Follow, Unfollow, DependencyUp, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
 			return ignore
 		}
 	case GivenUp:
@@ -313,7 +318,7 @@ func ruleFor(p Phase, in Input) rule {
 			return optOut
 		case Reset:
 			return resetRule
-		case Due, Stable, Follow, Unfollow, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
+		case Due, Stable, Follow, Unfollow, DependencyUp, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
 			return ignore
 		}
 	}

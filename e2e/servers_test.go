@@ -115,6 +115,7 @@ func as(t *testing.T, cred *syscall.Credential, dir, name string, args ...string
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: cred}
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // its user cannot write where the tests' own goes
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
@@ -128,7 +129,7 @@ func startServer(t *testing.T, s *server, cred *syscall.Credential, environ []st
 	s.log = &logBuffer{}
 	s.cmd = exec.Command(name, args...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.log, s.log
-	s.cmd.Env = append(os.Environ(), environ...)
+	s.cmd.Env = append(append(os.Environ(), "TMPDIR="+s.dir), environ...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGKILL, Cloneflags: s.namespaces}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -221,7 +222,8 @@ type counter struct {
 	mu    sync.Mutex
 	conns int
 	turns int
-	last  byte // who spoke last: c or s
+	last  byte           // who spoke last: c or s
+	open  sync.WaitGroup // clients that may still speak
 }
 
 func (c *counter) note(who byte) {
@@ -282,15 +284,17 @@ func newCounter(t *testing.T, target string) *counter {
 		c.conns++
 		c.last = 0
 		c.mu.Unlock()
-		go pump(up, client, 'c')
+		c.open.Go(func() { pump(up, client, 'c') })
 		go func() { pump(client, up, 's'); client.Close() }()
 	})
 	return c
 }
 
-// wantTrips asserts the round trips and connections since the last call.
+// wantTrips asserts the round trips and connections since the last call, of
+// clients that have ended.
 func (c *counter) wantTrips(t *testing.T, conns, turns int) {
 	t.Helper()
+	c.open.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns != conns || c.turns != turns {

@@ -39,6 +39,18 @@ func want(t *testing.T, m *Machine, msg Message, at time.Time, actions string) {
 	}
 }
 
+// A restart of which the engine only says that it succeeded: its life began
+// before the answer came, and what is seen of the one before decides nothing.
+func TestRestartThatIsSeenLater(t *testing.T) {
+	m := online(t, settings(), container("unhealthy"))
+	want(t, m, CallEnded{Key: "app"}, t0.Add(2*time.Second), "warning:restarted")
+	want(t, m, Seen{container("unhealthy")}, t0.Add(3*time.Second), "")
+	up := with(container("starting"), func(c *Container) { c.StartedAt = t0.Add(time.Second) })
+	want(t, m, Seen{up}, t0.Add(4*time.Second), "")
+	up.Health = "healthy"
+	want(t, m, Seen{up}, t0.Add(5*time.Second), "info:recovered cascade")
+}
+
 // A person's stop is respected whichever signal it uses, and whenever it comes.
 func TestStopsOfPeople(t *testing.T) {
 	for name, c := range map[string]struct{ stopSignal, sent string }{

@@ -250,13 +250,18 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 func (s *Service) begin(c Container) {
 	s.Life.Marks = slices.DeleteFunc(s.Life.Marks, func(k Mark) bool { return k.Kind == Asked && !stops(k.Signal, c.StopSignal) })
 	s.Life.begin(c.StartedAt)
+	s.begun = false
 }
 
 // observe is what a container's state means for its service.
 func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action) {
+	if s.begun && !c.StartedAt.After(s.Life.Started) {
+		return nil // of the life before our restart
+	}
 	s.container, s.unseen = c, false
 	if c.StartedAt.After(s.Life.Started) {
-		first := s.Life.Started.IsZero()
+		first := s.Life.Started.IsZero() || s.begun
+		s.begun = false
 		s.lastEnd = s.Life.ended(c.stopWindow())
 		s.Life.begin(c.StartedAt)
 		if !first {
@@ -289,8 +294,7 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	case e.Missing:
 		in = CallGone
 	case c == nil && e.Err == nil:
-		in = CallSucceeded
-		s.Life.begin(now)
+		in, s.begun = CallSucceeded, true
 	case c == nil || c.State == "running" && !c.StartedAt.After(s.Life.Started):
 		if e.Err == nil {
 			in = CallSucceeded

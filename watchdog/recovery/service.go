@@ -51,6 +51,7 @@ type Service struct {
 	warned    map[string]bool // what was reported once of its labels
 	unseen    bool            // a list shows another state: it has to be inspected
 	began     time.Time       // when the last restart was asked for
+	begun     bool            // the next life that is seen is the one that our call began
 	err       error           // of the call that has ended
 }
 

@@ -36,10 +36,10 @@ func mountHung(t *testing.T) string {
 func TestHungMount(t *testing.T) {
 	dir := mountHung(t)
 	for want, args := range map[string][]string{
-		`disk "` + dir + `": no answer within 500ms`:              {"--layers", "resource", "--disk-path", dir},
-		"file://" + dir + "/beat: no answer within 500ms":         {"--layers", "api", "--api", "file://" + dir + "/beat"},
-		"pidfile://" + dir + "/app.pid: no answer within 500ms":   {"--layers", "api", "--api", "pidfile://" + dir + "/app.pid"},
-		`HEALTHCHECK_DB_FILE: reading "` + dir[:20]: {"--layers", "api"},
+		`disk "` + dir + `": no answer within 500ms`:            {"--layers", "resource", "--disk-path", dir},
+		"file://" + dir + "/beat: no answer within 500ms":       {"--layers", "api", "--api", "file://" + dir + "/beat"},
+		"pidfile://" + dir + "/app.pid: no answer within 500ms": {"--layers", "api", "--api", "pidfile://" + dir + "/app.pid"},
+		`HEALTHCHECK_DB_FILE: reading "` + dir[:20]:             {"--layers", "api"},
 	} {
 		environ := []string{"HEALTHCHECK_TIMEOUT=500ms", "HEALTHCHECK_STATE_DIR=none", "HEALTHCHECK_CPU_MAX=off", "HEALTHCHECK_MEM_MAX=off"}
 		if strings.HasPrefix(want, "HEALTHCHECK_DB_FILE") {

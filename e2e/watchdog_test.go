@@ -31,7 +31,7 @@ func buildTestImage(name string, lines ...string) (tag string) {
 	if err != nil {
 		panic(err)
 	}
-	if out, err := exec.Command("cp", filepath.Join(bin, "testapp"), dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", filepath.Join(bin, "testapp"), filepath.Join(bin, "healthcheck"), dir).CombinedOutput(); err != nil {
 		panic(string(out))
 	}
 	lines = append(lines, "LABEL "+label, "")
@@ -252,7 +252,7 @@ func TestWatchdogRecovers(t *testing.T) {
 	if n, m := starts(t, first), starts(t, third); n != 2 || m != 4 {
 		t.Errorf("%d and %d starts, want 2 and 4:\n%s", n, m, d.log)
 	}
-	if d.count(first, "restart ") < 1 || !strings.Contains(d.log.String(), "pool exhausted") || !strings.Contains(d.log.String(), `"cause":"unhealthy: 1 probes failed in a row"`) {
+	if d.count(first, "restart ") < 1 || !strings.Contains(d.log.String(), "pool exhausted") || !strings.Contains(d.log.String(), `"cause":"unhealthy: 1 probes failed in a row: pool exhausted`) {
 		t.Errorf("the log does not explain:\n%s", d.log)
 	}
 }

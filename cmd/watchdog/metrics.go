@@ -23,6 +23,7 @@ var (
 	descUp         = prometheus.NewDesc("watchdog_engine_up", "Whether the engine can be reached.", nil, nil)
 	descHealthy    = prometheus.NewDesc("watchdog_service_healthy", "Whether a watched service is healthy.", []string{"service"}, nil)
 	descGivenUp    = prometheus.NewDesc("watchdog_service_given_up", "Whether a watched service was given up.", []string{"service"}, nil)
+	descHeld       = prometheus.NewDesc("watchdog_service_held", "Whether a watched service is held, since a restart would not help before something else happens.", []string{"service"}, nil)
 	descAttempts   = prometheus.NewDesc("watchdog_service_attempts", "Restarts since the service was last stable.", []string{"service"}, nil)
 	descRestarts   = prometheus.NewDesc("watchdog_restarts_total", "Restarts that were asked for.", []string{"service"}, nil)
 	descFailures   = prometheus.NewDesc("watchdog_restart_failures_total", "Restarts that failed or did not help.", []string{"service"}, nil)
@@ -56,6 +57,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range services {
 		gauge(descHealthy, yes(s.Health == "healthy" || s.Health == "running"), s.Service)
 		gauge(descGivenUp, yes(s.Phase == recovery.GivenUp.String()), s.Service)
+		gauge(descHeld, yes(s.Phase == recovery.Held.String()), s.Service)
 		gauge(descAttempts, float64(s.Attempts), s.Service)
 	}
 	for d, by := range map[*prometheus.Desc]map[string]int{descRestarts: stats.Restarts, descFailures: stats.Failures, descGiveUps: stats.GiveUps} {

@@ -25,13 +25,13 @@ func statusTable(body []byte, now time.Time) (string, error) {
 	if err := json.Unmarshal(body, &all); err != nil {
 		return "", err
 	}
-	rows := [][]string{{"SERVICE", "CONTAINER", "HEALTH", "PHASE", "ATTEMPTS", "NEXT", "CAUSE"}}
+	rows := [][]string{{"SERVICE", "CONTAINER", "HEALTH", "PHASE", "ATTEMPTS", "NEXT", "WAITS FOR", "CAUSE"}}
 	for _, s := range all {
 		next := ""
 		if !s.Due.IsZero() {
 			next = "in " + max(0, s.Due.Sub(now)).Round(time.Second).String()
 		}
-		rows = append(rows, []string{s.Service, s.Container, s.Health, s.Phase, fmt.Sprintf("%d of %d", s.Attempts, s.MaxAttempts), next, s.Cause})
+		rows = append(rows, []string{s.Service, s.Container, s.Health, s.Phase, fmt.Sprintf("%d of %d", s.Attempts, s.MaxAttempts), next, s.Waits, s.Cause})
 	}
 	return layOut(rows), nil
 }

@@ -4,6 +4,8 @@
 //
 //	testapp serve       count the start, then wait for SIGTERM (IGNORE_SIGTERM=1: ignore it)
 //	testapp probe       exit 1 until as many starts as were asked for
+//	LISTEN=:8080 testapp serve    the same, and answer /readyz by that, and /db by
+//	                              whether http://$UPSTREAM/readyz ever failed
 //	testapp fail N      fail until N more starts; 0 is healthy, -1 always fails
 //	testapp die CODE    end the program that serves, by itself, with that code
 //
@@ -12,11 +14,13 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -42,8 +46,8 @@ func main() {
 	case "serve":
 		serve()
 	case "probe":
-		if starts, until := number("/starts"), number("/failing"); until < 0 || starts < until {
-			fmt.Printf("pool exhausted: start %d, failing until %d\n", starts, until)
+		if text, yes := failing(); yes {
+			fmt.Println(text)
 			os.Exit(1)
 		}
 		fmt.Println("ok")
@@ -60,6 +64,41 @@ func main() {
 	}
 }
 
+// failing says whether it is to fail now, and in which words.
+func failing() (text string, yes bool) {
+	starts, until := number("/starts"), number("/failing")
+	return fmt.Sprintf("pool exhausted: start %d, failing until %d", starts, until), until < 0 || starts < until
+}
+
+// listen answers over HTTP. Its pool of connections to the upstream is of the
+// kind that stays broken, once it was, until the program is started again.
+func listen(addr string) {
+	http.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if text, yes := failing(); yes {
+			http.Error(w, text, http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	var stale atomic.Bool
+	http.HandleFunc("/db", func(w http.ResponseWriter, _ *http.Request) {
+		resp, err := http.Get("http://" + os.Getenv("UPSTREAM") + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+		}
+		if err != nil || resp.StatusCode != http.StatusOK {
+			stale.Store(true)
+		}
+		if stale.Load() {
+			http.Error(w, "the pool has only broken connections", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	fmt.Fprintln(os.Stderr, "error:", http.ListenAndServe(addr, nil))
+	os.Exit(1)
+}
+
 func serve() {
 	write("/starts", number("/starts")+1)
 	if n, ok := os.LookupEnv("FAIL"); ok && number("/starts") == 1 {
@@ -68,6 +107,9 @@ func serve() {
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
+	if addr := os.Getenv("LISTEN"); addr != "" {
+		go listen(addr)
+	}
 	fmt.Println("serving")
 	for s := range signals {
 		switch {

@@ -1,10 +1,16 @@
 package docker
 
 import (
+	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+
+	"healthcheck/probe"
 )
 
 var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -43,5 +49,36 @@ func TestFromInspect(t *testing.T) {
 		if c, err := fromInspect(r); err == nil {
 			t.Errorf("%s: taken for %+v", name, c)
 		}
+	}
+}
+
+// What a report says is read whole, before the output is cut; a program that
+// cannot be run is no fault of the container.
+func TestCausesOfAFailedProbe(t *testing.T) {
+	report := "unhealthy: vector: connection refused\n" + strings.Repeat("ok   x  1ms  fine\n", 100) + "FAIL vector  1ms  [dependency qdrant:6333]  connection refused\n"
+	c, err := fromInspect(inspected(&container.HealthcheckResult{ExitCode: 1, Output: report}))
+	if err != nil || len(c.Failures) != 1 || c.Failures[0].Cause.Host != "qdrant" || c.Failures[0].Check != "vector" {
+		t.Errorf("%+v, %v", c.Failures, err)
+	}
+	c, err = fromInspect(inspected(&container.HealthcheckResult{ExitCode: -1, Output: `OCI runtime exec failed: exec: "curl": executable file not found in $PATH: unknown`}))
+	if err != nil || len(c.Failures) != 1 || c.Failures[0].Cause.Class != probe.Config {
+		t.Errorf("%+v, %v", c.Failures, err)
+	}
+	c, err = fromInspect(inspected(&container.HealthcheckResult{ExitCode: 1, Output: report}, &container.HealthcheckResult{ExitCode: -1, Output: "Health check exceeded timeout (3s)"}))
+	if err != nil || len(c.Failures) != 0 {
+		t.Errorf("the report before the last: %+v, %v", c.Failures, err)
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	all := map[string]*network.EndpointSettings{"b": nil, "a": {IPAddress: netip.MustParseAddr("172.20.0.2"), Aliases: []string{"db"}, DNSNames: []string{"db", "p-db-1"}}}
+	r := inspected()
+	r.NetworkSettings = &container.NetworkSettings{Networks: all}
+	c, err := fromInspect(r)
+	if err != nil || len(c.Networks) != 2 || c.Networks[0].IP != "172.20.0.2" || !slices.Contains(c.Networks[0].Aliases, "p-db-1") || c.Networks[1].Name != "b" {
+		t.Errorf("%+v, %v", c.Networks, err)
+	}
+	if c := fromSummary(container.Summary{NetworkSettings: &container.NetworkSettingsSummary{Networks: all}}); len(c.Networks) != 2 || c.Networks[0].IP != "172.20.0.2" {
+		t.Errorf("%+v", c.Networks)
 	}
 }

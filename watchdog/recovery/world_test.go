@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"healthcheck/probe"
+	"healthcheck/probe/report"
 )
 
 // world is an engine with its containers and the people who use it, for random
@@ -44,6 +47,8 @@ type fakeContainer struct {
 	broken bool
 	// starting says that its probes have not decided yet.
 	starting bool
+	// why is what its probes say while it is broken.
+	why []report.Failure
 }
 
 type call struct {
@@ -67,7 +72,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	dry.NetworkOf, dry.RestartPolicy = "hub", side.RestartPolicy
 	w.add("hub", nil)
 	w.add("policy", nil).RestartPolicy = "always"
-	plain := w.add("plain", nil)
+	plain := w.add("plain", map[string]string{reportedByLabel: "*"})
 	plain.HasHealthcheck, plain.Health, plain.StopSignal = false, "", "SIGWINCH"
 	limited := w.add("limited", nil)
 	limited.RestartPolicy, limited.MaxRetries = "on-failure", 2
@@ -279,7 +284,7 @@ func (w *world) start(c *fakeContainer) bool {
 	c.State, c.StartedAt, c.Error, c.OOMKilled, c.stopped, c.known = "running", w.now, "", false, false, false
 	c.starting = c.HasHealthcheck
 	if c.HasHealthcheck {
-		c.Health, c.FailingStreak = "starting", 0
+		c.Health, c.FailingStreak, c.Failures = "starting", 0, nil
 	}
 	return true
 }
@@ -290,6 +295,22 @@ func (w *world) stop(c *fakeContainer, signal string) {
 	w.now = w.now.Add(time.Millisecond)
 	c.State, c.ExitCode, c.FinishedAt, c.stopped, c.known = "exited", 143, w.now, true, false
 	w.tell(c, Signalled{c.ID, signal, asked}, Exited{c.ID, 143, w.now}, StopDone{c.ID, w.now.Add(1)}, Seen{c.Container})
+}
+
+// causes is what a failed probe says, or nothing.
+func (w *world) causes() (all []report.Failure) {
+	hosts := []string{"db", "web", "edge", "plain", "hub", "elsewhere", ""}
+	for range w.r.IntN(3) {
+		f := report.Failure{Check: "x", Cause: probe.FailureCause{Class: probe.Classes[w.r.IntN(len(probe.Classes))]}, Text: "down"}
+		if w.r.IntN(2) == 0 {
+			f.Cause.Class = probe.Dependency
+		}
+		if f.Cause.Class == probe.Dependency {
+			f.Cause.Host = hosts[w.r.IntN(len(hosts))]
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 // act lets one thing happen.
@@ -308,11 +329,15 @@ func (w *world) act() {
 		if running && c.HasHealthcheck {
 			c.Health, c.FailingStreak, c.starting = "unhealthy", 1, false
 			c.broken = w.r.IntN(3) == 0
+			c.Failures, c.why = w.causes(), nil
+			if c.broken && w.r.IntN(2) == 0 {
+				c.why = c.Failures
+			}
 			w.see(c)
 		}
 	case 3, 4:
 		if running && c.HasHealthcheck {
-			c.Health, c.FailingStreak, c.starting, c.broken = "healthy", 0, false, false
+			c.Health, c.FailingStreak, c.starting, c.broken, c.Failures = "healthy", 0, false, false, nil
 		}
 		w.see(c)
 	case 5, 6:
@@ -510,7 +535,7 @@ func (w *world) rest() {
 			if c := w.all[id]; c.starting {
 				c.starting = false
 				if c.Health, c.FailingStreak = "healthy", 0; c.broken {
-					c.Health, c.FailingStreak = "unhealthy", 1
+					c.Health, c.FailingStreak, c.Failures = "unhealthy", 1, c.why
 				}
 			}
 		}
@@ -522,7 +547,7 @@ func (w *world) rest() {
 // moving says whether the machine or the world has anything left to do.
 func (w *world) moving() bool {
 	for _, s := range w.m.Services {
-		if s.inFlight() || s.Phase == Waiting || s.Phase == Verifying {
+		if s.inFlight() || s.Phase == Waiting || s.Phase == Verifying || s.Phase == Held && !s.Due.IsZero() {
 			return true
 		}
 	}
@@ -546,6 +571,10 @@ func (w *world) settled() {
 			if s.Open {
 				w.fail("%s is removed and open: %+v", key, *s)
 			}
+		case s.Phase == Held && s.Hold.Kind == ForDependency && !w.m.stillBad(s):
+			w.fail("%s is held for what is healthy: %+v", key, *s)
+		case s.Phase == Held && s.Hold.Kind == ForPerson && !s.Open:
+			w.fail("%s is held for a person who was not told: %+v", key, *s)
 		case s.Phase == GivenUp && !s.Open && c.State == "running":
 			w.fail("%s is given up and not open: %+v", key, *s)
 		case s.Phase == Idle && s.watched && c.State == "running" && c.failing() && !s.Life.stopping(w.now, patience(c.Container)):
@@ -558,6 +587,9 @@ func (w *world) settled() {
 		if w.all[id] == nil || w.m.Services[key] == nil {
 			w.fail("the id %s of %s outlives it", id, key)
 		}
+	}
+	if len(w.m.peers) != len(w.all) {
+		w.fail("%d of %d containers are known", len(w.m.peers), len(w.all))
 	}
 	if len(w.m.early)+len(w.m.joined)+len(w.m.owners) > 3*len(w.all) {
 		w.fail("%d, %d and %d are remembered of %d containers", len(w.m.early), len(w.m.joined), len(w.m.owners), len(w.all))

@@ -113,7 +113,8 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 			run = isolated(name, t.String(), run)
 		}
 		check := probe.Check{Name: name, Layer: layer, Run: run, Target: t.String()}
-		check.Cause, check.Unreachable = protocol.CauseOf(t, t.Relative && (layer == layerDB || layer == layerVector))
+		throughApp := t.Relative || t.Local() && (t.URL.Scheme == "http" || t.URL.Scheme == "https")
+		check.Cause, check.Unreachable = protocol.CauseOf(t, throughApp && (layer == layerDB || layer == layerVector))
 		checks = append(checks, check)
 	}
 	return checks, nil

@@ -268,7 +268,7 @@ func (m *Machine) rejudge(s *Service, now time.Time) []Action {
 
 // verdictTime is how long the container's own probes take to decide.
 func (c Container) verdictTime() time.Duration {
-	return time.Duration(c.retries())*c.interval() + c.timeout() + verifySlack
+	return time.Duration(c.retries())*c.interval() + verifySlack
 }
 
 // dependencyUp gives a service time to become healthy by itself, whose

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,16 +81,45 @@ func Recognize(first []byte) string {
 // Addr returns host:port of a target's URL, with the default port of its
 // protocol, or an error for the user.
 func (t Target) Addr(defaultPort string) (string, error) {
-	host, port := t.URL.Hostname(), t.URL.Port()
+	all, err := t.Endpoints(defaultPort)
 	switch {
-	case host == "":
-		return "", errors.New("the URL has no host")
-	case port == "":
-		port = defaultPort
-	case !ValidPort(port):
-		return "", errors.New("the port is not between 1 and 65535")
+	case err != nil:
+		return "", err
+	case len(all) > 1:
+		return "", errors.New("one host only")
+	case all[0].Network != "tcp":
+		return "", errors.New("the host is a path")
 	}
-	return net.JoinHostPort(host, port), nil
+	return all[0].Address, nil
+}
+
+// Endpoint is where one host of a target listens, for Dial.
+type Endpoint struct {
+	Network, Address string
+	Host             string // the name that its certificate is for
+}
+
+// Endpoints returns the hosts of a target's URL, in its order, or an error
+// for the user. A host that is a path is a Unix socket.
+func (t Target) Endpoints(defaultPort string) ([]Endpoint, error) {
+	var all []Endpoint
+	for text := range strings.SplitSeq(t.URL.Host, ",") {
+		u := url.URL{Host: text}
+		host, port := u.Hostname(), u.Port()
+		switch {
+		case host == "":
+			return nil, errors.New("the URL has no host")
+		case strings.HasPrefix(host, "/"):
+			all = append(all, Endpoint{"unix", text, ""})
+			continue
+		case port == "":
+			port = defaultPort
+		case !ValidPort(port):
+			return nil, errors.New("the port is not between 1 and 65535")
+		}
+		all = append(all, Endpoint{"tcp", net.JoinHostPort(host, port), host})
+	}
+	return all, nil
 }
 
 // InterruptWith makes conn's reads and writes fail when ctx ends, until the

@@ -1,14 +1,19 @@
 package protocol
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
@@ -60,12 +65,13 @@ func quoteTable(table string) string {
 }
 
 type postgresCheck struct {
-	target target.Target
-	config *pgconn.Config
-	query  string
-	judge  func(answers [][]string) (string, error)
-	tls    map[string]postgresTLS // by host:port
-	direct bool                   // sslnegotiation=direct
+	target   target.Target
+	settings map[string]string // libpq's
+	config   *pgconn.Config
+	query    string
+	judge    func(answers [][]string) (string, error)
+	tls      map[string]postgresTLS // by host:port
+	direct   bool                   // sslnegotiation=direct
 }
 
 // postgresTLS is how a host is to be spoken to; a nil config is in the clear.
@@ -78,20 +84,119 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	u := *t.URL
-	u.Scheme = "postgres"
-	q, err := url.ParseQuery(u.RawQuery)
+	settings, err := postgresSettings(t, o, own)
+	if err != nil {
+		return nil, err
+	}
+	p := &postgresCheck{target: t, settings: settings, query: query, judge: judge}
+	if settings["service"] == "" && os.Getenv("PGSERVICE") == "" {
+		// The words are judged now, the files when the check runs: one that
+		// hangs must not hold up the program, and one that is missing is a
+		// failed check.
+		dry := maps.Clone(settings)
+		for _, name := range postgresFiles {
+			dry[name] = ""
+		}
+		dry["passfile"], dry["password"] = os.DevNull, "none"
+		if _, err := parsePostgres(t, dry); err != nil {
+			return nil, err
+		}
+	}
+	return p.run, nil
+}
+
+// postgresFiles are libpq's parameters that name files for TLS.
+var postgresFiles = []string{"sslrootcert", "sslcert", "sslkey"}
+
+// postgresIgnored are parameters of libpq's and of other clients' that mean
+// nothing to a session of one query: what keeps connections alive, pools,
+// caches statements, or picks the client's own types. They are Prisma's,
+// JDBC's, npgsql's, node-postgres's, asyncpg's, pgx's and Symfony's.
+const postgresIgnored = " gssdelegation gsslib keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout sslcompression" +
+	" sslcrl sslcrldir requirepeer load_balance_hosts ssl_min_protocol_version ssl_max_protocol_version sslkeylogfile" +
+	" connection_limit pool_timeout socket_timeout pgbouncer statement_cache_size sslaccept sslidentity single_use_connections" +
+	" prepared_statement_cache_size async_fallback command_timeout charset serverversion encoding pool_size pool_max_conns pool_min_conns" +
+	" pool_max_conn_lifetime pool_max_conn_idle_time pool_health_check_period pool_max_conn_lifetime_jitter default_query_exec_mode" +
+	" statement_cache_capacity description_cache_capacity binary_parameters disable_prepared_binary_result uselibpqcompat max_conns" +
+	" logintimeout connecttimeout sockettimeout tcpkeepalive preparethreshold rewritebatchedinserts binarytransfer stringtype" +
+	" assumeminserverversion preparedstatementcachequeries sslfactory defaultrowfetchsize autosave conn_max_age pool reconnect timeout "
+
+// postgresSettings are the libpq settings that a URL means, with what other
+// clients call by names of their own.
+func postgresSettings(t target.Target, o Options, own []string) (map[string]string, error) {
+	q, err := url.ParseQuery(t.URL.RawQuery)
 	if err != nil {
 		return nil, errors.New("the query is malformed")
 	}
-	for _, p := range own {
-		q.Del(p)
+	settings := map[string]string{}
+	var hosts, ports []string
+	for host := range strings.SplitSeq(t.URL.Host, ",") {
+		u := url.URL{Host: host}
+		hosts, ports = append(hosts, u.Hostname()), append(ports, u.Port())
 	}
-	if o.TLS.CACert != "" && !q.Has("sslrootcert") {
-		q.Set("sslrootcert", o.TLS.CACert)
+	settings["host"], settings["port"] = strings.Join(hosts, ","), strings.Join(ports, ",")
+	settings["dbname"] = strings.TrimPrefix(t.URL.Path, "/")
+	if u := t.URL.User; u != nil {
+		settings["user"] = u.Username()
+		settings["password"], _ = u.Password()
 	}
-	u.RawQuery = q.Encode()
-	cfg, err := pgconn.ParseConfig(u.String())
+	for key, values := range q {
+		value := values[len(values)-1]
+		switch {
+		case slices.Contains(own, key) || target.IsIgnored(postgresIgnored, key) || key == "ssl" && q.Has("sslmode"):
+		case key == "database":
+			settings["dbname"] = value
+		case key == "ssl": // JDBC's, node-postgres's and asyncpg's
+			if on, err := switchParam(key, value); err != nil {
+				settings["sslmode"] = value
+			} else if settings["sslmode"] = "disable"; on {
+				settings["sslmode"] = "require"
+			}
+		case key == "sslmode" && value == "no-verify": // node-postgres's
+			settings["sslmode"] = "require"
+		case key == "gssencmode":
+			if value == "require" {
+				return nil, errors.New("gssencmode=require is not supported")
+			}
+		case key == "ApplicationName" || key == "fallback_application_name":
+			if !q.Has("application_name") {
+				settings["application_name"] = value
+			}
+		case key == "schema" || key == "currentSchema": // Prisma's and JDBC's
+			// A pooler may refuse it: only a query of one's own needs it.
+			if slices.ContainsFunc(own, q.Has) {
+				settings["search_path"] = value
+			}
+		case strings.ContainsFunc(key, func(r rune) bool { return !target.IsLetter(r) && !target.IsDigit(r) && r != '_' && r != '.' }):
+			return nil, fmt.Errorf("unknown parameter %q", probe.Cut(key, 40))
+		default:
+			settings[key] = value
+		}
+	}
+	if o.TLS.CACert != "" && settings["sslrootcert"] == "" {
+		settings["sslrootcert"] = o.TLS.CACert
+	}
+	if strings.Trim(settings["host"], ",") == "" {
+		settings["host"] = settings["hostaddr"]
+	}
+	for _, name := range []string{"host", "port", "dbname", "user", "password"} {
+		if strings.Trim(settings[name], ",") == "" {
+			delete(settings, name) // PGHOST, PGUSER and others may say it
+		}
+	}
+	return settings, nil
+}
+
+// parsePostgres hands settings to pgconn, which adds those of the environment
+// and reads the files that they name.
+func parsePostgres(t target.Target, settings map[string]string) (*pgconn.Config, error) {
+	var text strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		if key != "hostaddr" {
+			fmt.Fprintf(&text, "%s='%s' ", key, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(settings[key]))
+		}
+	}
+	cfg, err := pgconn.ParseConfig(text.String())
 	if err != nil {
 		return nil, errors.New("not a PostgreSQL URL: " + t.Secrets.Redact(postgresParseFault(err)))
 	}
@@ -99,16 +204,39 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "healthcheck"
 	}
-	p := &postgresCheck{target: t, config: cfg, query: query, judge: judge}
+	return cfg, nil
+}
+
+// configure reads the files and prepares the session.
+func (p *postgresCheck) configure() error {
+	for _, name := range postgresFiles {
+		path := p.settings[name]
+		if path == "" || path == "system" {
+			continue
+		}
+		if _, err := target.ReadBounded(path, 1<<20); err != nil {
+			return p.target.Errorf(probe.StageTLS, "%s %q: %s", name, path, err)
+		}
+	}
+	path := cmp.Or(p.settings["passfile"], os.Getenv("PGPASSFILE"))
+	if path != "" && p.settings["password"] == "" {
+		if _, err := target.ReadBounded(path, 1<<20); err != nil && !errors.Is(err, syscall.ENOENT) {
+			return p.target.Errorf(probe.StageAuth, "passfile %q: %s", path, err)
+		}
+	}
+	var err error
+	if p.config, err = parsePostgres(p.target, p.settings); err != nil {
+		return p.target.Errorf(probe.StageRequest, "%s", err)
+	}
 	p.ownTLS()
-	return p.run, nil
+	return nil
 }
 
 // postgresParseFault keeps what is wrong and drops the URL that pgconn repeats.
 func postgresParseFault(err error) string {
 	text := err.Error()
-	if _, after, ok := strings.Cut(text, "`: "); ok {
-		text = after
+	if i := strings.LastIndex(text, "`: "); i >= 0 {
+		text = text[i+3:]
 	}
 	return probe.Clean(probe.Cut(text, target.EchoBytes))
 }
@@ -145,6 +273,9 @@ func (p *postgresCheck) ownTLS() {
 }
 
 func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
+	if err := p.configure(); err != nil {
+		return probe.Finding{}, err
+	}
 	begin, cancel := early(ctx)
 	defer cancel()
 	var h *target.Conn
@@ -157,7 +288,7 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 		if mode, ok := p.tls[addr]; ok {
 			used = mode
 		}
-		conn, err := target.DialConn(ctx, network, addr)
+		conn, err := target.DialConn(ctx, network, p.hostaddr(addr))
 		if err != nil {
 			return nil, err
 		}
@@ -193,6 +324,18 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 		text += ", a standby in recovery"
 	}
 	return probe.Finding{Message: fmt.Sprintf("%s: %s", p.target, probe.Clean(text))}, nil
+}
+
+// hostaddr is where to dial for the host:port of the settings: libpq's
+// hostaddr gives each host the address that it need not be looked up for.
+func (p *postgresCheck) hostaddr(addr string) string {
+	addrs := strings.Split(p.settings["hostaddr"], ",")
+	for i, name := range strings.Split(p.settings["host"], ",") {
+		if host, port, err := net.SplitHostPort(addr); err == nil && host == name && i < len(addrs) && addrs[i] != "" {
+			return net.JoinHostPort(addrs[i], port)
+		}
+	}
+	return addr
 }
 
 // ask runs the query and keeps the first value of the first row of each of

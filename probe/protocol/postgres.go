@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
@@ -22,17 +23,82 @@ import (
 )
 
 // Postgres makes the check for postgres://[user[:password]@]host[:5432][/db]:
-// an authenticated session and SELECT 1, or what ?query= asks. The other
+// an authenticated session and SELECT 1, or what ?query= asks, whose last
+// answer's first value must be ?expect= where that is given. ?writable=true
+// wants a session that may write, ?replication=true a standby that receives
+// from its primary, ?max_lag= one that is not further behind. The other
 // parameters are libpq's: sslmode, sslrootcert, target_session_attrs …
 //
 // A query that hangs is called off shortly before the deadline, so that a
 // failing server does not collect a session per probe.
 func Postgres(t target.Target, o Options) (probe.Func, error) {
-	query := t.URL.Query().Get("query")
-	if query == "" {
-		query = "SELECT 1"
+	q, err := url.ParseQuery(t.URL.RawQuery)
+	if err != nil {
+		return nil, errors.New("the query is malformed (a ; itself is written %3B)")
 	}
-	return newPostgres(t, o, []string{"query"}, query, nil)
+	query := cmp.Or(q.Get("query"), "SELECT 1")
+	own := []string{"query", "expect", "writable", "replication", "max_lag"}
+	if q.Has("expect") && !q.Has("query") {
+		return nil, errors.New("expect= needs a query= whose answer it is")
+	}
+	if _, err := switchParam("writable", q.Get("writable")); err != nil {
+		return nil, err
+	}
+	replication, err := switchParam("replication", q.Get("replication"))
+	if err != nil {
+		own = slices.DeleteFunc(own, func(name string) bool { return name == "replication" }) // libpq's replication=database
+	}
+	maxLag := time.Duration(-1)
+	if text := q.Get("max_lag"); text != "" {
+		if maxLag, err = time.ParseDuration(text); err != nil || maxLag < 0 {
+			return nil, fmt.Errorf("max_lag=%q is not a duration such as 30s", probe.Cut(text, 20))
+		}
+		replication = true
+	}
+	if replication {
+		query += "\n;" + standbyQuery
+	}
+	return newPostgres(t, o, own, query, func(answers [][]string) (string, error) {
+		text := "session and query answered"
+		if replication {
+			last := len(answers) - 1
+			if err := judgeStandby(answers[last], maxLag); err != nil {
+				return "", err
+			}
+			answers, text = answers[:last], text+", a standby that receives from its primary"
+		}
+		if !q.Has("expect") {
+			return text, nil
+		}
+		got := []string(nil)
+		if len(answers) > 0 {
+			got = answers[len(answers)-1]
+		}
+		return text, expectAnswer(len(got) > 0, strings.Join(got, ""), q.Get("expect"))
+	})
+}
+
+// standbyQuery answers primary, gone (nothing is received), or how many
+// seconds the standby is behind.
+const standbyQuery = `SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'primary' WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 'gone'` +
+	` WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN '0'` +
+	` ELSE ceil(coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0))::text END`
+
+// judgeStandby reads the answer to standbyQuery; a negative lag is any.
+func judgeStandby(answer []string, maxLag time.Duration) error {
+	text := strings.Join(answer, "")
+	switch {
+	case text == "primary":
+		return errors.New("a primary, want a standby (replication=)")
+	case text == "gone":
+		return errors.New("a standby that receives nothing: its primary is gone, or refuses it")
+	case maxLag < 0:
+		return nil
+	}
+	if n, err := strconv.ParseFloat(text, 64); err != nil || n > maxLag.Seconds() {
+		return fmt.Errorf("the standby is %q seconds behind, want at most %s", text, maxLag)
+	}
+	return nil
 }
 
 // Pgvector makes the check for pgvector://…[?table=[schema.]name]: Postgres,
@@ -143,6 +209,10 @@ func postgresSettings(t target.Target, o Options, own []string) (map[string]stri
 	for key, values := range q {
 		value := values[len(values)-1]
 		switch {
+		case key == "writable":
+			if on, _ := switchParam(key, value); on {
+				settings["target_session_attrs"] = "read-write"
+			}
 		case slices.Contains(own, key) || target.IsIgnored(postgresIgnored, key) || key == "ssl" && q.Has("sslmode"):
 		case key == "database":
 			settings["dbname"] = value
@@ -317,7 +387,7 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 	text := "session and query answered"
 	if p.judge != nil {
 		if text, err = p.judge(answers); err != nil {
-			return probe.Finding{}, p.target.Errorf(probe.StageResponse, "%s", err)
+			return probe.Finding{}, p.target.Errorf(probe.StageStatus, "%s", err)
 		}
 	}
 	if conn.ParameterStatus("in_hot_standby") == "on" {
@@ -413,7 +483,7 @@ func (p *postgresCheck) fault(ctx context.Context, h *target.Conn, err error) er
 		return p.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err))
 	case strings.Contains(text, "read only connection"), strings.Contains(text, "ValidateConnect"):
 		_, after, _ := strings.Cut(text, "ValidateConnect failed: ")
-		return p.target.Errorf(probe.StageStatus, "not the session that target_session_attrs wants: %s", p.target.Secrets.Quote(after))
+		return p.target.Errorf(probe.StageStatus, "not the session that target_session_attrs or writable= wants: %s", p.target.Secrets.Quote(after))
 	case strings.Contains(text, "no password"), strings.Contains(text, "unknown authentication"), strings.Contains(text, "SASL"), strings.Contains(text, "scram"):
 		return p.target.Errorf(probe.StageAuth, "%s", p.target.Secrets.Quote(lastLine(text)))
 	}

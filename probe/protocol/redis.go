@@ -176,7 +176,7 @@ func (r *redisCheck) judgeRole(reply any) (string, error) {
 		return "", nil
 	}
 	role, _ := redis.String(values[0], nil)
-	if role == "slave" && r.role == "replica" {
+	if role == "slave" {
 		role = "replica"
 	}
 	switch {
@@ -184,7 +184,7 @@ func (r *redisCheck) judgeRole(reply any) (string, error) {
 		return "", r.target.Errorf(probe.StageStatus, "its role is %s, want %q", r.target.Secrets.Quote(role), r.role)
 	case role == "sentinel" && r.role == "":
 		return "", r.target.Errorf(probe.StageStatus, "a Sentinel, not a server that holds data (?role=sentinel wants one)")
-	case role != "slave" && role != "replica":
+	case role != "replica":
 		return ", " + probe.Clean(probe.Cut(role, 20)), nil
 	}
 	state := ""

@@ -8,6 +8,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	"healthcheck/probe"
@@ -27,11 +28,8 @@ const (
 // HTTP makes the check for http and https targets: resolve → connect → TLS →
 // request → status → body → JSON.
 func HTTP(t target.Target, o Options) (probe.Func, error) {
-	if t.URL.Hostname() == "" {
-		return nil, errors.New("the URL has no host")
-	}
-	if p := t.URL.Port(); p != "" && !target.ValidPort(p) {
-		return nil, errors.New("the port is not between 1 and 65535")
+	if _, err := t.Addr("80"); err != nil {
+		return nil, err
 	}
 	return newHTTP(t, o, t.URL, "")
 }
@@ -83,12 +81,26 @@ func (h *httpCheck) addSecrets() {
 			continue
 		}
 		for _, v := range values {
+			if isPlainValue(v) {
+				continue
+			}
 			h.target.Secrets.Add(v)
 			if _, token, ok := strings.Cut(v, " "); ok {
 				h.target.Secrets.Add(token) // Bearer TOKEN
 			}
 		}
 	}
+}
+
+// isPlainValue says whether the value of a header is a number or a switch,
+// such as 5 or true, which no secret is.
+func isPlainValue(v string) bool {
+	if _, err := strconv.ParseBool(v); err == nil {
+		return true
+	}
+	_, err := strconv.Atoi(v)
+	const digits = 5 // a longer number may be a PIN
+	return err == nil && len(v) <= digits || v == "on" || v == "off" || v == "yes" || v == "no"
 }
 
 // isPlainHeader says whether a header, in its canonical form, holds no

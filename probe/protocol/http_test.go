@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,6 +190,98 @@ func TestProxy(t *testing.T) {
 		must(t, err)
 		conn.Close()
 	}
+}
+
+// through makes a plain proxy the environment's for one test, and notes what
+// it was asked.
+func through(t *testing.T, serve func(*http.Request) string) *[]string {
+	t.Helper()
+	var mu sync.Mutex
+	asked := &[]string{}
+	addr := rawServer(t, func(c net.Conn) {
+		for r := bufio.NewReader(c); ; {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			_, pw, _ := parseBasic(req.Header.Get("Proxy-Authorization"))
+			mu.Lock()
+			*asked = append(*asked, req.Method+" "+req.RequestURI+" "+pw)
+			mu.Unlock()
+			if req.Method == http.MethodConnect {
+				up, err := net.Dial("tcp", req.Host)
+				if err != nil {
+					return
+				}
+				defer up.Close()
+				io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+				go io.Copy(up, r)
+				io.Copy(c, up)
+				return
+			}
+			io.WriteString(c, serve(req))
+		}
+	})
+	old := proxyFor
+	t.Cleanup(func() { proxyFor = old })
+	proxyFor = func(*http.Request) (*url.URL, error) { return url.Parse("http://u:proxypw@" + addr) }
+	return asked
+}
+
+// withProxy is probeOnce with --proxy.
+func withProxy(t *testing.T, make func(target.Target, Options) (probe.Func, error), text string) error {
+	t.Helper()
+	tg, err := target.ParseTarget(text, testBase)
+	must(t, err)
+	o := testOptions(t)
+	o.Proxy = true
+	run, err := make(tg, o)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err = run(ctx)
+	return err
+}
+
+// The proxy's credentials are the proxy's alone, and go with every request.
+func TestProxyCredentials(t *testing.T) {
+	var got []http.Header
+	origin := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.Header.Clone()) }))
+	defer origin.Close()
+	asked := through(t, func(*http.Request) string {
+		return "HTTP/1.1 302 Found\r\nLocation: " + origin.URL + "/secure\r\nContent-Length: 0\r\n\r\n"
+	})
+	if err := withProxy(t, HTTP, strings.Replace(origin.URL, "https:", "http:", 1)+"/#insecure=true"); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got[0].Get("Proxy-Authorization") != "" {
+		t.Errorf("the origin received %v", got)
+	}
+	host := strings.TrimPrefix(origin.URL, "https://")
+	if want := "GET http://" + host + "/ proxypw,CONNECT " + host + " proxypw"; strings.Join(*asked, ",") != want {
+		t.Errorf("the proxy was asked %q, want %q", *asked, want)
+	}
+	asked = through(t, func(r *http.Request) string {
+		body := `{"result":{"status":"green"}}`
+		return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	})
+	if err := withProxy(t, Qdrant, "qdrant://q.example:6333/docs"); err != nil {
+		t.Fatal(err)
+	}
+	if want := "GET http://q.example:6333/readyz proxypw,GET http://q.example:6333/collections/docs proxypw"; strings.Join(*asked, ",") != want {
+		t.Errorf("the proxy was asked %q, want %q", *asked, want)
+	}
+}
+
+// A header's number or switch is no secret.
+func TestPlainHeaderValues(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(500)
+		fmt.Fprintf(w, "status 5 is true, %s", r.Header.Get("X-Token"))
+	}))
+	defer srv.Close()
+	_, err := probeOnce(t, HTTP, srv.URL+"/#header=X-Depth:5&header=X-Deep:true&header=X-Token:hunter2hunter2", patience)
+	wantFailure(t, err, probe.StageStatus, `"status 5 is true, ***"`)
 }
 
 func parseBasic(header string) (user, pw string, ok bool) {

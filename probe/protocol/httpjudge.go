@@ -19,7 +19,7 @@ func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Findi
 	if !h.opt.Status.has(resp.StatusCode) {
 		echo := ""
 		if body, _ := io.ReadAll(io.LimitReader(resp.Body, failureBody)); len(bytes.TrimSpace(body)) > 0 {
-			echo = ": " + h.target.Secrets.Quote(string(body))
+			echo = ": " + h.target.Secrets.QuoteCut(string(body))
 		}
 		return probe.Finding{}, h.fail(probe.StageStatus, "status %d, want %s%s", resp.StatusCode, h.opt.Status, echo)
 	}

@@ -93,6 +93,7 @@ type serviceSession struct {
 	ctx  context.Context
 	conn net.Conn
 	cut  func() bool
+	via  proxied
 }
 
 func (c *serviceSession) close() {
@@ -132,15 +133,14 @@ func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 		req.SetBasicAuth(u.Username(), pw)
 	}
 	x := exchange{c.http}
-	viaProxy := false
 	if c.conn == nil {
-		if c.conn, viaProxy, err = x.connect(c.ctx, req); err != nil {
+		if c.conn, c.via, err = x.connect(c.ctx, req); err != nil {
 			c.conn = nil
 			return r, c.fail(r, probe.StageOf(err), err)
 		}
 		c.cut = target.InterruptWith(c.ctx, c.conn)
 	}
-	resp, err := x.talk(c.ctx, c.conn, req, viaProxy)
+	resp, err := x.talk(c.ctx, c.conn, req, c.via)
 	if err != nil {
 		return r, c.fail(r, probe.StageOf(err), err)
 	}
@@ -183,7 +183,7 @@ func (c *serviceSession) wantOK(r serviceReply) error {
 	}
 	echo := ""
 	if len(bytes.TrimSpace(r.body)) > 0 {
-		echo = ": " + c.target.Secrets.Quote(probe.Cut(string(r.body), failureBody))
+		echo = ": " + c.target.Secrets.Quote(string(r.body))
 	}
 	return c.fail(r, stage, fmt.Errorf("status %d, want 200%s", r.status, echo))
 }
@@ -191,7 +191,7 @@ func (c *serviceSession) wantOK(r serviceReply) error {
 // decode reads an answer's JSON into v.
 func (c *serviceSession) decode(r serviceReply, v any) error {
 	if err := json.Unmarshal(r.body, v); err != nil {
-		return c.fail(r, probe.StageJSON, fmt.Errorf("not the answer of such a server: %s", c.target.Secrets.Quote(probe.Cut(string(r.body), failureBody))))
+		return c.fail(r, probe.StageJSON, fmt.Errorf("not the answer of such a server: %s", c.target.Secrets.Quote(string(r.body))))
 	}
 	return nil
 }

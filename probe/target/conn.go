@@ -48,7 +48,7 @@ func ProtocolFault(ctx context.Context, t Target, protocol string, h *Conn, err 
 	cause := probe.Cause(ctx, err)
 	switch {
 	case h != nil && Recognize(h.First) != "":
-		return fmt.Errorf("the server does not speak %s but %s: it sent %s", protocol, Recognize(h.First), t.Secrets.Quote(string(h.First)))
+		return fmt.Errorf("the server does not speak %s but %s: it sent %s", protocol, Recognize(h.First), t.Secrets.QuoteCut(string(h.First)))
 	case ctx.Err() != nil:
 		if h != nil && len(h.First) == 0 {
 			return fmt.Errorf("%w: the server said nothing", cause)
@@ -61,7 +61,7 @@ func ProtocolFault(ctx context.Context, t Target, protocol string, h *Conn, err 
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the server closed the connection")
 	case h != nil && len(h.First) > 0:
-		return fmt.Errorf("the server does not speak %s: it sent %s", protocol, t.Secrets.Quote(string(h.First)))
+		return fmt.Errorf("the server does not speak %s: it sent %s", protocol, t.Secrets.QuoteCut(string(h.First)))
 	}
 	return probe.Bare(err)
 }

@@ -41,11 +41,17 @@ var testBase = &url.URL{Scheme: "http", Host: "localhost:5000"}
 // probeOnce runs one target under a limit and returns its message or error.
 func probeOnce(t *testing.T, make func(target.Target, Options) (probe.Func, error), text string, limit time.Duration) (probe.Finding, error) {
 	t.Helper()
+	return probeWith(t, make, text, testOptions(t), limit)
+}
+
+// probeWith is probeOnce with options of the command line's.
+func probeWith(t *testing.T, make func(target.Target, Options) (probe.Func, error), text string, o Options, limit time.Duration) (probe.Finding, error) {
+	t.Helper()
 	tg, err := target.ParseTarget(text, testBase)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	run, err := make(tg, testOptions(t))
+	run, err := make(tg, o)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -231,15 +237,9 @@ func through(t *testing.T, serve func(*http.Request) string) *[]string {
 // withProxy is probeOnce with --proxy.
 func withProxy(t *testing.T, make func(target.Target, Options) (probe.Func, error), text string) error {
 	t.Helper()
-	tg, err := target.ParseTarget(text, testBase)
-	must(t, err)
 	o := testOptions(t)
 	o.Proxy = true
-	run, err := make(tg, o)
-	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	_, err = run(ctx)
+	_, err := probeWith(t, make, text, o, patience)
 	return err
 }
 
@@ -456,10 +456,15 @@ func TestUnixSocket(t *testing.T) {
 // PEM file that trusts it.
 func certificate(t *testing.T, names []string, from, to time.Time) (tls.Certificate, string) {
 	t.Helper()
+	return selfSigned(t, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: from, NotAfter: to, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature})
+}
+
+// selfSigned signs a template with a key of its own.
+func selfSigned(t *testing.T, tmpl *x509.Certificate) (tls.Certificate, string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: from, NotAfter: to, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "ca.pem")

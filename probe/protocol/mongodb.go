@@ -228,7 +228,8 @@ func (m *mongoCheck) ask(ctx context.Context, at target.Endpoint) (string, error
 		if s.conn, err = m.tls.Handshake(ctx, h, at.Host); err != nil {
 			return "", m.target.Errorf(probe.StageOf(err), "%s", err)
 		}
-		h.First = nil
+		h = target.Over(s.conn)
+		s.conn = h
 	}
 	question := bsoncore.NewDocumentBuilder().AppendInt32("hello", 1).AppendString("$db", "admin")
 	user := m.target.URL.User
@@ -287,7 +288,7 @@ func (m *mongoCheck) fault(ctx context.Context, h *target.Conn, stage probe.Stag
 	if errors.Is(err, errScram) {
 		return m.target.Errorf(probe.StageAuth, "%s", m.target.Secrets.Quote(err.Error()))
 	}
-	return m.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, m.target, "MongoDB", h, err))
+	return sessionFault(m.target, target.ProtocolFault(ctx, m.target, "MongoDB", h, err))
 }
 
 // judge reads the answer to hello.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"healthcheck/probe"
@@ -58,7 +59,7 @@ func MySQL(t target.Target, o Options) (probe.Func, error) {
 			cfg.Passwd = pw
 		}
 	}
-	cfg.Logger = &mysql.NopLogger{} // it writes to the standard error
+	cfg.Logger = &mysql.NopLogger{} // the driver's own writes to the standard error
 	cfg.CheckConnLiveness = false   // for connections from a pool
 	if cfg.AllowCleartextPasswords, err = switchParam("allowCleartextPasswords", q.Get("allowCleartextPasswords")); err != nil {
 		return nil, err
@@ -249,25 +250,56 @@ func (m *mysqlCheck) run(ctx context.Context) (probe.Finding, error) {
 		}
 		return h, nil
 	}
+	logged := &mysqlLog{}
+	cfg.Logger = logged
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return probe.Finding{}, m.target.Errorf(probe.StageRequest, "%s", probe.Clean(m.target.Secrets.Redact(err.Error())))
 	}
 	conn, err := connector.Connect(ctx)
 	if err != nil {
-		return probe.Finding{}, m.fault(ctx, h, err)
+		return probe.Finding{}, m.fault(ctx, h, logged.behind(err))
 	}
 	defer conn.Close() // sends COM_QUIT: the server counts no aborted client
 	for _, d := range m.demands {
 		row, err := mysqlAsk(ctx, conn, d.query)
-		if err != nil {
-			return probe.Finding{}, m.fault(ctx, h, err)
+		if err != nil && ctx.Err() != nil {
+			return probe.Finding{}, m.target.Errorf(probe.StageResponse, "the query hangs: %s", context.Cause(ctx))
+		} else if err != nil {
+			return probe.Finding{}, m.fault(ctx, h, logged.behind(err))
 		}
 		if err := d.judge(row); err != nil {
 			return probe.Finding{}, m.target.Errorf(probe.StageStatus, "%s", probe.Ellipsis(probe.Clean(m.target.Secrets.Redact(err.Error())), 2*target.EchoBytes))
 		}
 	}
 	return probe.Finding{Message: m.target.String() + ": session and query answered"}, nil
+}
+
+// mysqlLog keeps the last error that the driver logs: it returns 'invalid
+// connection' in its place.
+type mysqlLog struct {
+	mu   sync.Mutex
+	last error
+}
+
+func (l *mysqlLog) Print(v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range v {
+		if err, ok := v.(error); ok {
+			l.last = err
+		}
+	}
+}
+
+// behind is the cause of err, where it was logged.
+func (l *mysqlLog) behind(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last != nil && (errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn)) {
+		return l.last
+	}
+	return err
 }
 
 // firstColumn is the name under which mysqlAsk keeps the first value of a row
@@ -334,7 +366,10 @@ func (m *mysqlCheck) fault(ctx context.Context, h *target.Conn, err error) error
 	case errors.Is(err, mysql.ErrCleartextPassword), errors.Is(err, mysql.ErrOldPassword), errors.Is(err, mysql.ErrUnknownPlugin), errors.Is(err, mysql.ErrNativePassword):
 		return t.Errorf(probe.StageAuth, "%s", probe.Clean(err.Error()))
 	}
-	return t.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, t, "MySQL", h, err))
+	if h != nil {
+		h.Known = len(h.First) > 4 && h.First[4] == 10 // a greeting of protocol 10
+	}
+	return sessionFault(t, target.ProtocolFault(ctx, t, "MySQL", h, err))
 }
 
 // offersTLS reads the capabilities in a server's greeting (protocol 10: header,

@@ -348,30 +348,20 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 	}
 	begin, cancel := early(ctx)
 	defer cancel()
-	var h *target.Conn
-	used := postgresTLS{}
+	d := &postgresDial{check: p, conns: map[string]*target.Conn{}}
 	cfg := p.config.Copy()
 	// The names are resolved by dial, which knows what localhost means.
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
-	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		// The address of a request to cancel is the server's own.
-		if mode, ok := p.tls[addr]; ok {
-			used = mode
-		}
-		conn, err := target.DialConn(ctx, network, p.hostaddr(addr))
-		if err != nil {
-			return nil, err
-		}
-		h = conn
-		if network == "unix" || used.config == nil {
-			return conn, nil
-		}
-		return p.startTLS(ctx, conn, used)
+	cfg.DialFunc = d.dial
+	if end, ok := begin.Deadline(); ok && len(cfg.Fallbacks) > 0 && cfg.ConnectTimeout == 0 {
+		// A silent host must leave time for those behind it.
+		cfg.ConnectTimeout = time.Until(end) / time.Duration(1+len(cfg.Fallbacks))
 	}
 	conn, err := pgconn.ConnectConfig(begin, cfg)
 	if err != nil {
-		return probe.Finding{}, p.fault(ctx, h, err)
+		return probe.Finding{}, p.connectFault(ctx, begin, d, err)
 	}
+	d.connected = true
 	answers, err := p.ask(begin, conn)
 	if err != nil {
 		// Nothing where pgconn is calling the query off already, which dials
@@ -381,7 +371,12 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 		case <-conn.CleanupDone():
 		case <-ctx.Done():
 		}
-		return probe.Finding{}, p.fault(ctx, h, err)
+		if begin.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+			<-ctx.Done() // its cause says how long that was
+			return probe.Finding{}, p.target.Errorf(probe.StageResponse, "the query hangs: %s", context.Cause(ctx))
+		}
+		stage, fault := p.describe(ctx, begin, d.last, err)
+		return probe.Finding{}, p.target.Errorf(stage, "%s", fault)
 	}
 	conn.Close(ctx)
 	text := "session and query answered"
@@ -394,6 +389,44 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 		text += ", a standby in recovery"
 	}
 	return probe.Finding{Message: fmt.Sprintf("%s: %s", p.target, probe.Clean(text))}, nil
+}
+
+// postgresDial opens the connections of one run.
+type postgresDial struct {
+	check *postgresCheck
+	conns map[string]*target.Conn // by the address that pgconn asked for
+	last  *target.Conn
+	used  postgresTLS
+	// connected is set once the session is there: what is dialled later is
+	// pgconn's request to call a query off, which runs beside the check and
+	// must leave the rest alone.
+	connected bool
+}
+
+func (d *postgresDial) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	// The address of a request to cancel is the server's own.
+	mode, ok := d.check.tls[addr]
+	if !ok || d.connected {
+		mode = d.used
+	}
+	conn, err := target.DialConn(ctx, network, d.check.hostaddr(addr))
+	if err != nil {
+		return nil, err
+	}
+	if !d.connected {
+		d.conns[addr], d.last, d.used = conn, conn, mode
+	}
+	if network == "unix" || mode.config == nil {
+		return conn, nil
+	}
+	secure, err := d.check.startTLS(ctx, conn, mode)
+	if err != nil {
+		return nil, err
+	}
+	if !d.connected {
+		d.conns[addr], d.last = secure, secure
+	}
+	return secure, nil
 }
 
 // hostaddr is where to dial for the host:port of the settings: libpq's
@@ -431,7 +464,7 @@ func (p *postgresCheck) ask(ctx context.Context, conn *pgconn.PgConn) ([][]strin
 var sslRequest = []byte{0, 0, 0, 8, 4, 210, 22, 47}
 
 // startTLS negotiates TLS as libpq does. Its errors are StageErrors.
-func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postgresTLS) (net.Conn, error) {
+func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postgresTLS) (*target.Conn, error) {
 	if !p.direct {
 		stop := target.InterruptWith(ctx, h)
 		_, err := h.Write(sslRequest)
@@ -447,7 +480,7 @@ func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postg
 		switch {
 		case err != nil:
 			h.Close()
-			return nil, &probe.StageError{Stage: probe.StageResponse, Err: target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)}
+			return nil, target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
 		case answer[0] == 'N' && mode.optional:
 			h.First = nil
 			return h, nil
@@ -458,36 +491,60 @@ func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postg
 	}
 	conn, err := target.HandshakeConfig(ctx, h, mode.config)
 	if err != nil && target.Recognize(h.First) != "" { // SSH begins with an S, too
-		return nil, &probe.StageError{Stage: probe.StageResponse, Err: target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)}
+		return nil, target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
 	}
-	h.First = nil
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	return target.Over(conn), nil
 }
 
-// fault puts a failure of pgconn into a stage and a message.
-func (p *postgresCheck) fault(ctx context.Context, h *target.Conn, err error) error {
+// connectFault is the error of a session that did not come about; of several
+// hosts it names each.
+func (p *postgresCheck) connectFault(ctx, begin context.Context, d *postgresDial, err error) error {
+	var joined interface{ Unwrap() []error }
+	if len(p.config.Fallbacks) == 0 || !errors.As(err, &joined) {
+		stage, fault := p.describe(ctx, begin, d.last, err)
+		return p.target.Errorf(stage, "%s", fault)
+	}
+	first := probe.Stage("")
+	var faults []string
+	for _, err := range joined.Unwrap() {
+		addr, _, _ := strings.Cut(err.Error(), " (") // pgconn: ADDRESS (HOST): …
+		stage, fault := p.describe(ctx, begin, d.conns[addr], err)
+		first = cmp.Or(first, stage)
+		faults = append(faults, addr+": "+fault.Error())
+	}
+	return p.target.Errorf(first, "none of its hosts serves: %s", strings.Join(faults, "; "))
+}
+
+// describe puts a failure of pgconn into a stage and a message. begin is the
+// context that ends a little earlier than the check's own.
+func (p *postgresCheck) describe(ctx, begin context.Context, h *target.Conn, err error) (probe.Stage, error) {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		stage, what := postgresStage(pg)
 		if stage == probe.StageRequest && pg.Code == "57014" {
-			what = "the query was called off before the deadline"
+			what = "the query was called off before it ended"
 		}
-		return p.target.Errorf(stage, "%s: %s (%s)", what, p.target.Secrets.Quote(pg.Message), probe.Clean(probe.Cut(pg.Code, 5)))
+		return stage, fmt.Errorf("%s: %s (%s)", what, p.target.Secrets.Quote(pg.Message), probe.Clean(probe.Cut(pg.Code, 5)))
 	}
 	if se, ok := errors.AsType[*probe.StageError](err); ok {
-		return p.target.Errorf(se.Stage, "%s", se.Err)
+		return se.Stage, se.Err
 	}
 	switch text := err.Error(); {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		// The context of run ends a little earlier than the check's own.
+		if begin.Err() == nil {
+			return probe.StageResponse, errors.New("no answer within the time for one host (connect_timeout)")
+		}
 		<-ctx.Done()
-		return p.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err))
 	case strings.Contains(text, "read only connection"), strings.Contains(text, "ValidateConnect"):
 		_, after, _ := strings.Cut(text, "ValidateConnect failed: ")
-		return p.target.Errorf(probe.StageStatus, "not the session that target_session_attrs or writable= wants: %s", p.target.Secrets.Quote(after))
+		return probe.StageStatus, fmt.Errorf("not the session that target_session_attrs or writable= wants: %s", p.target.Secrets.Quote(after))
 	case strings.Contains(text, "no password"), strings.Contains(text, "unknown authentication"), strings.Contains(text, "SASL"), strings.Contains(text, "scram"):
-		return p.target.Errorf(probe.StageAuth, "%s", p.target.Secrets.Quote(lastLine(text)))
+		return probe.StageAuth, errors.New(p.target.Secrets.Quote(lastLine(text)))
 	}
-	return p.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err))
+	fault := target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
+	return probe.StageOf(fault), fault
 }
 
 // lastLine is the innermost cause of an error that pgconn wraps in lines.

@@ -107,7 +107,8 @@ func (r *redisCheck) run(ctx context.Context) (probe.Finding, error) {
 		if conn, err = r.tls.Handshake(ctx, h, r.at.Host); err != nil {
 			return probe.Finding{}, r.target.Errorf(probe.StageOf(err), "%s", err)
 		}
-		h.First = nil
+		h = target.Over(conn)
+		conn = h
 	}
 	role, err := r.ask(ctx, h, redis.NewConn(conn, 0, 0))
 	if err != nil {
@@ -142,7 +143,7 @@ func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (rol
 		c.Send(cmd.name, cmd.args...)
 	}
 	if err := c.Flush(); err != nil {
-		return "", r.target.Errorf(probe.StageRequest, "%s", target.ProtocolFault(ctx, r.target, "Redis", h, err))
+		return "", sessionFault(r.target, target.ProtocolFault(ctx, r.target, "Redis", h, err))
 	}
 	for _, cmd := range commands {
 		reply, err := c.Receive()
@@ -157,7 +158,7 @@ func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (rol
 			return "", r.target.Errorf(stage, "%s: %s: %s", cmd.name, what, r.target.Secrets.Quote(string(e)))
 		}
 		if err != nil {
-			return "", r.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, r.target, "Redis", h, err))
+			return "", sessionFault(r.target, target.ProtocolFault(ctx, r.target, "Redis", h, err))
 		}
 		if cmd.name == "PING" && fmt.Sprint(reply) != "PONG" {
 			return "", r.target.Errorf(probe.StageResponse, "PING: got %s, want \"PONG\"", r.target.Secrets.Quote(fmt.Sprintf("%s", reply)))

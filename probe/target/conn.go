@@ -20,6 +20,9 @@ import (
 type Conn struct {
 	net.Conn
 	First []byte
+	// Known is set once the server was found to speak the protocol that it was
+	// asked in: what fails then is not that.
+	Known bool
 }
 
 // FirstBytes is how much of them is kept.
@@ -33,6 +36,10 @@ func (h *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Over records what comes over conn, which is TLS on top of another: what
+// comes below it tells nothing.
+func Over(conn net.Conn) *Conn { return &Conn{Conn: conn} }
+
 // DialConn is Dial, with a connection that is cut when ctx ends.
 func DialConn(ctx context.Context, network, addr string) (*Conn, error) {
 	conn, err := Dial(ctx, network, addr)
@@ -42,28 +49,57 @@ func DialConn(ctx context.Context, network, addr string) (*Conn, error) {
 	return &Conn{Conn: conn}, nil
 }
 
+// Fault is an error in a protocol's own words, such as a server that sends
+// its client away: it is reported as it is.
+type Fault string
+
+func (f Fault) Error() string { return string(f) }
+
 // ProtocolFault says why a session with a server of the given protocol did
-// not come about, where the driver's error does not say. h may be nil.
+// not come about, where the driver's error does not say. It is a StageError;
+// h may be nil, and records what came above TLS where there is any.
 func ProtocolFault(ctx context.Context, t Target, protocol string, h *Conn, err error) error {
+	stage, fault := protocolFault(ctx, t, protocol, h, err)
+	return &probe.StageError{Stage: stage, Err: fault}
+}
+
+func protocolFault(ctx context.Context, t Target, protocol string, h *Conn, err error) (probe.Stage, error) {
 	cause := probe.Cause(ctx, err)
-	switch {
-	case h != nil && Recognize(h.First) != "":
-		return fmt.Errorf("the server does not speak %s but %s: it sent %s", protocol, Recognize(h.First), t.Secrets.QuoteCut(string(h.First)))
+	said := h != nil && len(h.First) > 0
+	known := h != nil && h.Known
+	own, isFault := errors.AsType[Fault](err)
+	alert, isAlert := TLSAlert(err)
+	switch other := ""; {
+	case said && !known && foreign(h.First, protocol, &other):
+		return probe.StageResponse, fmt.Errorf("the server does not speak %s but %s: it sent %s", protocol, other, t.Secrets.QuoteCut(string(h.First)))
+	case isAlert:
+		return probe.StageTLS, errors.New(alert)
 	case ctx.Err() != nil:
-		if h != nil && len(h.First) == 0 {
-			return fmt.Errorf("%w: the server said nothing", cause)
+		if h != nil && !said {
+			return probe.StageResponse, fmt.Errorf("%w: the server said nothing", cause)
 		}
-		return cause
+		return probe.StageResponse, cause
+	case isFault:
+		return probe.StageResponse, own
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return probe.Bare(err)
-	case h != nil && len(h.First) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
-		return errors.New("the server closed the connection without an answer")
+		return probe.StageResponse, probe.Bare(err)
+	case errors.Is(err, io.ErrUnexpectedEOF) && said:
+		return probe.StageResponse, errors.New("the server closed the connection in the middle of an answer")
+	case errors.Is(err, io.EOF) && said:
+		return probe.StageResponse, errors.New("the server closed the connection")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the server closed the connection")
-	case h != nil && len(h.First) > 0:
-		return fmt.Errorf("the server does not speak %s: it sent %s", protocol, t.Secrets.QuoteCut(string(h.First)))
+		return probe.StageResponse, errors.New("the server closed the connection without an answer")
+	case said && !known:
+		return probe.StageResponse, fmt.Errorf("the server does not speak %s: it sent %s", protocol, t.Secrets.QuoteCut(string(h.First)))
 	}
-	return probe.Bare(err)
+	return probe.StageResponse, probe.Bare(err)
+}
+
+// foreign says whether first is how a server of another protocol begins, and
+// which.
+func foreign(first []byte, protocol string, name *string) bool {
+	*name = Recognize(first)
+	return *name != "" && *name != protocol
 }
 
 // Recognize names a protocol by how its servers begin; empty for none that is

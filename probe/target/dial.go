@@ -134,7 +134,13 @@ func TLSFault(ctx context.Context, err error) error {
 		}
 		return fmt.Errorf("certificate expired on %s", inv.Cert.NotAfter.UTC().Format(day))
 	}
+	if alert, ok := TLSAlert(err); ok {
+		return errors.New(alert)
+	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok && name.Certificate != nil {
+		if c := name.Certificate; len(c.DNSNames) == 0 && len(c.IPAddresses) == 0 && c.Subject.CommonName != "" {
+			return fmt.Errorf("certificate names %s in its common name alone, which no longer counts (RFC 6125): it needs a subject alternative name for %q", certNames(c), name.Host)
+		}
 		return fmt.Errorf("certificate is for %s, not for %q", certNames(name.Certificate), name.Host)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
@@ -150,6 +156,16 @@ func TLSFault(ctx context.Context, err error) error {
 		return errors.New("TLS handshake: connection reset by peer")
 	}
 	return fmt.Errorf("TLS handshake: %s", strings.TrimPrefix(err.Error(), "tls: "))
+}
+
+// TLSAlert is what a peer says that ends a TLS session, such as 'certificate
+// required', which it may say after the handshake (RFC 8446, 6.2).
+func TLSAlert(err error) (string, bool) {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" {
+		return "", false
+	}
+	return "the server ends the TLS session: " + strings.TrimPrefix(op.Err.Error(), "tls: "), true
 }
 
 // certNames lists what a certificate is for, bounded.

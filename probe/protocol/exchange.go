@@ -39,13 +39,14 @@ func (x exchange) roundTrip(req *http.Request) (*http.Response, error) {
 		conn.Close()
 		return nil, err
 	}
-	resp.Body = &ownedBody{resp.Body, func() { cut(); conn.Close() }}
+	resp.Body = &ownedBody{resp.Body, conn, func() { cut(); conn.Close() }}
 	return resp, nil
 }
 
 // ownedBody is a body that closes its connection.
 type ownedBody struct {
 	io.ReadCloser
+	conn    net.Conn
 	release func()
 }
 

@@ -16,13 +16,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
 
 	"github.com/lib/pq/scram"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
-	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
 )
 
 // MongoDB makes the check for mongodb://[user:password@]host[:27017][,…][/[authdb]]
@@ -337,14 +338,25 @@ func (m *mongoCheck) login(s *mongoSession, mechanism string) error {
 		sum := md5.Sum([]byte(user + ":mongo:" + pw))
 		client = scram.NewClient(sha1.New, user, hex.EncodeToString(sum[:]))
 	} else {
-		// The profile that succeeds SASLprep; a password that it does not
-		// know is sent as it is, as pgconn does.
-		if prepared, err := precis.OpaqueString.String(pw); err == nil {
-			pw = prepared
-		}
-		client = scram.NewClient(sha256.New, user, pw)
+		client = scram.NewClient(sha256.New, user, saslPrep(pw))
 	}
 	return m.converse(s, mechanism, client)
+}
+
+// saslPrep writes a password as SASLprep does (RFC 4013, 2): blanks of all
+// kinds as a space, invisible characters left out, then NFKC. What it forbids
+// is sent as it is, and refused by the server.
+func saslPrep(pw string) string {
+	return norm.NFKC.String(strings.Map(func(r rune) rune {
+		switch {
+		case r == 0xAD, r == 0x34F, r == 0x1806, r >= 0x180B && r <= 0x180D, r >= 0x200B && r <= 0x200D, r == 0x2060,
+			r >= 0xFE00 && r <= 0xFE0F, r == 0xFEFF: // RFC 3454, table B.1
+			return -1
+		case unicode.Is(unicode.Zs, r): // table C.1.2
+			return ' '
+		}
+		return r
+	}, pw))
 }
 
 // minIterations is the least that MongoDB's specification lets a client

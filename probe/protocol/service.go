@@ -145,6 +145,12 @@ func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 		return r, c.fail(r, probe.StageOf(err), err)
 	}
 	r.status = resp.StatusCode
+	if r.status != http.StatusOK {
+		hurry(c.ctx, c.conn)
+		r.body, _ = io.ReadAll(io.LimitReader(resp.Body, failureBody))
+		c.close() // what is left of the body is not read
+		return r, nil
+	}
 	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:
@@ -183,14 +189,14 @@ func (c *serviceSession) wantOK(r serviceReply) error {
 	}
 	echo := ""
 	if len(bytes.TrimSpace(r.body)) > 0 {
-		echo = ": " + c.target.Secrets.Quote(string(r.body))
+		echo = ": " + c.target.Secrets.QuoteCut(string(r.body))
 	}
 	return c.fail(r, stage, fmt.Errorf("status %d, want 200%s", r.status, echo))
 }
 
 // decode reads an answer's JSON into v.
 func (c *serviceSession) decode(r serviceReply, v any) error {
-	if err := json.Unmarshal(r.body, v); err != nil {
+	if err := json.Unmarshal(withoutBOM(r.body), v); err != nil {
 		return c.fail(r, probe.StageJSON, fmt.Errorf("not the answer of such a server: %s", c.target.Secrets.Quote(string(r.body))))
 	}
 	return nil

@@ -72,7 +72,8 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	case s == "":
 		return t, errors.New("the target is empty")
 	case strings.HasPrefix(s, "/"):
-		if t.URL, err = url.Parse(s); err == nil {
+		// Behind a host: //health/ready alone would have the host health.
+		if t.URL, err = url.Parse("http://host" + s); err == nil {
 			ref := *base
 			ref.Path, ref.RawPath, ref.RawQuery = joinPath(base, t.URL)
 			t.URL = &ref

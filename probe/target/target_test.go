@@ -14,6 +14,7 @@ var testBase = &url.URL{Scheme: "http", Host: "localhost:5000"}
 func TestParseTarget(t *testing.T) {
 	for in, want := range map[string]string{
 		"/health":                                "http://localhost:5000/health",
+		"//health/ready":                         "http://localhost:5000//health/ready",
 		"/health?deep=1":                         "http://localhost:5000/health?deep=1",
 		"  /health ":                             "http://localhost:5000/health",
 		"main=/a%2Fb":                            "http://localhost:5000/a%2Fb",

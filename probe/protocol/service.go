@@ -83,7 +83,11 @@ func (s *service) check(judge func(*serviceSession) (string, error)) probe.Func 
 		if err != nil {
 			return probe.Finding{}, err
 		}
-		return probe.Finding{Message: s.target.String() + ": " + probe.Clean(probe.Cut(text, 2*target.EchoBytes))}, nil
+		f := probe.Finding{Message: s.target.String() + ": " + probe.Clean(probe.Cut(text, 2*target.EchoBytes))}
+		if c.warn {
+			f.Status = probe.Warn
+		}
+		return f, nil
 	}
 }
 
@@ -94,6 +98,8 @@ type serviceSession struct {
 	conn net.Conn
 	cut  func() bool
 	via  proxied
+	// warn says that what judge found is to be looked at, and fails nothing.
+	warn bool
 }
 
 func (c *serviceSession) close() {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,7 +17,48 @@ import (
 )
 
 // Resolver is Go's own, in both builds: the C library's cannot be cancelled.
-var Resolver = &net.Resolver{PreferGo: true}
+var Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return DialDNS(ctx, network, addr, nameServers())
+}}
+
+// nameServers counts the name servers of this machine.
+var nameServers = sync.OnceValue(func() (n int) {
+	text, _ := ReadBounded("/etc/resolv.conf", 64<<10)
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "nameserver" {
+			n++
+		}
+	}
+	return n
+})
+
+// DialDNS connects to one of so many name servers. The resolver waits five
+// seconds for each (resolv.conf(5)), which is all that a check has: where
+// there are others, a silent one is given a third of the time that is left.
+func DialDNS(ctx context.Context, network, addr string, servers int) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	end, ok := ctx.Deadline()
+	udp, isUDP := conn.(*net.UDPConn)
+	if err != nil || !ok || !isUDP || servers < 2 {
+		return conn, err
+	}
+	return impatient{udp, time.Now().Add(time.Until(end) / 3)}, nil
+}
+
+// impatient is a packet connection, as the resolver must be able to tell, on
+// which nothing is waited for longer than until end.
+type impatient struct {
+	*net.UDPConn
+	end time.Time
+}
+
+// SetDeadline is what the resolver calls.
+func (c impatient) SetDeadline(t time.Time) error {
+	if t.IsZero() || t.After(c.end) {
+		t = c.end
+	}
+	return c.UDPConn.SetDeadline(t)
+}
 
 // Dial connects to addr. Its errors are StageErrors of the stages resolve and
 // connect.

@@ -45,7 +45,7 @@ func TestConnectionStrings(t *testing.T) {
 	}
 	want(t, "mysql://app:"+urlPassword+"@"+my.addr()+"/app?query=SELECT+false&expect=1", 1, `the query answered "0", want "1"`)
 	root := "mysql://root@x/?socket=" + my.dir + "/sock"
-	want(t, root+"&galera_online=true", 1, "Galera's wsrep_local_state is")
+	want(t, root+"&galera_online=true", 1, "the wsrep_local_state of Galera is")
 	want(t, root+"&replication=true", 1, "the server replicates from nobody")
 
 	re := startRedis(t, "--requirepass", password)

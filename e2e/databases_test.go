@@ -303,6 +303,9 @@ func TestMariaDBOverTLS(t *testing.T) {
 		}
 		want(t, base+"?tls=true", 1, "certificate signed by an unknown authority")
 		want(t, base, 1, "authentication failed without TLS, which the server offers (?tls=true)", "1045")
+		if out, _ := probe(t, "mysql://app:"+urlPassword+"@"+s.addr()+"/nosuch"); !strings.Contains(out, "1044") || strings.Contains(out, "TLS") {
+			t.Errorf("TLS helps nobody to a database: %s", out)
+		}
 		if _, err := openMaria(t, s).Exec("SET GLOBAL require_secure_transport = ON"); err != nil {
 			t.Fatal(err)
 		}
@@ -405,6 +408,12 @@ func TestRedisOverTLS(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", file, code, out)
 		}
 		want(t, "redis://127.0.0.1:"+port, 1)
+		if text == "" {
+			cli(t, s, "config", "set", "tls-auth-clients", "yes")
+			if out, code := probe(t, "rediss://localhost:"+port, "--ca-cert", dir+"/ca.pem"); code != 1 || !strings.Contains(out, "certificate required") && !strings.Contains(out, "the server may want a client certificate") {
+				t.Errorf("exit %d: %s", code, out)
+			}
+		}
 	}
 }
 

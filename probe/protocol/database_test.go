@@ -383,6 +383,23 @@ func TestMongoScramDistrusts(t *testing.T) {
 	}
 }
 
+// The examples of RFC 4013, section 3, and of MongoDB's specification.
+func TestSASLPrep(t *testing.T) {
+	for in, want := range map[string]string{"I\u00adX": "IX", "user": "user", "USER": "USER", "\u00aa": "a", "\u2168": "IX", "a\u00a0b\u3000c": "a b c", "pa\u0308ss": "p\u00e4ss"} {
+		if got := saslPrep(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	// Users of LDAP are kept in no database.
+	tg, err := target.ParseTarget("mongodb://u:p@h/app?authMechanism=PLAIN", testBase)
+	must(t, err)
+	m := &mongoCheck{target: tg, mechanism: "PLAIN"}
+	must(t, m.configure(tg.URL.Query(), Options{}))
+	if m.authDB != "$external" {
+		t.Error(m.authDB)
+	}
+}
+
 // FuzzMongoReply: whatever a server sends, no crash and no success by chance.
 func FuzzMongoReply(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00"))

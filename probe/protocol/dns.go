@@ -174,9 +174,11 @@ func askDNSOnce(ctx context.Context, network, server, name string, typ dnsmessag
 		return nil, err
 	}
 	id := uint16(rand.Uint32())
-	question := dnsmessage.Question{Name: full, Type: typ, Class: dnsmessage.ClassINET}
-	query := dnsmessage.Message{Header: dnsmessage.Header{ID: id, RecursionDesired: true}, Questions: []dnsmessage.Question{question}}
-	packet, err := query.Pack()
+	// The library's Message would bring all types of records along.
+	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: id, RecursionDesired: true})
+	b.StartQuestions()
+	b.Question(dnsmessage.Question{Name: full, Type: typ, Class: dnsmessage.ClassINET})
+	packet, err := b.Finish()
 	if err != nil {
 		return nil, err
 	}
@@ -191,15 +193,21 @@ func askDNSOnce(ctx context.Context, network, server, name string, typ dnsmessag
 	}
 	const again = time.Second // a packet may be lost
 	for {
-		if end, ok := ctx.Deadline(); network == "udp" && (!ok || time.Until(end) > again) {
-			conn.SetReadDeadline(time.Now().Add(again))
+		// Never later than ctx ends, nor unset: that would undo the interruption.
+		until, limited := ctx.Deadline()
+		next := time.Now().Add(again)
+		retry := network == "udp" && (!limited || next.Before(until))
+		if retry {
+			until = next
+		}
+		if (retry || limited) && ctx.Err() == nil {
+			conn.SetReadDeadline(until)
 		}
 		if _, err := conn.Write(packet); err != nil {
 			return nil, err
 		}
 		answer, err := readDNS(conn, network, id)
-		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() && ctx.Err() == nil && network == "udp" {
-			conn.SetReadDeadline(time.Time{})
+		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() && ctx.Err() == nil && retry {
 			continue
 		}
 		if err != nil {
@@ -229,32 +237,50 @@ func readDNS(conn net.Conn, network string, id uint16) ([]byte, error) {
 
 // parseDNS reads the records of a type from an answer.
 func parseDNS(answer []byte, typ dnsmessage.Type) ([]string, error) {
-	var m dnsmessage.Message
-	if err := m.Unpack(answer); err != nil {
-		return nil, errors.New("the answer is no DNS message")
+	var p dnsmessage.Parser
+	head, err := p.Start(answer)
+	if err != nil || !head.Response || p.SkipAllQuestions() != nil {
+		return nil, errNoDNS
 	}
 	switch {
-	case !m.Response:
-		return nil, errors.New("the answer is no DNS message")
-	case m.RCode == dnsmessage.RCodeNameError:
+	case head.RCode == dnsmessage.RCodeNameError:
 		return nil, errNoName
-	case m.RCode != dnsmessage.RCodeSuccess:
-		return nil, errors.New("the server answers " + strings.TrimPrefix(m.RCode.String(), "RCode"))
-	case m.Truncated:
+	case head.RCode != dnsmessage.RCodeSuccess:
+		return nil, fmt.Errorf("the server answers with RCODE %d", head.RCode)
+	case head.Truncated:
 		return nil, errTruncated
 	}
 	var records []string
-	for _, a := range m.Answers {
-		switch body := a.Body.(type) {
-		case *dnsmessage.AResource:
-			records = append(records, net.IP(body.A[:]).String())
-		case *dnsmessage.AAAAResource:
-			records = append(records, net.IP(body.AAAA[:]).String())
-		case *dnsmessage.CNAMEResource:
-			if typ == dnsmessage.TypeCNAME {
-				records = append(records, body.CNAME.String())
-			}
+	for {
+		h, err := p.AnswerHeader()
+		if err == dnsmessage.ErrSectionDone {
+			return records, nil
+		}
+		if err == nil && h.Type != typ {
+			err = p.SkipAnswer()
+		} else if err == nil {
+			var record string
+			record, err = parseDNSRecord(&p, typ)
+			records = append(records, record)
+		}
+		if err != nil {
+			return nil, errNoDNS
 		}
 	}
-	return records, nil
+}
+
+var errNoDNS = errors.New("the answer is no DNS message")
+
+// parseDNSRecord reads one record of the types that askDNS asks for.
+func parseDNSRecord(p *dnsmessage.Parser, typ dnsmessage.Type) (string, error) {
+	switch typ {
+	case dnsmessage.TypeA:
+		r, err := p.AResource()
+		return net.IP(r.A[:]).String(), err
+	case dnsmessage.TypeAAAA:
+		r, err := p.AAAAResource()
+		return net.IP(r.AAAA[:]).String(), err
+	}
+	r, err := p.CNAMEResource()
+	return r.CNAME.String(), err
 }

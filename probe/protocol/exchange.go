@@ -75,7 +75,10 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 			return resp, nil
 		}
 		cause := probe.Cause(ctx, err)
+		alert, isAlert := target.TLSAlert(err)
 		switch {
+		case isAlert:
+			return nil, &probe.StageError{Stage: probe.StageTLS, Err: errors.New(alert)}
 		case ctx.Err() != nil:
 		case head.N <= 0:
 			cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)

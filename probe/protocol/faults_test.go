@@ -29,6 +29,7 @@ func tlsServer(t *testing.T, cfg *tls.Config, serve func(net.Conn)) (port string
 		tc := tls.Server(c, cfg)
 		defer tc.Close()
 		serve(tc)
+		untilClosed(c) // a reset would overtake the alert
 	}))
 }
 
@@ -39,7 +40,7 @@ func TestServersThatWantACertificate(t *testing.T) {
 	cert, file := certificate(t, []string{"localhost"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert, NextProtos: []string{"h2"}}
 	port := tlsServer(t, cfg, untilClosed)
-	for text, make := range map[string]makeFunc{"rediss://localhost:" + port: Redis, "grpcs://localhost:" + port: GRPC, "mongodb://localhost:" + port + "/?tls=true&tlsCAFile=" + file: MongoDB} {
+	for text, make := range map[string]makeFunc{"rediss://localhost:" + port: Redis, "grpcs://localhost:" + port: GRPC, "mongodb://localhost:" + port + "/?tls=true&tlsCAFile=" + file: MongoDB, "https://localhost:" + port + "/": HTTP} {
 		o := testOptions(t)
 		o.TLS.CACert = file
 		_, err := probeWith(t, make, text, o, patience)

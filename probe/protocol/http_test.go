@@ -81,6 +81,12 @@ func TestHTTPExpectations(t *testing.T) {
 		switch r.URL.Path {
 		case "/ok":
 			fmt.Fprint(w, `{"status":"ok","data":{"db":"up","n":12345678901234567890,"list":[{"x":null},true]}}`)
+		case "/bom":
+			fmt.Fprint(w, "\xef\xbb\xbf{\"status\":\"ok\"}\r\n")
+		case "/garbage":
+			fmt.Fprint(w, "{\"status\":\"ok\"}<html>Fatal error")
+		case "/two":
+			fmt.Fprint(w, "{\"status\":\"ok\"} {}")
 		case "/204":
 			w.WriteHeader(204)
 		case "/503":
@@ -99,7 +105,7 @@ func TestHTTPExpectations(t *testing.T) {
 	}))
 	defer srv.Close()
 	const limit = 5 * time.Second
-	for _, ok := range []string{"/ok", "/ok#json=status=ok", "/ok#json=data.db=up&json=data.n=12345678901234567890",
+	for _, ok := range []string{"/bom#json=status=ok", "/ok", "/ok#json=status=ok", "/ok#json=data.db=up&json=data.n=12345678901234567890",
 		"/ok#json=data.list.1=true&json=data.list.0.x=null", "/ok#body=%22db%22:.up?", "/204#status=204", "/204#status=2xx", "/503#status=200,500-599",
 		"/moved", "/moved#status=302&max-redirects=0", "/method#method=post&body=^POST", "/method#header=Host:%20example.test&body=example.test"} {
 		if _, err := probeOnce(t, HTTP, srv.URL+ok, limit); err != nil {
@@ -117,6 +123,8 @@ func TestHTTPExpectations(t *testing.T) {
 		"/ok#json=data.nope=1":               {probe.StageJSON, `the body has no "data.nope"`},
 		"/ok#json=status.deeper=1":           {probe.StageJSON, `the body has no "status.deeper"`},
 		"/ok#json=data.list.7=1":             {probe.StageJSON, "the body has no"},
+		"/garbage#json=status=ok":            {probe.StageJSON, `the body is not JSON: behind it stands "<html>Fatal error"`},
+		"/two#json=status=ok":                {probe.StageJSON, "the body is not JSON: behind it stands"},
 		"/method#json=a=b":                   {probe.StageJSON, `the body is not JSON: "GET`},
 		"/loop":                              {probe.StageResponse, "stopped after 10 redirects"},
 		"/loop#max-redirects=2":              {probe.StageResponse, "stopped after 2 redirects"},
@@ -124,6 +132,39 @@ func TestHTTPExpectations(t *testing.T) {
 	} {
 		_, err := probeOnce(t, HTTP, srv.URL+text, limit)
 		wantFailure(t, err, want.stage, want.text)
+	}
+}
+
+// A header behind # takes the place of the command line's of its name.
+func TestHeaderOfOneTarget(t *testing.T) {
+	var got http.Header
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header.Clone() }))
+	defer srv.Close()
+	o := testOptions(t)
+	o.Header = http.Header{"X-Token": {"common", "twice"}, "X-Other": {"stays"}}
+	_, err := probeWith(t, HTTP, srv.URL+"/#header=x-token:own&header=X-Token:more&header=X-New:1", o, patience)
+	must(t, err)
+	if fmt.Sprint(got["X-Token"], got["X-Other"], got["X-New"]) != "[own more] [stays] [1]" {
+		t.Errorf("sent %v", got)
+	}
+	if fmt.Sprint(o.Header) != "map[X-Other:[stays] X-Token:[common twice]]" {
+		t.Errorf("the command line's own are %v now", o.Header)
+	}
+}
+
+// The status of a failing server is told whether its body comes or not.
+func TestStalledFailure(t *testing.T) {
+	const start = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\npool exhausted"
+	addr := rawServer(t, func(c net.Conn) { readRequest(c); io.WriteString(c, start); untilClosed(c) })
+	for text, make := range map[string]makeFunc{"http://" + addr + "/": HTTP, "qdrant://" + addr: Qdrant} {
+		ctx, cancel := context.WithCancel(t.Context())
+		tg, err := target.ParseTarget(text, testBase)
+		must(t, err)
+		run, err := make(tg, testOptions(t))
+		must(t, err)
+		_, err = run(ctx) // without a deadline: it ends by itself
+		cancel()
+		wantFailure(t, err, probe.StageStatus, `status 503, want 200: "pool exhausted"`)
 	}
 }
 
@@ -440,10 +481,10 @@ func TestUnixSocket(t *testing.T) {
 	sock := filepath.Join(t.TempDir(), "app.sock")
 	ln, err := net.Listen("unix", sock)
 	must(t, err)
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.EscapedPath()) })}
 	go srv.Serve(ln)
 	defer srv.Close()
-	for _, text := range []string{"unix://" + sock, "unix://" + sock + ":/health", "unix://" + sock + ":/health#body=^/health$"} {
+	for _, text := range []string{"unix://" + sock, "unix://" + sock + ":/health", "unix://" + sock + ":/health#body=^/health$", "unix://" + sock + ":/a%2Fb#body=^/a%252Fb$"} {
 		if _, err := probeOnce(t, Unix, text, 5*time.Second); err != nil {
 			t.Error(err)
 		}

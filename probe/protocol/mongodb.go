@@ -40,7 +40,7 @@ func MongoDB(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	q, err := t.ParamsBeside(mongoIgnored, mongoParams...)
+	q, err := t.ParamsBeside(mongoIgnored, nil, mongoParams...)
 	if err != nil {
 		return nil, err
 	}

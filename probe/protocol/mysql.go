@@ -33,8 +33,8 @@ func MySQL(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	q, err := t.ParamsBeside(mysqlIgnored, "tls", "socket", "query", "expect", "writable", "innodb_initialized", "galera_online", "replication", "max_lag",
-		"unix_socket", "user", "password", "ssl", "useSSL", "sslMode", "sslmode", "ssl-mode", "ssl_mode", "allowCleartextPasswords")
+	theirs := []string{"unix_socket", "user", "password", "ssl", "useSSL", "sslMode", "sslmode", "ssl-mode", "ssl_mode", "allowCleartextPasswords"}
+	q, err := t.ParamsBeside(mysqlIgnored, theirs, "tls", "socket", "query", "expect", "writable", "innodb_initialized", "galera_online", "replication", "max_lag")
 	if err != nil {
 		return nil, err
 	}
@@ -156,14 +156,14 @@ func mysqlDemands(q url.Values) (all []mysqlDemand, err error) {
 		}},
 		{"innodb_initialized", "SELECT 1 FROM information_schema.ENGINES WHERE engine = 'innodb' AND support IN ('YES', 'DEFAULT', 'ENABLED')", func(row map[string]string) error {
 			if row == nil {
-				return errors.New("InnoDB is not initialised")
+				return errors.New("the engine InnoDB is not initialised")
 			}
 			return nil
 		}},
 		{"galera_online", "SHOW GLOBAL STATUS LIKE 'wsrep_local_state'", func(row map[string]string) error {
 			const synced = "4" // Galera's documentation of wsrep_local_state
 			if row["Value"] != synced {
-				return fmt.Errorf("Galera's wsrep_local_state is %q, want 4 (Synced)", probe.Cut(row["Value"], 20))
+				return fmt.Errorf("the wsrep_local_state of Galera is %q, want 4 (Synced)", probe.Cut(row["Value"], 20))
 			}
 			return nil
 		}},

@@ -27,7 +27,8 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	q, err := t.ParamsBeside(redisIgnored, "db", "database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "skip_verify", "role", "writable")
+	theirs := []string{"database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "skip_verify"}
+	q, err := t.ParamsBeside(redisIgnored, theirs, "db", "role", "writable")
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,8 @@ type Conn struct {
 	// Known is set once the server was found to speak the protocol that it was
 	// asked in: what fails then is not that.
 	Known bool
+	// secure is set where this is TLS on top of another connection.
+	secure bool
 }
 
 // FirstBytes is how much of them is kept.
@@ -38,7 +40,7 @@ func (h *Conn) Read(p []byte) (int, error) {
 
 // Over records what comes over conn, which is TLS on top of another: what
 // comes below it tells nothing.
-func Over(conn net.Conn) *Conn { return &Conn{Conn: conn} }
+func Over(conn net.Conn) *Conn { return &Conn{Conn: conn, secure: true} }
 
 // DialConn is Dial, with a connection that is cut when ctx ends.
 func DialConn(ctx context.Context, network, addr string) (*Conn, error) {
@@ -81,6 +83,9 @@ func protocolFault(ctx context.Context, t Target, protocol string, h *Conn, err 
 		return probe.StageResponse, cause
 	case isFault:
 		return probe.StageResponse, own
+	case h != nil && h.secure && !said && errors.Is(err, syscall.ECONNRESET):
+		// The reset overtakes the alert where the client has spoken already.
+		return probe.StageTLS, errors.New("connection reset by peer right after the TLS handshake: the server may want a client certificate")
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return probe.StageResponse, probe.Bare(err)
 	case errors.Is(err, io.ErrUnexpectedEOF) && said:

@@ -252,13 +252,14 @@ func (t Target) NoSettings() error {
 // Params returns the values of the query parameters that a check knows, and
 // an error for one that it does not.
 func (t Target) Params(known ...string) (url.Values, error) {
-	return t.ParamsBeside("", known...)
+	return t.ParamsBeside("", nil, known...)
 }
 
 // ParamsBeside is Params where the target is also another program's
 // connection string: ignored names, in lower case and between spaces, the
-// parameters of its that mean nothing to a check.
-func (t Target) ParamsBeside(ignored string, known ...string) (url.Values, error) {
+// parameters of its that mean nothing to a check, and theirs those that do
+// and that have a name of the check's own.
+func (t Target) ParamsBeside(ignored string, theirs []string, known ...string) (url.Values, error) {
 	q, err := url.ParseQuery(t.URL.RawQuery)
 	if err != nil {
 		return nil, errors.New("the query is malformed")
@@ -266,7 +267,7 @@ func (t Target) ParamsBeside(ignored string, known ...string) (url.Values, error
 	for k := range q {
 		if IsIgnored(ignored, k) {
 			delete(q, k)
-		} else if !slices.Contains(known, k) {
+		} else if !slices.Contains(known, k) && !slices.Contains(theirs, k) {
 			if len(known) == 0 {
 				return nil, fmt.Errorf("a %s target takes no parameters, got %q", t.URL.Scheme, probe.Cut(k, 40))
 			}

@@ -61,7 +61,7 @@ func pgVariant(t *testing.T, files map[string]string, conf string) *server {
 }
 
 var postgres = once(func(t *testing.T) *server {
-	s := pgVariant(t, map[string]string{"pg_hba.conf": "hostssl tlsdb all 127.0.0.1/32 scram-sha-256\nhost app,postgres,ro all 127.0.0.1/32 scram-sha-256\nhost nosuch all 127.0.0.1/32 scram-sha-256\n"},
+	s := pgVariant(t, map[string]string{"pg_hba.conf": "local all all scram-sha-256\nhostssl tlsdb all 127.0.0.1/32 scram-sha-256\nhost app,postgres,ro all 127.0.0.1/32 scram-sha-256\nhost nosuch all 127.0.0.1/32 scram-sha-256\n"},
 		"ssl = on\nssl_cert_file = '../cert.pem'\nssl_key_file = '../key.pem'\n")
 	s.untilHealthy(t, "postgres://app:"+urlPassword+"@"+s.addr()+"/postgres")
 	for _, q := range []string{"CREATE DATABASE app", "CREATE DATABASE tlsdb", "CREATE DATABASE ro", "ALTER DATABASE ro SET default_transaction_read_only = on",
@@ -94,8 +94,10 @@ func TestPostgres(t *testing.T) {
 	want(t, "postgres://app:hunter2wrong@"+s.addr()+"/app", 1, "authentication failed", `password authentication failed for user \"app\"`, "28P01")
 	want(t, "postgres://limited:hunter2x@"+s.addr()+"/app", 1, "too many connections", "53300")
 	want(t, base+"/nosuch", 1, "no such database", "3D000")
-	want(t, base+"/ro?target_session_attrs=read-write", 1, "not the session that target_session_attrs wants")
+	want(t, base+"/ro?target_session_attrs=read-write", 1, "not the session that target_session_attrs or writable= wants")
 	want(t, base+"/ro", 0)
+	want(t, base+"/ro?writable=true", 1, "not the session that target_session_attrs or writable= wants")
+	want(t, base+"/app?writable=true", 0)
 	want(t, base+"/app?query=SELECT+nonsense", 1, "column", "42703")
 	want(t, "pgvector://app:"+urlPassword+"@"+s.addr()+"/postgres", 1, `the extension "vector" is not installed`)
 }
@@ -175,7 +177,7 @@ func TestPostgresStates(t *testing.T) {
 	base := "postgres://app:" + urlPassword + "@" + standby.addr() + "/postgres"
 	standby.untilHealthy(t, base)
 	want(t, base, 0, "a standby in recovery")
-	want(t, base+"?target_session_attrs=read-write", 1, "not the session that target_session_attrs wants")
+	want(t, base+"?target_session_attrs=read-write", 1, "not the session that target_session_attrs or writable= wants")
 	want(t, base+"?sslmode=require", 1, "the server refuses TLS")
 	c := newCounter(t, standby.addr())
 	want(t, "postgres://app:"+urlPassword+"@"+c.addr+"/postgres", 0)
@@ -198,9 +200,9 @@ func startMariaDB(t *testing.T, args ...string) *server {
 	t.Helper()
 	dir, cred := serverDir(t, "mysql")
 	s := &server{dir: dir, port: freePort(t)}
-	as(t, cred, dir, "mariadb-install-db", "--no-defaults", "--datadir="+dir+"/data", "--auth-root-authentication-method=normal", "--skip-test-db")
+	as(t, cred, dir, "mariadb-install-db", "--no-defaults", "--datadir="+dir+"/data", "--tmpdir="+dir, "--auth-root-authentication-method=normal", "--skip-test-db")
 	newPKI(t, dir, cred)
-	startServer(t, s, cred, nil, "mariadbd", append([]string{"--no-defaults", "--datadir=" + dir + "/data", "--port=" + s.port, "--bind-address=127.0.0.1",
+	startServer(t, s, cred, nil, "mariadbd", append([]string{"--no-defaults", "--datadir=" + dir + "/data", "--tmpdir=" + dir, "--port=" + s.port, "--bind-address=127.0.0.1",
 		"--socket=" + dir + "/sock", "--pid-file=" + dir + "/pid", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"}, args...)...)
 	s.untilHealthy(t, "mysql://root@x/?socket="+dir+"/sock")
 	db := openMaria(t, s)
@@ -228,7 +230,7 @@ var mariadb = once(func(t *testing.T) *server { return startMariaDB(t) })
 func TestMariaDB(t *testing.T) {
 	s := mariadb(t)
 	base := "mysql://app:" + urlPassword + "@" + s.addr()
-	want(t, base+"/app", 0, "session and ping answered")
+	want(t, base+"/app", 0, "session and query answered")
 	want(t, base, 0)
 	want(t, "mysql://app:hunter2wrong@"+s.addr()+"/app", 1, "authentication failed", "Access denied for user", "1045")
 	want(t, base+"/nosuch", 1, "no access to the database", "1044")
@@ -301,6 +303,9 @@ func TestMariaDBOverTLS(t *testing.T) {
 		}
 		want(t, base+"?tls=true", 1, "certificate signed by an unknown authority")
 		want(t, base, 1, "authentication failed without TLS, which the server offers (?tls=true)", "1045")
+		if out, _ := probe(t, "mysql://app:"+urlPassword+"@"+s.addr()+"/nosuch"); !strings.Contains(out, "1044") || strings.Contains(out, "TLS") {
+			t.Errorf("TLS helps nobody to a database: %s", out)
+		}
 		if _, err := openMaria(t, s).Exec("SET GLOBAL require_secure_transport = ON"); err != nil {
 			t.Fatal(err)
 		}
@@ -348,11 +353,13 @@ func TestRedis(t *testing.T) {
 	held.Close()
 }
 
-func cli(t *testing.T, s *server, args ...string) {
+func cli(t *testing.T, s *server, args ...string) string {
 	t.Helper()
-	if out, code := output(t, nil, "redis-cli", append([]string{"-p", s.port}, args...)...); code != 0 {
+	out, code := output(t, nil, "redis-cli", append([]string{"-p", s.port}, args...)...)
+	if code != 0 {
 		t.Fatal(out)
 	}
+	return out
 }
 
 func TestRedisStates(t *testing.T) {
@@ -401,6 +408,12 @@ func TestRedisOverTLS(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", file, code, out)
 		}
 		want(t, "redis://127.0.0.1:"+port, 1)
+		if text == "" {
+			cli(t, s, "config", "set", "tls-auth-clients", "yes")
+			if out, code := probe(t, "rediss://localhost:"+port, "--ca-cert", dir+"/ca.pem"); code != 1 || !strings.Contains(out, "certificate required") && !strings.Contains(out, "the server may want a client certificate") {
+				t.Errorf("exit %d: %s", code, out)
+			}
+		}
 	}
 }
 

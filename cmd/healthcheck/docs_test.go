@@ -56,7 +56,7 @@ func TestDocsListEveryScheme(t *testing.T) {
 	table, _, _ := strings.Cut(string(text), "\n## ")
 	documented := map[string]bool{}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?) \\| ").FindAllStringSubmatch(table, -1) {
-		for _, m := range regexp.MustCompile("`([a-z]+)://").FindAllStringSubmatch(row[1], -1) {
+		for _, m := range regexp.MustCompile("`([a-z+]+)://").FindAllStringSubmatch(row[1], -1) {
 			documented[m[1]] = true
 		}
 	}

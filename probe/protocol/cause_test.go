@@ -67,9 +67,9 @@ func TestCauseOfEveryScheme(t *testing.T) {
 				t.Errorf("%s: %+v", s.Name, got)
 			}
 			continue
-		case "dns":
-			if got := causeOf(t, "dns://no-such-host.invalid", false); got != (probe.FailureCause{Class: probe.Dependency, Host: "no-such-host.invalid"}) {
-				t.Errorf("dns: %+v", got)
+		case "dns", "mongodb+srv":
+			if got := causeOf(t, s.Name+"://no-such-host.invalid", false); got != (probe.FailureCause{Class: probe.Dependency, Host: "no-such-host.invalid"}) {
+				t.Errorf("%s: %+v", s.Name, got)
 			}
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"healthcheck/probe"
+	"healthcheck/probe/target"
 )
 
 // What the checks that speak a protocol of their own have in common: the
@@ -22,6 +23,11 @@ func early(ctx context.Context) (context.Context, context.CancelFunc) {
 	left := time.Until(end)
 	const most = 100 * time.Millisecond
 	return context.WithDeadline(ctx, end.Add(-min(most, left/5)))
+}
+
+// sessionFault is a StageError with the target before it.
+func sessionFault(t target.Target, err error) error {
+	return t.Errorf(probe.StageOf(err), "%s", err)
 }
 
 // switchParam reads a yes-or-no query parameter.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -102,10 +103,15 @@ func TestBadDatabaseTargets(t *testing.T) {
 		"redis://h/cache":                     "number of a database",
 		"redis://user@h":                      "a user without a password",
 		"redis://h:0":                         "the port is not between",
-		"mongodb://h1:1,h2:2/":                "one host only",
+		"mongodb+srv://h1,h2/":                "one name",
+		"mongodb://h/?readPreference=second":  "want primary",
 		"mongodb://h/?tls=perhaps":            "neither true nor false",
 		"mongodb://h/?authMechanism=X509":     "want SCRAM-SHA-256",
-		"mongodb://h/?w=majority":             "unknown parameter",
+		"mongodb://h/?rs=majority":            "unknown parameter",
+		"mysql://h1,h2/db":                    "one host only",
+		"mysql://h/?expect=1":                 "needs a query=",
+		"mysql://h/?max_lag=30":               "such as 30s",
+		"redis://h/?role=slave":               "want master, replica or sentinel",
 		"grpc://h":                            "a host and a port",
 		"grpc://h:1/svc?x=1":                  "takes no parameters",
 		"qdrant://h/docs?apikey=hunter2hunt":  `unknown parameter "apikey"`,
@@ -116,7 +122,7 @@ func TestBadDatabaseTargets(t *testing.T) {
 	} {
 		tg, err := target.ParseTarget(in, testBase)
 		if err == nil {
-			_, err = allSchemes()[tg.URL.Scheme](tg, testOptions(t))
+			_, err = New(tg, testOptions(t))
 		}
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v, want %q", in, err, want)
@@ -129,10 +135,11 @@ func redisServer(t *testing.T, replies ...string) string {
 	return rawServer(t, func(c net.Conn) {
 		r := bufio.NewReader(c)
 		for _, reply := range replies {
-			for range 2 { // *1 $4: commands without arguments
+			head, _ := r.ReadString('\n') // *N, then a length and a text for each
+			n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(head, "*")))
+			for range 2 * n {
 				r.ReadString('\n')
 			}
-			r.ReadString('\n')
 			io.WriteString(c, reply)
 		}
 		untilClosed(c)
@@ -160,6 +167,56 @@ func TestRedisFailing(t *testing.T) {
 			wantFailure(t, err, c.stage, c.text)
 		} else if err != nil || !strings.HasSuffix(f.Message, c.text) {
 			t.Errorf("%q, %v, want %q", f.Message, err, c.text)
+		}
+	}
+}
+
+func TestRedisWritable(t *testing.T) {
+	const pong, master = "+PONG\r\n", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+	for reply, want := range map[string]string{
+		":0\r\n":                                    "",
+		"-MOVED 1234 10.0.0.2:6379\r\n":             "", // the key is another node's, and the cluster up
+		"-WRONGTYPE Operation against a key\r\n":    "",
+		"-OOM command not allowed\r\n":              "out of memory, and its policy evicts nothing",
+		"-MISCONF Redis is configured\r\n":          "cannot save to disk",
+		"-NOREPLICAS Not enough good\r\n":           "too few replicas",
+		"-READONLY You can't write\r\n":             "a read-only replica",
+		"-CLUSTERDOWN The cluster is down\r\n":      "the cluster is down",
+		"-NOPERM No permissions to access a\r\n":    "not permitted",
+		"-ERR unknown command 'SETRANGE', with\r\n": "unknown command",
+	} {
+		f, err := probeOnce(t, Redis, "redis://"+redisServer(t, pong, reply, master)+"?writable=true", patience)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %q, %v", reply, f.Message, err)
+		}
+	}
+	sentinel := "*2\r\n$8\r\nsentinel\r\n*0\r\n"
+	_, err := probeOnce(t, Redis, "redis://"+redisServer(t, pong, sentinel), patience)
+	wantFailure(t, err, probe.StageStatus, "a Sentinel, not a server that holds data")
+	if f, err := probeOnce(t, Redis, "redis://"+redisServer(t, pong, sentinel)+"?role=sentinel", patience); err != nil {
+		t.Error(f, err)
+	}
+	_, err = probeOnce(t, Redis, "redis://"+redisServer(t, pong, master)+"?role=replica", patience)
+	wantFailure(t, err, probe.StageStatus, `its role is "master", want "replica"`)
+}
+
+// The clients' own connection strings are taken as they are.
+func TestClientConnectionStrings(t *testing.T) {
+	for _, in := range []string{
+		"mysql://u:p@h:3306/app?serverVersion=8.0.32&charset=utf8mb4", "mysql+pymysql://u:p@h/app?charset=utf8mb4", "mariadb://u:p@h/app",
+		"mariadb+mariadbconnector://u@h/app", "jdbc:mysql://h:3306/app?user=u&password=p&useSSL=true&allowPublicKeyRetrieval=true&serverTimezone=UTC",
+		"mysql://u@h/app?ssl-mode=VERIFY_IDENTITY", "mysql://u@%2Frun%2Fmysqld.sock/app", "mysql+pymysql://u@localhost/app?unix_socket=/run/mysqld.sock",
+		"redis://h?db=2", "redis://:p@h:6379/0?socket_timeout=5&decode_responses=True", "rediss://h?ssl_cert_reqs=CERT_NONE", "valkey://h", "valkeys://h/1",
+		"mongodb://u:p@h/app?retryWrites=true&w=majority&authSource=admin", "mongodb+srv://u:p@cluster0.example.net/app?retryWrites=true&w=majority&appName=x",
+		"mongodb://h1:27017,h2:27017,h3/app?replicaSet=rs0&readPreference=secondaryPreferred", "mongodb://%2Ftmp%2Fmongodb-27017.sock/app",
+		"pgvector://u:p@h/app?schema=public&table=items", "postgresql+psycopg2://u:p@h/app",
+	} {
+		tg, err := target.ParseTarget(in, testBase)
+		if err == nil {
+			_, err = New(tg, testOptions(t))
+		}
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
 		}
 	}
 }
@@ -197,6 +254,7 @@ func TestMongoStates(t *testing.T) {
 		{ok().AppendBoolean("isWritablePrimary", true).AppendString("setName", "rs1").Build(), "?replicaSet=rs0", probe.StageStatus, `belongs to the replica set "rs1", want "rs0"`},
 		{ok().AppendBoolean("isWritablePrimary", false).AppendBoolean("secondary", true).Build(), "", "", "secondary"},
 		{ok().AppendBoolean("isWritablePrimary", true).AppendString("msg", "isdbgrid").Build(), "", "", "mongos"},
+		{ok().AppendBoolean("isWritablePrimary", false).AppendBoolean("secondary", false).AppendBoolean("arbiterOnly", true).Build(), "", "", "arbiter"},
 		{ok().AppendBoolean("isWritablePrimary", false).AppendBoolean("secondary", false).Build(), "", probe.StageStatus, "neither a writable primary nor a secondary"},
 		{ok().AppendBoolean("isWritablePrimary", false).AppendBoolean("isreplicaset", true).Build(), "", probe.StageStatus, "not initiated"},
 		{bsoncore.NewDocumentBuilder().AppendDouble("ok", 0).AppendInt32("code", 11600).AppendString("errmsg", "interrupted at shutdown").Build(), "", probe.StageResponse, `hello: "interrupted at shutdown" (11600)`},
@@ -208,6 +266,26 @@ func TestMongoStates(t *testing.T) {
 		} else if err != nil || !strings.HasSuffix(f.Message, ": "+c.text) {
 			t.Errorf("%q, %v, want %q", f.Message, err, c.text)
 		}
+	}
+}
+
+// Of several hosts the application's choice decides; all are named.
+func TestMongoHosts(t *testing.T) {
+	says := func(key string) string {
+		return mongoServer(t, func(bsoncore.Document) bsoncore.Document {
+			return bsoncore.NewDocumentBuilder().AppendBoolean(key, true).AppendDouble("ok", 1).Build()
+		})
+	}
+	primary, secondary := says("isWritablePrimary"), says("secondary")
+	silent := rawServer(t, untilClosed)
+	f, err := probeOnce(t, MongoDB, "mongodb://"+silent+","+secondary+","+primary+"/?w=majority", patience)
+	if err != nil || !strings.HasSuffix(f.Message, "writable primary at "+primary) {
+		t.Error(f.Message, err)
+	}
+	_, err = probeOnce(t, MongoDB, "mongodb://127.0.0.1:1,"+secondary, patience)
+	wantFailure(t, err, probe.StageConnect, "no primary among its hosts: 127.0.0.1:1: connect to 127.0.0.1:1: connection refused; "+secondary+": secondary")
+	if _, err = probeOnce(t, MongoDB, "mongodb://127.0.0.1:1,"+secondary+"/?readPreference=nearest", patience); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -234,6 +312,13 @@ func scramMongoWith(t *testing.T, mechanism, password string, iterations int, fo
 	conversation := server.NewConversation()
 	return mongoServer(t, func(cmd bsoncore.Document) bsoncore.Document {
 		if _, err := cmd.LookupErr("hello"); err == nil {
+			if user, ok := cmd.Lookup("saslSupportedMechs").StringValueOK(); ok {
+				if user != "admin.app" {
+					t.Errorf("asks for the mechanisms of %q", user)
+				}
+				return bsoncore.NewDocumentBuilder().AppendBoolean("isWritablePrimary", true).
+					AppendArray("saslSupportedMechs", bsoncore.NewArrayBuilder().AppendString(mechanism).Build()).AppendDouble("ok", 1).Build()
+			}
 			return bsoncore.NewDocumentBuilder().AppendBoolean("isWritablePrimary", true).AppendDouble("ok", 1).Build()
 		}
 		if m, ok := cmd.Lookup("mechanism").StringValueOK(); ok && m != mechanism {
@@ -260,6 +345,10 @@ func TestMongoAuthentication(t *testing.T) {
 	const digest = "ea7168c04c3403d919e685ee086d5222"
 	addr = scramMongo(t, "SCRAM-SHA-1", digest)
 	if _, err := probeOnce(t, MongoDB, "mongodb://app:hunter2pw@"+addr+"/?authMechanism=SCRAM-SHA-1", patience); err != nil {
+		t.Error(err)
+	}
+	// A user that the server keeps by SHA-1 alone needs no parameter.
+	if _, err := probeOnce(t, MongoDB, "mongodb://app:hunter2pw@"+scramMongo(t, "SCRAM-SHA-1", digest), patience); err != nil {
 		t.Error(err)
 	}
 	_, err = probeOnce(t, MongoDB, "mongodb://app:wrong@"+scramMongo(t, "SCRAM-SHA-1", digest)+"/?authMechanism=SCRAM-SHA-1", patience)
@@ -291,6 +380,23 @@ func TestMongoScramDistrusts(t *testing.T) {
 	addr = scramMongo(t, "SCRAM-SHA-256", "p\u00e4ss")
 	if _, err := probeOnce(t, MongoDB, "mongodb://app:pa%CC%88ss@"+addr, patience); err != nil {
 		t.Error(err)
+	}
+}
+
+// The examples of RFC 4013, section 3, and of MongoDB's specification.
+func TestSASLPrep(t *testing.T) {
+	for in, want := range map[string]string{"I\u00adX": "IX", "user": "user", "USER": "USER", "\u00aa": "a", "\u2168": "IX", "a\u00a0b\u3000c": "a b c", "pa\u0308ss": "p\u00e4ss"} {
+		if got := saslPrep(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	// Users of LDAP are kept in no database.
+	tg, err := target.ParseTarget("mongodb://u:p@h/app?authMechanism=PLAIN", testBase)
+	must(t, err)
+	m := &mongoCheck{target: tg, mechanism: "PLAIN"}
+	must(t, m.configure(tg.URL.Query(), Options{}))
+	if m.authDB != "$external" {
+		t.Error(m.authDB)
 	}
 }
 

@@ -27,25 +27,26 @@ type exchange struct{ h *httpCheck }
 // with the body, and cut when the request's context ends.
 func (x exchange) roundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	conn, viaProxy, err := x.connect(ctx, req)
+	conn, via, err := x.connect(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	cut := target.InterruptWith(ctx, conn)
 	req.Close = true
-	resp, err := x.talk(ctx, conn, req, viaProxy)
+	resp, err := x.talk(ctx, conn, req, via)
 	if err != nil {
 		cut()
 		conn.Close()
 		return nil, err
 	}
-	resp.Body = &ownedBody{resp.Body, func() { cut(); conn.Close() }}
+	resp.Body = &ownedBody{resp.Body, conn, func() { cut(); conn.Close() }}
 	return resp, nil
 }
 
 // ownedBody is a body that closes its connection.
 type ownedBody struct {
 	io.ReadCloser
+	conn    net.Conn
 	release func()
 }
 
@@ -57,14 +58,10 @@ func (c *ownedBody) Close() error {
 }
 
 // talk writes the request and reads the head of the answer.
-func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, viaProxy bool) (*http.Response, error) {
-	write := req.Write
-	if viaProxy {
-		write = req.WriteProxy
-	}
+func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, via proxied) (*http.Response, error) {
 	// A server may answer and close before it has read the request: its
 	// answer says more than the failed write.
-	werr := write(conn)
+	werr := via.write(conn, req)
 
 	head := &io.LimitedReader{R: conn, N: maxHeader}
 	buf := bufio.NewReader(head)
@@ -78,7 +75,10 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 			return resp, nil
 		}
 		cause := probe.Cause(ctx, err)
+		alert, isAlert := target.TLSAlert(err)
 		switch {
+		case isAlert:
+			return nil, &probe.StageError{Stage: probe.StageTLS, Err: errors.New(alert)}
 		case ctx.Err() != nil:
 		case head.N <= 0:
 			cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)
@@ -94,17 +94,37 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 	return nil, &probe.StageError{Stage: probe.StageResponse, Err: errors.New("the server sends informational answers without end")}
 }
 
+// proxied says how requests go over a connection: the zero value as to the
+// server itself.
+type proxied struct {
+	whole bool   // to a proxy, which wants the whole URL
+	auth  string // and these credentials, meant for nobody behind it
+}
+
+// write sends req in that form; req itself stays as it is, since a redirect
+// may lead it elsewhere.
+func (p proxied) write(w io.Writer, req *http.Request) error {
+	if !p.whole {
+		return req.Write(w)
+	}
+	if p.auth != "" {
+		req = req.Clone(req.Context())
+		req.Header.Set("Proxy-Authorization", p.auth)
+	}
+	return req.WriteProxy(w)
+}
+
 // connect returns the connection that req goes over, with TLS where it asks
-// for that, and whether it leads to a proxy that wants the whole URL.
-func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn, viaProxy bool, err error) {
+// for that, and how requests go over it.
+func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn, via proxied, err error) {
 	u := req.URL
 	if !target.IsHTTP(u.Scheme) {
-		return nil, false, &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("redirected to the unsupported scheme %q", probe.Cut(u.Scheme, 20))}
+		return nil, via, &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("redirected to the unsupported scheme %q", probe.Cut(u.Scheme, 20))}
 	}
 	var proxy *url.URL
 	if x.h.opt.Proxy {
-		if proxy, err = http.ProxyFromEnvironment(req); err != nil {
-			return nil, false, &probe.StageError{Stage: probe.StageConnect, Err: errors.New("the proxy's URL in the environment is malformed")}
+		if proxy, err = proxyFor(req); err != nil {
+			return nil, via, &probe.StageError{Stage: probe.StageConnect, Err: errors.New("the proxy's URL in the environment is malformed")}
 		}
 	}
 	switch {
@@ -116,17 +136,21 @@ func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn
 		err = &probe.StageError{Stage: probe.StageConnect, Err: fmt.Errorf("a proxy of scheme %q is not supported", probe.Cut(proxy.Scheme, 20))}
 	default:
 		conn, err = x.connectProxy(ctx, proxy, u)
-		viaProxy = u.Scheme == "http"
-		if viaProxy && proxy.User != nil {
-			req.Header.Set("Proxy-Authorization", basicAuth(proxy.User))
+		via.whole = u.Scheme == "http"
+		if via.whole && proxy.User != nil {
+			via.auth = basicAuth(proxy.User)
 		}
 	}
 	if err != nil || u.Scheme != "https" {
-		return conn, viaProxy, err
+		return conn, via, err
 	}
 	conn, err = x.h.opt.TLS.Handshake(ctx, conn, u.Hostname())
-	return conn, false, err
+	return conn, via, err
 }
+
+// proxyFor is a variable for the tests alone: the environment is read once per
+// process, and never leads loopback addresses to a proxy.
+var proxyFor = http.ProxyFromEnvironment
 
 // connectProxy connects to a proxy and, for an https URL, through it.
 func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn, error) {

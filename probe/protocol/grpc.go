@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -53,29 +52,52 @@ type grpcCheck struct {
 }
 
 func (g *grpcCheck) run(ctx context.Context) (probe.Finding, error) {
+	answer, err := g.attempt(ctx)
+	if _, unprocessed := errors.AsType[unprocessed](err); unprocessed {
+		// The server has not looked at the call, and closes connections of its
+		// own accord (RFC 9113, 8.7): a new one is to be tried once.
+		answer, err = g.attempt(ctx)
+	}
+	if err != nil {
+		return probe.Finding{}, sessionFault(g.target, err)
+	}
+	return g.judge(answer)
+}
+
+// unprocessed is a call that the server says it has not looked at.
+type unprocessed struct{ error }
+
+func (u unprocessed) Unwrap() error { return u.error }
+
+// attempt makes the call over a connection of its own. Its errors are
+// StageErrors.
+func (g *grpcCheck) attempt(ctx context.Context) (grpcAnswer, error) {
 	h, err := target.DialConn(ctx, "tcp", g.addr)
 	if err != nil {
-		return probe.Finding{}, g.target.Errorf(probe.StageOf(err), "%s", err)
+		return grpcAnswer{}, err
 	}
 	defer h.Close()
 	defer target.InterruptWith(ctx, h)()
-	var conn net.Conn = h
 	if g.tls != nil {
 		cfg, err := g.tls.Config(g.target.URL.Hostname())
 		if err != nil {
-			return probe.Finding{}, g.target.Errorf(probe.StageTLS, "%s", err)
+			return grpcAnswer{}, &probe.StageError{Stage: probe.StageTLS, Err: err}
 		}
 		cfg.NextProtos = []string{"h2"}
-		if conn, err = target.HandshakeConfig(ctx, h, cfg); err != nil {
-			return probe.Finding{}, g.target.Errorf(probe.StageOf(err), "%s", err)
+		conn, err := target.HandshakeConfig(ctx, h, cfg)
+		if err != nil {
+			return grpcAnswer{}, err
 		}
-		h.First = nil
+		h = target.Over(conn)
 	}
-	answer, err := g.call(conn)
+	answer, err := g.call(h)
+	if u, ok := errors.AsType[unprocessed](err); ok {
+		return answer, unprocessed{target.ProtocolFault(ctx, g.target, "gRPC", h, u.error)}
+	}
 	if err != nil {
-		return probe.Finding{}, g.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, g.target, "gRPC", h, err))
+		return answer, target.ProtocolFault(ctx, g.target, "gRPC", h, err)
 	}
-	return g.judge(answer)
+	return answer, nil
 }
 
 // grpcAnswer is what one call brought.
@@ -84,6 +106,7 @@ type grpcAnswer struct {
 	status     string // grpc-status
 	message    string // grpc-message
 	body       []byte
+	goAway     target.Fault // the server sent the client away, and still answers
 }
 
 // Bounds on an answer, in bytes and frames.
@@ -94,7 +117,7 @@ const (
 
 // call sends one request and reads its answer, frame by frame (RFC 9113; the
 // framing of messages is gRPC's "gRPC over HTTP2").
-func (g *grpcCheck) call(conn net.Conn) (grpcAnswer, error) {
+func (g *grpcCheck) call(conn *target.Conn) (grpcAnswer, error) {
 	var out bytes.Buffer
 	out.WriteString(http2.ClientPreface)
 	f := http2.NewFramer(&out, conn)
@@ -102,17 +125,20 @@ func (g *grpcCheck) call(conn net.Conn) (grpcAnswer, error) {
 	f.MaxHeaderListSize = maxHeader
 	f.SetMaxReadFrameSize(1 << 14)
 	f.WriteSettings(http2.Setting{ID: http2.SettingEnablePush, Val: 0})
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: g.headers(), EndHeaders: true})
-	f.WriteData(1, true, healthRequest(g.service))
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: g.headers(), EndHeaders: true})
+	f.WriteData(streamID, true, healthRequest(g.service))
 	if _, err := conn.Write(out.Bytes()); err != nil {
 		return grpcAnswer{}, err
 	}
 	var a grpcAnswer
 	for range maxGRPCFrames {
 		frame, err := f.ReadFrame()
-		if err != nil {
+		if err != nil && a.goAway != "" {
+			return a, a.goAway
+		} else if err != nil {
 			return a, err
 		}
+		conn.Known = true
 		out.Reset()
 		done, err := a.take(f, frame)
 		if err != nil || done {
@@ -122,8 +148,11 @@ func (g *grpcCheck) call(conn net.Conn) (grpcAnswer, error) {
 			return a, err
 		}
 	}
-	return a, errors.New("the server sends frames without end")
+	return a, target.Fault("the server sends frames without end")
 }
+
+// streamID is that of the one call.
+const streamID = 1
 
 // headers is the request's header block; literals are enough for one.
 func (g *grpcCheck) headers() []byte {
@@ -153,9 +182,17 @@ func (a *grpcAnswer) take(f *http2.Framer, frame http2.Frame) (done bool, err er
 			return false, f.WritePing(true, frame.Data)
 		}
 	case *http2.GoAwayFrame:
-		return false, fmt.Errorf("the server sends the client away: %s", frame.ErrCode)
+		a.goAway = target.Fault(fmt.Sprintf("the server sends the client away: %s", frame.ErrCode))
+		if frame.LastStreamID < streamID {
+			return false, unprocessed{a.goAway}
+		}
+		return false, nil // it still answers what it has begun
 	case *http2.RSTStreamFrame:
-		return false, fmt.Errorf("the server resets the call: %s", frame.ErrCode)
+		fault := target.Fault(fmt.Sprintf("the server resets the call: %s", frame.ErrCode))
+		if frame.ErrCode == http2.ErrCodeRefusedStream {
+			return false, unprocessed{fault}
+		}
+		return false, fault
 	case *http2.DataFrame:
 		if room := maxGRPCBody - len(a.body); room > 0 {
 			a.body = append(a.body, frame.Data()[:min(room, len(frame.Data()))]...)

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
+	"time"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
@@ -24,14 +27,24 @@ const (
 	failureBody = 4 << 10
 )
 
+// failurePatience is how long the body of an answer is waited for whose status
+// tells enough: the words of a failing server are welcome, and may never come.
+const failurePatience = 250 * time.Millisecond
+
+// hurry bounds the reads of an answer's body by failurePatience. The limit
+// that ctx sets stays: it is the earlier one, or cuts off the connection.
+func hurry(ctx context.Context, conn net.Conn) {
+	end := time.Now().Add(failurePatience)
+	if limit, ok := ctx.Deadline(); ctx.Err() == nil && (!ok || end.Before(limit)) {
+		conn.SetReadDeadline(end)
+	}
+}
+
 // HTTP makes the check for http and https targets: resolve → connect → TLS →
 // request → status → body → JSON.
 func HTTP(t target.Target, o Options) (probe.Func, error) {
-	if t.URL.Hostname() == "" {
-		return nil, errors.New("the URL has no host")
-	}
-	if p := t.URL.Port(); p != "" && !target.ValidPort(p) {
-		return nil, errors.New("the port is not between 1 and 65535")
+	if _, err := t.Addr("80"); err != nil {
+		return nil, err
 	}
 	return newHTTP(t, o, t.URL, "")
 }
@@ -42,8 +55,9 @@ func Unix(t target.Target, o Options) (probe.Func, error) {
 	if t.URL.Host != "" {
 		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
 	}
-	sock, reqPath, hasPath := strings.Cut(t.URL.Path, ":")
-	if !path.IsAbs(sock) || sock == "/" {
+	rawSock, reqPath, hasPath := strings.Cut(t.URL.EscapedPath(), ":")
+	sock, err := url.PathUnescape(rawSock)
+	if err != nil || !path.IsAbs(sock) || sock == "/" {
 		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
 	}
 	if !hasPath {
@@ -55,7 +69,11 @@ func Unix(t target.Target, o Options) (probe.Func, error) {
 	if !strings.HasPrefix(reqPath, "/") {
 		return nil, errors.New("the path behind the socket must begin with /: unix:///path.sock:/health")
 	}
-	return newHTTP(t, o, &url.URL{Scheme: "http", Host: "localhost", Path: reqPath, RawQuery: t.URL.RawQuery}, sock)
+	u := &url.URL{Scheme: "http", Host: "localhost", RawPath: reqPath, RawQuery: t.URL.RawQuery}
+	if u.Path, err = url.PathUnescape(reqPath); err != nil {
+		return nil, errors.New("the path behind the socket is malformed")
+	}
+	return newHTTP(t, o, u, sock)
 }
 
 type httpCheck struct {
@@ -83,12 +101,26 @@ func (h *httpCheck) addSecrets() {
 			continue
 		}
 		for _, v := range values {
+			if isPlainValue(v) {
+				continue
+			}
 			h.target.Secrets.Add(v)
 			if _, token, ok := strings.Cut(v, " "); ok {
 				h.target.Secrets.Add(token) // Bearer TOKEN
 			}
 		}
 	}
+}
+
+// isPlainValue says whether the value of a header is a number or a switch,
+// such as 5 or true, which no secret is.
+func isPlainValue(v string) bool {
+	if _, err := strconv.ParseBool(v); err == nil {
+		return true
+	}
+	_, err := strconv.Atoi(v)
+	const digits = 5 // a longer number may be a PIN
+	return err == nil && len(v) <= digits || v == "on" || v == "off" || v == "yes" || v == "no"
 }
 
 // isPlainHeader says whether a header, in its canonical form, holds no

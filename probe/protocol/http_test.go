@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,11 +41,17 @@ var testBase = &url.URL{Scheme: "http", Host: "localhost:5000"}
 // probeOnce runs one target under a limit and returns its message or error.
 func probeOnce(t *testing.T, make func(target.Target, Options) (probe.Func, error), text string, limit time.Duration) (probe.Finding, error) {
 	t.Helper()
+	return probeWith(t, make, text, testOptions(t), limit)
+}
+
+// probeWith is probeOnce with options of the command line's.
+func probeWith(t *testing.T, make func(target.Target, Options) (probe.Func, error), text string, o Options, limit time.Duration) (probe.Finding, error) {
+	t.Helper()
 	tg, err := target.ParseTarget(text, testBase)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	run, err := make(tg, testOptions(t))
+	run, err := make(tg, o)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -74,6 +81,12 @@ func TestHTTPExpectations(t *testing.T) {
 		switch r.URL.Path {
 		case "/ok":
 			fmt.Fprint(w, `{"status":"ok","data":{"db":"up","n":12345678901234567890,"list":[{"x":null},true]}}`)
+		case "/bom":
+			fmt.Fprint(w, "\xef\xbb\xbf{\"status\":\"ok\"}\r\n")
+		case "/garbage":
+			fmt.Fprint(w, "{\"status\":\"ok\"}<html>Fatal error")
+		case "/two":
+			fmt.Fprint(w, "{\"status\":\"ok\"} {}")
 		case "/204":
 			w.WriteHeader(204)
 		case "/503":
@@ -92,7 +105,7 @@ func TestHTTPExpectations(t *testing.T) {
 	}))
 	defer srv.Close()
 	const limit = 5 * time.Second
-	for _, ok := range []string{"/ok", "/ok#json=status=ok", "/ok#json=data.db=up&json=data.n=12345678901234567890",
+	for _, ok := range []string{"/bom#json=status=ok", "/ok", "/ok#json=status=ok", "/ok#json=data.db=up&json=data.n=12345678901234567890",
 		"/ok#json=data.list.1=true&json=data.list.0.x=null", "/ok#body=%22db%22:.up?", "/204#status=204", "/204#status=2xx", "/503#status=200,500-599",
 		"/moved", "/moved#status=302&max-redirects=0", "/method#method=post&body=^POST", "/method#header=Host:%20example.test&body=example.test"} {
 		if _, err := probeOnce(t, HTTP, srv.URL+ok, limit); err != nil {
@@ -110,6 +123,8 @@ func TestHTTPExpectations(t *testing.T) {
 		"/ok#json=data.nope=1":               {probe.StageJSON, `the body has no "data.nope"`},
 		"/ok#json=status.deeper=1":           {probe.StageJSON, `the body has no "status.deeper"`},
 		"/ok#json=data.list.7=1":             {probe.StageJSON, "the body has no"},
+		"/garbage#json=status=ok":            {probe.StageJSON, `the body is not JSON: behind it stands "<html>Fatal error"`},
+		"/two#json=status=ok":                {probe.StageJSON, "the body is not JSON: behind it stands"},
 		"/method#json=a=b":                   {probe.StageJSON, `the body is not JSON: "GET`},
 		"/loop":                              {probe.StageResponse, "stopped after 10 redirects"},
 		"/loop#max-redirects=2":              {probe.StageResponse, "stopped after 2 redirects"},
@@ -117,6 +132,39 @@ func TestHTTPExpectations(t *testing.T) {
 	} {
 		_, err := probeOnce(t, HTTP, srv.URL+text, limit)
 		wantFailure(t, err, want.stage, want.text)
+	}
+}
+
+// A header behind # takes the place of the command line's of its name.
+func TestHeaderOfOneTarget(t *testing.T) {
+	var got http.Header
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header.Clone() }))
+	defer srv.Close()
+	o := testOptions(t)
+	o.Header = http.Header{"X-Token": {"common", "twice"}, "X-Other": {"stays"}}
+	_, err := probeWith(t, HTTP, srv.URL+"/#header=x-token:own&header=X-Token:more&header=X-New:1", o, patience)
+	must(t, err)
+	if fmt.Sprint(got["X-Token"], got["X-Other"], got["X-New"]) != "[own more] [stays] [1]" {
+		t.Errorf("sent %v", got)
+	}
+	if fmt.Sprint(o.Header) != "map[X-Other:[stays] X-Token:[common twice]]" {
+		t.Errorf("the command line's own are %v now", o.Header)
+	}
+}
+
+// The status of a failing server is told whether its body comes or not.
+func TestStalledFailure(t *testing.T) {
+	const start = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\npool exhausted"
+	addr := rawServer(t, func(c net.Conn) { readRequest(c); io.WriteString(c, start); untilClosed(c) })
+	for text, make := range map[string]makeFunc{"http://" + addr + "/": HTTP, "qdrant://" + addr: Qdrant} {
+		ctx, cancel := context.WithCancel(t.Context())
+		tg, err := target.ParseTarget(text, testBase)
+		must(t, err)
+		run, err := make(tg, testOptions(t))
+		must(t, err)
+		_, err = run(ctx) // without a deadline: it ends by itself
+		cancel()
+		wantFailure(t, err, probe.StageStatus, `status 503, want 200: "pool exhausted"`)
 	}
 }
 
@@ -189,6 +237,92 @@ func TestProxy(t *testing.T) {
 		must(t, err)
 		conn.Close()
 	}
+}
+
+// through makes a plain proxy the environment's for one test, and notes what
+// it was asked.
+func through(t *testing.T, serve func(*http.Request) string) *[]string {
+	t.Helper()
+	var mu sync.Mutex
+	asked := &[]string{}
+	addr := rawServer(t, func(c net.Conn) {
+		for r := bufio.NewReader(c); ; {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			_, pw, _ := parseBasic(req.Header.Get("Proxy-Authorization"))
+			mu.Lock()
+			*asked = append(*asked, req.Method+" "+req.RequestURI+" "+pw)
+			mu.Unlock()
+			if req.Method == http.MethodConnect {
+				up, err := net.Dial("tcp", req.Host)
+				if err != nil {
+					return
+				}
+				defer up.Close()
+				io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+				go io.Copy(up, r)
+				io.Copy(c, up)
+				return
+			}
+			io.WriteString(c, serve(req))
+		}
+	})
+	old := proxyFor
+	t.Cleanup(func() { proxyFor = old })
+	proxyFor = func(*http.Request) (*url.URL, error) { return url.Parse("http://u:proxypw@" + addr) }
+	return asked
+}
+
+// withProxy is probeOnce with --proxy.
+func withProxy(t *testing.T, make func(target.Target, Options) (probe.Func, error), text string) error {
+	t.Helper()
+	o := testOptions(t)
+	o.Proxy = true
+	_, err := probeWith(t, make, text, o, patience)
+	return err
+}
+
+// The proxy's credentials are the proxy's alone, and go with every request.
+func TestProxyCredentials(t *testing.T) {
+	var got []http.Header
+	origin := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.Header.Clone()) }))
+	defer origin.Close()
+	asked := through(t, func(*http.Request) string {
+		return "HTTP/1.1 302 Found\r\nLocation: " + origin.URL + "/secure\r\nContent-Length: 0\r\n\r\n"
+	})
+	if err := withProxy(t, HTTP, strings.Replace(origin.URL, "https:", "http:", 1)+"/#insecure=true"); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got[0].Get("Proxy-Authorization") != "" {
+		t.Errorf("the origin received %v", got)
+	}
+	host := strings.TrimPrefix(origin.URL, "https://")
+	if want := "GET http://" + host + "/ proxypw,CONNECT " + host + " proxypw"; strings.Join(*asked, ",") != want {
+		t.Errorf("the proxy was asked %q, want %q", *asked, want)
+	}
+	asked = through(t, func(r *http.Request) string {
+		body := `{"result":{"status":"green"}}`
+		return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	})
+	if err := withProxy(t, Qdrant, "qdrant://q.example:6333/docs"); err != nil {
+		t.Fatal(err)
+	}
+	if want := "GET http://q.example:6333/readyz proxypw,GET http://q.example:6333/collections/docs proxypw"; strings.Join(*asked, ",") != want {
+		t.Errorf("the proxy was asked %q, want %q", *asked, want)
+	}
+}
+
+// A header's number or switch is no secret.
+func TestPlainHeaderValues(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(500)
+		fmt.Fprintf(w, "status 5 is true, %s", r.Header.Get("X-Token"))
+	}))
+	defer srv.Close()
+	_, err := probeOnce(t, HTTP, srv.URL+"/#header=X-Depth:5&header=X-Deep:true&header=X-Token:hunter2hunter2", patience)
+	wantFailure(t, err, probe.StageStatus, `"status 5 is true, ***"`)
 }
 
 func parseBasic(header string) (user, pw string, ok bool) {
@@ -347,10 +481,10 @@ func TestUnixSocket(t *testing.T) {
 	sock := filepath.Join(t.TempDir(), "app.sock")
 	ln, err := net.Listen("unix", sock)
 	must(t, err)
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.EscapedPath()) })}
 	go srv.Serve(ln)
 	defer srv.Close()
-	for _, text := range []string{"unix://" + sock, "unix://" + sock + ":/health", "unix://" + sock + ":/health#body=^/health$"} {
+	for _, text := range []string{"unix://" + sock, "unix://" + sock + ":/health", "unix://" + sock + ":/health#body=^/health$", "unix://" + sock + ":/a%2Fb#body=^/a%252Fb$"} {
 		if _, err := probeOnce(t, Unix, text, 5*time.Second); err != nil {
 			t.Error(err)
 		}
@@ -363,10 +497,15 @@ func TestUnixSocket(t *testing.T) {
 // PEM file that trusts it.
 func certificate(t *testing.T, names []string, from, to time.Time) (tls.Certificate, string) {
 	t.Helper()
+	return selfSigned(t, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: from, NotAfter: to, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature})
+}
+
+// selfSigned signs a template with a key of its own.
+func selfSigned(t *testing.T, tmpl *x509.Certificate) (tls.Certificate, string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: from, NotAfter: to, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "ca.pem")

@@ -18,9 +18,12 @@ import (
 func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Finding, error) {
 	if !h.opt.Status.has(resp.StatusCode) {
 		echo := ""
+		if b, ok := resp.Body.(*ownedBody); ok {
+			hurry(ctx, b.conn)
+		}
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, failureBody))
 		if len(bytes.TrimSpace(body)) > 0 {
-			echo = ": " + h.target.Secrets.Quote(string(body))
+			echo = ": " + h.target.Secrets.QuoteCut(string(body))
 		}
 		err := h.fail(probe.StageStatus, "status %d, want %s%s", resp.StatusCode, h.opt.Status, echo)
 		return probe.Finding{}, probe.WithClass(err, classOf(resp.StatusCode, body))
@@ -56,11 +59,15 @@ func bodyFault(ctx context.Context, err error) error {
 }
 
 func (h *httpCheck) judgeJSON(body []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
+	dec := json.NewDecoder(bytes.NewReader(withoutBOM(body)))
 	dec.UseNumber() // 1.0 and 12345678901234567890 are compared as written
 	var doc any
 	if err := dec.Decode(&doc); err != nil {
 		return h.fail(probe.StageJSON, "the body is not JSON: %s", h.target.Secrets.Quote(string(body)))
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		rest := body[min(int(dec.InputOffset()), len(body)):]
+		return h.fail(probe.StageJSON, "the body is not JSON: behind it stands %s", h.target.Secrets.Quote(string(rest)))
 	}
 	for _, e := range h.opt.JSON {
 		got, ok := walk(doc, e.Path)
@@ -73,6 +80,10 @@ func (h *httpCheck) judgeJSON(body []byte) error {
 	}
 	return nil
 }
+
+// withoutBOM takes off the mark that some servers of Windows's put before
+// UTF-8, which JSON has no place for (RFC 8259, 8.1, lets a reader ignore it).
+func withoutBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) }
 
 // walk follows a dotted path through a decoded document and returns what it
 // found as text: strings as they are, everything else as JSON.

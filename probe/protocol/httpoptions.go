@@ -26,6 +26,7 @@ type HTTPOptions struct {
 
 // with returns the options with a target's own settings in place.
 func (o Options) with(settings []target.Setting) (Options, error) {
+	common := o.Header
 	o.Header = o.Header.Clone()
 	seen := map[string]bool{}
 	for _, s := range settings {
@@ -49,6 +50,13 @@ func (o Options) with(settings []target.Setting) (Options, error) {
 		case "method":
 			o.Method, err = ParseMethod(s.Value)
 		case "header":
+			// Of the command line's headers it replaces the one of its name.
+			name, _, _ := strings.Cut(s.Value, ":")
+			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+			if !seen["header "+name] && common.Values(name) != nil {
+				o.Header.Del(name)
+			}
+			seen["header "+name] = true
 			err = AddHeader(o.Header, s.Value)
 		case "ca-cert":
 			o.TLS.CACert = s.Value

@@ -14,7 +14,8 @@ import (
 // Milvus makes the check for milvus://host[:9091][/COLLECTION][?token=&db=&api_port=]:
 // /healthz on the port for management, and the collection is there, which
 // the API on another port knows (19530 unless api_port says otherwise). The
-// token is user:password or a key. milvuss:// is TLS.
+// token is user:password or a key. milvuss:// is TLS, for the API alone where
+// the port for management is Milvus's own, which knows no TLS.
 func Milvus(t target.Target, o Options) (probe.Func, error) {
 	s, q, err := newService(t, o, "9091", "token", "db", "api_port")
 	if err != nil {
@@ -36,6 +37,9 @@ func Milvus(t target.Target, o Options) (probe.Func, error) {
 	apiURL := *s.http.url
 	apiURL.Host = net.JoinHostPort(t.URL.Hostname(), port)
 	api.url = &apiURL
+	if s.http.url.Port() == "9091" {
+		s.http.url.Scheme = "http"
+	}
 	return s.check(func(c *serviceSession) (string, error) {
 		if _, err := c.get("/healthz"); err != nil {
 			return "", err

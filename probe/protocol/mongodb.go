@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/sha1"
@@ -12,21 +13,26 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
 
 	"github.com/lib/pq/scram"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
-	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
 )
 
-// MongoDB makes the check for mongodb://[user:password@]host[:27017][/[authdb]]:
-// the server says hello and is a writable primary or a secondary. With a user
-// it authenticates first (SCRAM-SHA-256, or SHA-1 where ?authMechanism= says
-// so). ?tls=true asks for TLS.
+// MongoDB makes the check for mongodb://[user:password@]host[:27017][,…][/[authdb]]
+// and mongodb+srv://: the server says hello and is a writable primary, a
+// secondary or an arbiter. With a user it authenticates first. ?tls=true asks
+// for TLS; the parameters that mean nothing to one command are ignored.
+//
+// Of several hosts, or of those that an SRV record names, one must be what the
+// application would pick: the primary, or what ?readPreference= allows.
 //
 // The whole driver would add 3.5 MB for one command; only its low-level
 // encoding is used.
@@ -34,16 +40,19 @@ func MongoDB(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	q, err := t.Params("tls", "ssl", "authSource", "authMechanism", "directConnection", "replicaSet", "appName")
+	q, err := t.ParamsBeside(mongoIgnored, nil, mongoParams...)
 	if err != nil {
 		return nil, err
 	}
-	if strings.Contains(t.URL.Host, ",") {
-		return nil, errors.New("one host only: a probe asks the server beside it, not the replica set")
-	}
-	m := &mongoCheck{target: t, set: q.Get("replicaSet"), authDB: q.Get("authSource"), mechanism: "SCRAM-SHA-256"}
-	if m.addr, err = t.Addr("27017"); err != nil {
+	m := &mongoCheck{target: t, set: q.Get("replicaSet"), authDB: q.Get("authSource"), mechanism: strings.ToUpper(q.Get("authMechanism"))}
+	if m.hosts, err = t.Endpoints("27017"); err != nil {
 		return nil, err
+	}
+	if t.URL.Scheme == "mongodb+srv" {
+		if len(m.hosts) > 1 || t.URL.Port() != "" {
+			return nil, errors.New("mongodb+srv:// takes one name and no port")
+		}
+		m.srv = cmp.Or(q.Get("srvServiceName"), "mongodb")
 	}
 	if err := m.configure(q, o); err != nil {
 		return nil, err
@@ -51,42 +60,65 @@ func MongoDB(t target.Target, o Options) (probe.Func, error) {
 	return m.run, nil
 }
 
+var mongoParams = []string{"tls", "ssl", "authSource", "authMechanism", "replicaSet", "readPreference", "tlsInsecure", "tlsAllowInvalidCertificates",
+	"tlsCAFile", "srvServiceName"}
+
+// mongoIgnored are options of MongoDB's connection strings that mean nothing
+// to one command: write and read concerns, pools, timeouts, compression.
+const mongoIgnored = " directconnection appname retrywrites retryreads w wtimeoutms wtimeout journal j readconcernlevel readpreferencetags" +
+	" maxstalenessseconds connecttimeoutms sockettimeoutms serverselectiontimeoutms serverselectiontryonce localthresholdms heartbeatfrequencyms" +
+	" servermonitoringmode maxpoolsize minpoolsize maxidletimems waitqueuetimeoutms waitqueuemultiple maxconnecting timeoutms compressors" +
+	" zlibcompressionlevel uuidrepresentation loadbalanced srvmaxhosts authmechanismproperties gssapiservicename" +
+	" tlsdisableocspendpointcheck tlsdisablecertificaterevocationcheck connect safe slaveok "
+
 // configure reads the parameters; their names are the MongoDB URI's.
 func (m *mongoCheck) configure(q url.Values, o Options) error {
-	for _, name := range []string{"tls", "ssl"} {
-		on, err := switchParam(name, q.Get(name))
+	on := m.srv != "" // TLS, unless it is turned off
+	insecure := false
+	for name, to := range map[string]*bool{"tls": &on, "ssl": &on, "tlsInsecure": &insecure, "tlsAllowInvalidCertificates": &insecure} {
+		if !q.Has(name) {
+			continue
+		}
+		v, err := switchParam(name, q.Get(name))
 		if err != nil {
 			return err
 		}
-		if on {
-			m.tls = &o.TLS
-		}
+		*to = v
 	}
-	switch strings.ToUpper(q.Get("authMechanism")) {
-	case "", "SCRAM-SHA-256":
-	case "SCRAM-SHA-1":
-		m.mechanism = "SCRAM-SHA-1"
-	case "PLAIN":
-		m.mechanism = "PLAIN"
-	default:
+	if on {
+		m.tls = &o.TLS
+		m.tls.Insecure = m.tls.Insecure || insecure
+		m.tls.CACert = cmp.Or(q.Get("tlsCAFile"), m.tls.CACert)
+	}
+	if !slices.Contains([]string{"", "DEFAULT", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"}, m.mechanism) {
 		return fmt.Errorf("authMechanism %q: want SCRAM-SHA-256, SCRAM-SHA-1 or PLAIN", probe.Cut(q.Get("authMechanism"), 40))
 	}
-	if m.authDB == "" {
-		m.authDB = strings.Trim(m.target.URL.Path, "/")
+	if m.mechanism == "DEFAULT" {
+		m.mechanism = ""
 	}
-	if m.authDB == "" {
-		m.authDB = "admin"
+	pref := q.Get("readPreference")
+	if !slices.Contains([]string{"", "primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"}, pref) {
+		return fmt.Errorf("readPreference %q: want primary, primaryPreferred, secondary, secondaryPreferred or nearest", probe.Cut(pref, 40))
 	}
+	m.secondary = pref != "" && pref != "primary"
+	// The server keeps users of its own in a database, those of LDAP nowhere
+	// (MongoDB's specification of authentication).
+	if m.authDB == "" && m.mechanism == "PLAIN" {
+		m.authDB = "$external"
+	}
+	m.authDB = cmp.Or(m.authDB, strings.Trim(m.target.URL.Path, "/"), "admin")
 	return nil
 }
 
 type mongoCheck struct {
 	target    target.Target
-	addr      string
+	hosts     []target.Endpoint
+	srv       string // the service of mongodb+srv; empty: none
 	tls       *target.TLSOptions
 	set       string // the replica set that it must belong to; empty: any
 	authDB    string
-	mechanism string
+	mechanism string // empty: what the server offers to the user
+	secondary bool   // of several hosts a secondary will do
 }
 
 // mongoFault is a command's answer with ok: 0.
@@ -98,34 +130,154 @@ type mongoFault struct {
 func (e *mongoFault) Error() string { return e.text }
 
 func (m *mongoCheck) run(ctx context.Context) (probe.Finding, error) {
-	h, err := target.DialConn(ctx, "tcp", m.addr)
+	if m.srv != "" {
+		if err := m.lookup(ctx); err != nil {
+			return probe.Finding{}, err
+		}
+	}
+	state, err := "", error(nil)
+	if len(m.hosts) == 1 {
+		state, err = m.ask(ctx, m.hosts[0])
+	} else {
+		state, err = m.askAll(ctx)
+	}
 	if err != nil {
-		return probe.Finding{}, m.target.Errorf(probe.StageOf(err), "%s", err)
+		return probe.Finding{}, err
+	}
+	return probe.Finding{Message: fmt.Sprintf("%s: %s", m.target, state)}, nil
+}
+
+// lookup finds the hosts of mongodb+srv, and the options that its TXT record
+// may hold: authSource, replicaSet and loadBalanced (MongoDB's specification
+// of the initial seed list).
+func (m *mongoCheck) lookup(ctx context.Context) error {
+	name := m.target.URL.Hostname()
+	_, records, err := target.Resolver.LookupSRV(ctx, m.srv, "tcp", name)
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return m.target.Errorf(probe.StageResolve, "%s", target.ResolveError(ctx, "_"+m.srv+"._tcp."+name, dns))
+	} else if err != nil {
+		return m.target.Errorf(probe.StageResolve, "%s", probe.Cause(ctx, err))
+	}
+	const most = 50 // a replica set has no more members
+	m.hosts = nil
+	for _, r := range records[:min(most, len(records))] {
+		host := strings.TrimSuffix(r.Target, ".")
+		m.hosts = append(m.hosts, target.Endpoint{Network: "tcp", Address: net.JoinHostPort(host, strconv.Itoa(int(r.Port))), Host: host})
+	}
+	texts, err := target.Resolver.LookupTXT(ctx, name)
+	if err != nil || len(texts) != 1 {
+		return nil // there need be none
+	}
+	given, _ := url.ParseQuery(m.target.URL.RawQuery)
+	options, _ := url.ParseQuery(texts[0])
+	if v := options.Get("authSource"); v != "" && !given.Has("authSource") {
+		m.authDB = v
+	}
+	if v := options.Get("replicaSet"); v != "" && !given.Has("replicaSet") {
+		m.set = v
+	}
+	return nil
+}
+
+// askAll asks all hosts at once, as a client that selects a server does, and
+// is content with the first that serves what the application would pick.
+func (m *mongoCheck) askAll(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	type answer struct {
+		state string
+		err   error
+		host  int
+	}
+	answers := make(chan answer, len(m.hosts)) // buffered: a late one must not leak
+	for i, host := range m.hosts {
+		go func() {
+			state, err := m.ask(ctx, host)
+			answers <- answer{state, err, i}
+		}()
+	}
+	faults := make([]string, len(m.hosts))
+	stage := probe.Stage("")
+	for range m.hosts {
+		a := <-answers
+		if a.err == nil && (m.secondary || strings.HasPrefix(a.state, mongoPrimary) || strings.HasPrefix(a.state, mongoRouter)) {
+			return a.state + " at " + m.hosts[a.host].Address, nil
+		}
+		if a.err != nil {
+			a.state = strings.TrimPrefix(a.err.Error(), m.target.String()+": ")
+			stage = probe.StageOf(a.err)
+		}
+		faults[a.host] = m.hosts[a.host].Address + ": " + a.state
+	}
+	what := "no primary among its hosts"
+	if m.secondary {
+		what = "none of its hosts serves"
+	}
+	return "", m.target.Errorf(cmp.Or(stage, probe.StageStatus), "%s: %s", what, strings.Join(faults, "; "))
+}
+
+// ask opens a session with one host and returns what it is.
+func (m *mongoCheck) ask(ctx context.Context, at target.Endpoint) (string, error) {
+	h, err := target.DialConn(ctx, at.Network, at.Address)
+	if err != nil {
+		return "", m.target.Errorf(probe.StageOf(err), "%s", err)
 	}
 	defer h.Close()
 	defer target.InterruptWith(ctx, h)()
 	s := mongoSession{conn: h}
 	if m.tls != nil {
-		if s.conn, err = m.tls.Handshake(ctx, h, m.target.URL.Hostname()); err != nil {
-			return probe.Finding{}, m.target.Errorf(probe.StageOf(err), "%s", err)
+		if s.conn, err = m.tls.Handshake(ctx, h, at.Host); err != nil {
+			return "", m.target.Errorf(probe.StageOf(err), "%s", err)
 		}
-		h.First = nil
+		h = target.Over(s.conn)
+		s.conn = h
 	}
-	hello, err := s.command(bsoncore.NewDocumentBuilder().AppendInt32("hello", 1).AppendString("$db", "admin").Build())
+	question := bsoncore.NewDocumentBuilder().AppendInt32("hello", 1).AppendString("$db", "admin")
+	user := m.target.URL.User
+	if user != nil && m.mechanism == "" {
+		question.AppendString("saslSupportedMechs", m.authDB+"."+user.Username())
+	}
+	hello, err := s.command(question.Build())
 	if err != nil {
-		return probe.Finding{}, m.fault(ctx, h, probe.StageResponse, "hello", err)
+		return "", m.fault(ctx, h, probe.StageResponse, "hello", err)
 	}
 	state, err := m.judge(hello)
 	if err != nil {
-		return probe.Finding{}, m.target.Errorf(probe.StageStatus, "%s", err)
+		return "", m.target.Errorf(probe.StageStatus, "%s", err)
 	}
-	if m.target.URL.User != nil {
-		if err := m.login(&s); err != nil {
-			return probe.Finding{}, m.fault(ctx, h, probe.StageAuth, "authentication", err)
+	if user != nil && state != mongoArbiter { // which has no users
+		if err := m.login(&s, m.pick(hello)); err != nil {
+			return "", m.fault(ctx, h, probe.StageAuth, "authentication", err)
 		}
 	}
-	return probe.Finding{Message: fmt.Sprintf("%s: %s", m.target, state)}, nil
+	return state, nil
 }
+
+// pick is the mechanism that the target names, or else the better one of those
+// that the server offers to its user.
+func (m *mongoCheck) pick(hello bsoncore.Document) string {
+	if m.mechanism != "" {
+		return m.mechanism
+	}
+	offered, ok := hello.Lookup("saslSupportedMechs").ArrayOK()
+	if !ok {
+		return "SCRAM-SHA-256"
+	}
+	values, _ := offered.Values()
+	for _, v := range values {
+		if text, _ := v.StringValueOK(); text == "SCRAM-SHA-256" {
+			return text
+		}
+	}
+	return "SCRAM-SHA-1"
+}
+
+// What a server is, as the report says it.
+const (
+	mongoPrimary = "writable primary"
+	mongoRouter  = "mongos"
+	mongoArbiter = "arbiter"
+)
 
 func (m *mongoCheck) fault(ctx context.Context, h *target.Conn, stage probe.Stage, what string, err error) error {
 	if f, ok := errors.AsType[*mongoFault](err); ok {
@@ -137,7 +289,7 @@ func (m *mongoCheck) fault(ctx context.Context, h *target.Conn, stage probe.Stag
 	if errors.Is(err, errScram) {
 		return m.target.Errorf(probe.StageAuth, "%s", m.target.Secrets.Quote(err.Error()))
 	}
-	return m.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, m.target, "MongoDB", h, err))
+	return sessionFault(m.target, target.ProtocolFault(ctx, m.target, "MongoDB", h, err))
 }
 
 // judge reads the answer to hello.
@@ -151,11 +303,13 @@ func (m *mongoCheck) judge(hello bsoncore.Document) (string, error) {
 	state := ""
 	switch {
 	case text("msg") == "isdbgrid":
-		state = "mongos"
+		state = mongoRouter
 	case is("isWritablePrimary"):
-		state = "writable primary"
+		state = mongoPrimary
 	case is("secondary"):
 		state = "secondary"
+	case is("arbiterOnly"):
+		return mongoArbiter, nil
 	case is("isreplicaset"):
 		return "", probe.WithClass(errors.New("the replica set is not initiated"), probe.Config)
 	default:
@@ -171,27 +325,38 @@ func (m *mongoCheck) judge(hello bsoncore.Document) (string, error) {
 var errScram = errors.New("SCRAM")
 
 // login authenticates by SASL (MongoDB's specification of authentication).
-func (m *mongoCheck) login(s *mongoSession) error {
+func (m *mongoCheck) login(s *mongoSession, mechanism string) error {
 	user := m.target.URL.User.Username()
 	pw, _ := m.target.URL.User.Password()
-	if m.mechanism == "PLAIN" {
-		_, err := s.sasl(m.authDB, "saslStart", m.mechanism, nil, []byte("\x00"+user+"\x00"+pw))
+	if mechanism == "PLAIN" {
+		_, err := s.sasl(m.authDB, "saslStart", mechanism, nil, []byte("\x00"+user+"\x00"+pw))
 		return err
 	}
 	var client *scram.Client
-	if m.mechanism == "SCRAM-SHA-1" {
+	if mechanism == "SCRAM-SHA-1" {
 		// The server keeps this hash in place of the password.
 		sum := md5.Sum([]byte(user + ":mongo:" + pw))
 		client = scram.NewClient(sha1.New, user, hex.EncodeToString(sum[:]))
 	} else {
-		// The profile that succeeds SASLprep; a password that it does not
-		// know is sent as it is, as pgconn does.
-		if prepared, err := precis.OpaqueString.String(pw); err == nil {
-			pw = prepared
-		}
-		client = scram.NewClient(sha256.New, user, pw)
+		client = scram.NewClient(sha256.New, user, saslPrep(pw))
 	}
-	return m.converse(s, client)
+	return m.converse(s, mechanism, client)
+}
+
+// saslPrep writes a password as SASLprep does (RFC 4013, 2): blanks of all
+// kinds as a space, invisible characters left out, then NFKC. What it forbids
+// is sent as it is, and refused by the server.
+func saslPrep(pw string) string {
+	return norm.NFKC.String(strings.Map(func(r rune) rune {
+		switch {
+		case r == 0xAD, r == 0x34F, r == 0x1806, r >= 0x180B && r <= 0x180D, r >= 0x200B && r <= 0x200D, r == 0x2060,
+			r >= 0xFE00 && r <= 0xFE0F, r == 0xFEFF: // RFC 3454, table B.1
+			return -1
+		case unicode.Is(unicode.Zs, r): // table C.1.2
+			return ' '
+		}
+		return r
+	}, pw))
 }
 
 // minIterations is the least that MongoDB's specification lets a client
@@ -200,9 +365,9 @@ const minIterations = 4096
 
 // converse is the exchange of SCRAM's messages: two answers of the server,
 // and an empty round where it knows no skipEmptyExchange.
-func (m *mongoCheck) converse(s *mongoSession, client *scram.Client) error {
+func (m *mongoCheck) converse(s *mongoSession, mechanism string, client *scram.Client) error {
 	client.Step(nil)
-	answer, err := s.sasl(m.authDB, "saslStart", m.mechanism, nil, client.Out())
+	answer, err := s.sasl(m.authDB, "saslStart", mechanism, nil, client.Out())
 	proven := false
 	for rounds := 0; err == nil && rounds < 4; rounds++ {
 		_, data, _ := answer.Lookup("payload").BinaryOK()
@@ -213,7 +378,7 @@ func (m *mongoCheck) converse(s *mongoSession, client *scram.Client) error {
 			}
 			proven = client.Step(data)
 			if err := client.Err(); err != nil {
-				return fmt.Errorf("%w: %s", errScram, strings.ReplaceAll(err.Error(), "SCRAM-SHA-256", m.mechanism))
+				return fmt.Errorf("%w: %s", errScram, strings.ReplaceAll(err.Error(), "SCRAM-SHA-256", mechanism))
 			}
 		}
 		if done {

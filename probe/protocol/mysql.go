@@ -2,14 +2,21 @@ package protocol
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
@@ -17,67 +24,225 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// MySQL makes the check for mysql://[user[:password]@]host[:3306][/db], which
-// serves MariaDB too: an authenticated session and a ping. ?tls= is true,
-// false, preferred or skip-verify, as the driver's own; ?socket= names a Unix
-// socket in place of the host.
+// MySQL makes the check for mysql:// and mariadb://[user[:password]@]host[:3306][/db]:
+// an authenticated session and SELECT 1, or what ?query= asks, whose first
+// value must be ?expect= where that is given. ?tls= is true, false, preferred
+// or skip-verify, as the driver's own; ?socket= names a Unix socket in place
+// of the host. What else a server can be asked for are mysqlDemands.
 func MySQL(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	q, err := t.Params("tls", "socket")
+	theirs := []string{"unix_socket", "user", "password", "ssl", "useSSL", "sslMode", "sslmode", "ssl-mode", "ssl_mode", "allowCleartextPasswords"}
+	q, err := t.ParamsBeside(mysqlIgnored, theirs, "tls", "socket", "query", "expect", "writable", "innodb_initialized", "galera_online", "replication", "max_lag")
 	if err != nil {
 		return nil, err
 	}
-	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr = "unix", q.Get("socket")
+	m := &mysqlCheck{target: t, config: mysql.NewConfig(), options: o.TLS}
+	cfg := m.config
+	cfg.Net, cfg.Addr = "unix", cmp.Or(q.Get("socket"), q.Get("unix_socket"))
 	if cfg.Addr == "" {
-		cfg.Net = "tcp"
-		if cfg.Addr, err = t.Addr("3306"); err != nil {
+		all, err := t.Endpoints("3306")
+		if err == nil && len(all) > 1 {
+			err = errors.New("one host only")
+		}
+		if err != nil {
 			return nil, err
 		}
+		cfg.Net, cfg.Addr = all[0].Network, all[0].Address
 	}
 	cfg.DBName = strings.Trim(t.URL.Path, "/")
-	if t.URL.User != nil {
-		cfg.User = t.URL.User.Username()
-		cfg.Passwd, _ = t.URL.User.Password()
+	cfg.User, cfg.Passwd = q.Get("user"), q.Get("password")
+	if u := t.URL.User; u != nil {
+		cfg.User = u.Username()
+		if pw, ok := u.Password(); ok {
+			cfg.Passwd = pw
+		}
 	}
-	cfg.Logger = &mysql.NopLogger{} // it writes to the standard error
+	cfg.Logger = &mysql.NopLogger{} // the driver's own writes to the standard error
 	cfg.CheckConnLiveness = false   // for connections from a pool
-	if err := mysqlTLS(cfg, q.Get("tls"), o.TLS, t.URL.Hostname()); err != nil {
+	if cfg.AllowCleartextPasswords, err = switchParam("allowCleartextPasswords", q.Get("allowCleartextPasswords")); err != nil {
 		return nil, err
 	}
-	m := &mysqlCheck{t, cfg}
+	if m.tls, err = mysqlTLSMode(q); err != nil {
+		return nil, err
+	}
+	if m.demands, err = mysqlDemands(q); err != nil {
+		return nil, err
+	}
 	return m.run, nil
 }
 
-// mysqlTLS sets the mode of TLS; the CA file is read when the check runs.
-func mysqlTLS(cfg *mysql.Config, mode string, o target.TLSOptions, host string) error {
-	switch strings.ToLower(mode) {
-	case "", "false":
+// mysqlIgnored are parameters of clients' own that mean nothing to a session
+// of one query: those of the Go driver, of JDBC, Prisma, SQLAlchemy, Rails and
+// Symfony.
+const mysqlIgnored = " charset collation parsetime loc timeout readtimeout writetimeout multistatements interpolateparams maxallowedpacket" +
+	" allownativepasswords clientfoundrows columnswithalias checkconnliveness rejectreadonly connectionattributes sql_mode autocommit" +
+	" serverversion connection_limit pool_timeout connect_timeout connecttimeout socket_timeout sockettimeout sslaccept sslidentity" +
+	" statement_cache_size servertimezone useunicode characterencoding connectiontimezone allowpublickeyretrieval requiressl" +
+	" verifyservercertificate autoreconnect zerodatetimebehavior rewritebatchedstatements cacheprepstmts useserverprepstmts" +
+	" prepstmtcachesize prepstmtcachesqllimit tinyint1isbit uselegacydatetimecode nullcatalogmeanscurrent createdatabaseifnotexist" +
+	" permitmysqlscheme reconnect encoding pool read_timeout write_timeout init_command local_infile binary_prefix use_unicode pool_size "
+
+// mysqlTLSMode is what ?tls= says, or another client's name for it.
+func mysqlTLSMode(q url.Values) (string, error) {
+	mode := strings.ToLower(q.Get("tls"))
+	for _, name := range []string{"ssl-mode", "ssl_mode", "sslMode", "sslmode"} { // MySQL's own, and JDBC's
+		switch v := strings.ToLower(q.Get(name)); v {
+		case "":
+		case "disable", "disabled":
+			mode = "false"
+		case "prefer", "preferred", "trust":
+			mode = "preferred"
+		case "require", "required":
+			mode = "skip-verify"
+		case "verify_ca", "verify_identity", "verify-ca", "verify-full":
+			mode = "true"
+		default:
+			return "", fmt.Errorf("%s=%q: want disabled, preferred, required, verify_ca or verify_identity", name, probe.Cut(v, 20))
+		}
+	}
+	for _, name := range []string{"ssl", "useSSL"} {
+		on, err := switchParam(name, q.Get(name))
+		if err != nil {
+			return "", err
+		}
+		if on && mode == "" {
+			mode = "skip-verify"
+		}
+	}
+	if !slices.Contains([]string{"", "false", "true", "preferred", "skip-verify"}, mode) {
+		return "", fmt.Errorf("tls=%q: want true, false, preferred or skip-verify", probe.Cut(mode, 20))
+	}
+	return mode, nil
+}
+
+// mysqlDemand is a query, and what makes of its answer a fault or nothing.
+type mysqlDemand struct {
+	query string
+	judge func(row map[string]string) error // a nil row: the answer has none
+}
+
+// mysqlDemands are what a target's parameters ask of the server, beside a
+// session: those that MariaDB's own healthcheck.sh tells apart, and whether
+// it can be written to.
+func mysqlDemands(q url.Values) (all []mysqlDemand, err error) {
+	query := cmp.Or(q.Get("query"), "SELECT 1")
+	expect, expected := q.Get("expect"), q.Has("expect")
+	if expected && !q.Has("query") {
+		return nil, errors.New("expect= needs a query= whose answer it is")
+	}
+	all = append(all, mysqlDemand{query, func(row map[string]string) error {
+		if !expected {
+			return nil
+		}
+		return expectAnswer(row != nil, row[firstColumn], expect)
+	}})
+	maxLag := time.Duration(-1)
+	if text := q.Get("max_lag"); text != "" {
+		if maxLag, err = time.ParseDuration(text); err != nil || maxLag < 0 {
+			return nil, fmt.Errorf("max_lag=%q is not a duration such as 30s", probe.Cut(text, 20))
+		}
+	}
+	for _, d := range []struct {
+		name, query string
+		judge       func(row map[string]string) error
+	}{
+		{"writable", "SELECT @@global.read_only, @@global.innodb_read_only", func(row map[string]string) error {
+			if row["@@global.read_only"] == "0" && row["@@global.innodb_read_only"] == "0" || row["@@global.read_only"] == "OFF" {
+				return nil
+			}
+			return errors.New("the server is read-only, which writable= refuses")
+		}},
+		{"innodb_initialized", "SELECT 1 FROM information_schema.ENGINES WHERE engine = 'innodb' AND support IN ('YES', 'DEFAULT', 'ENABLED')", func(row map[string]string) error {
+			if row == nil {
+				return errors.New("the engine InnoDB is not initialised")
+			}
+			return nil
+		}},
+		{"galera_online", "SHOW GLOBAL STATUS LIKE 'wsrep_local_state'", func(row map[string]string) error {
+			const synced = "4" // Galera's documentation of wsrep_local_state
+			if row["Value"] != synced {
+				return fmt.Errorf("the wsrep_local_state of Galera is %q, want 4 (Synced)", probe.Cut(row["Value"], 20))
+			}
+			return nil
+		}},
+		// MySQL 8.4 knows the new words alone, MariaDB both.
+		{"replication", "SHOW REPLICA STATUS", func(row map[string]string) error { return mysqlReplication(row, maxLag) }},
+	} {
+		on, err := switchParam(d.name, q.Get(d.name))
+		if err != nil {
+			return nil, err
+		}
+		if on || d.name == "replication" && maxLag >= 0 {
+			all = append(all, mysqlDemand{d.query, d.judge})
+		}
+	}
+	return all, nil
+}
+
+// mysqlReplication judges a row of SHOW REPLICA STATUS; a negative lag is any.
+func mysqlReplication(row map[string]string, maxLag time.Duration) error {
+	if row == nil {
+		return errors.New("the server replicates from nobody")
+	}
+	for _, thread := range []string{"IO", "SQL"} {
+		if state := cmp.Or(row["Slave_"+thread+"_Running"], row["Replica_"+thread+"_Running"]); state != "Yes" {
+			return fmt.Errorf("replication: %s_Running is %q, want Yes: %q", thread, probe.Cut(state, 20), row["Last_"+thread+"_Error"])
+		}
+	}
+	if maxLag < 0 {
 		return nil
-	case "true":
+	}
+	behind := cmp.Or(row["Seconds_Behind_Master"], row["Seconds_Behind_Source"])
+	if n, err := strconv.Atoi(behind); err != nil || time.Duration(n)*time.Second > maxLag {
+		return fmt.Errorf("replication is %q seconds behind, want at most %s", probe.Cut(behind, 20), maxLag)
+	}
+	return nil
+}
+
+// expectAnswer compares the first value of a query's answer with expect=.
+func expectAnswer(any bool, got, want string) error {
+	switch {
+	case !any:
+		return fmt.Errorf("the query answered no row, want %q", probe.Cut(want, 80))
+	case got != want:
+		return fmt.Errorf("the query answered %q, want %q", got, probe.Cut(want, 80))
+	}
+	return nil
+}
+
+type mysqlCheck struct {
+	target  target.Target
+	config  *mysql.Config
+	tls     string // ?tls=
+	options target.TLSOptions
+	demands []mysqlDemand
+}
+
+// configure sets the mode of TLS, and reads the CA's file for it.
+func (m *mysqlCheck) configure() (*mysql.Config, error) {
+	cfg, o := m.config.Clone(), m.options
+	switch m.tls {
+	case "", "false":
+		return cfg, nil
 	case "preferred":
 		cfg.AllowFallbackToPlaintext = true
 		o.Insecure = true // who accepts no TLS at all need not verify it
 	case "skip-verify":
 		o.Insecure = true
-	default:
-		return fmt.Errorf("tls=%q: want true, false, preferred or skip-verify", probe.Cut(mode, 20))
 	}
-	c, err := o.Config(host)
+	c, err := o.Config(m.target.URL.Hostname())
 	cfg.TLS = c
-	return err
-}
-
-type mysqlCheck struct {
-	target target.Target
-	config *mysql.Config
+	return cfg, err
 }
 
 func (m *mysqlCheck) run(ctx context.Context) (probe.Finding, error) {
 	var h *target.Conn
-	cfg := m.config.Clone()
+	cfg, err := m.configure()
+	if err != nil {
+		return probe.Finding{}, m.target.Errorf(probe.StageTLS, "%s", err)
+	}
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var err error
 		if h, err = target.DialConn(ctx, network, addr); err != nil {
@@ -85,26 +250,103 @@ func (m *mysqlCheck) run(ctx context.Context) (probe.Finding, error) {
 		}
 		return h, nil
 	}
+	logged := &mysqlLog{}
+	cfg.Logger = logged
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return probe.Finding{}, m.target.Errorf(probe.StageRequest, "%s", probe.Clean(m.target.Secrets.Redact(err.Error())))
 	}
 	conn, err := connector.Connect(ctx)
 	if err != nil {
-		return probe.Finding{}, m.fault(ctx, h, err)
+		return probe.Finding{}, m.fault(ctx, h, logged.behind(err))
 	}
 	defer conn.Close() // sends COM_QUIT: the server counts no aborted client
-	if err := conn.(driver.Pinger).Ping(ctx); err != nil {
-		return probe.Finding{}, m.fault(ctx, h, err)
+	for _, d := range m.demands {
+		row, err := mysqlAsk(ctx, conn, d.query)
+		if err != nil && ctx.Err() != nil {
+			return probe.Finding{}, m.target.Errorf(probe.StageResponse, "the query hangs: %s", context.Cause(ctx))
+		} else if err != nil {
+			return probe.Finding{}, m.fault(ctx, h, logged.behind(err))
+		}
+		if err := d.judge(row); err != nil {
+			return probe.Finding{}, m.target.Errorf(probe.StageStatus, "%s", probe.Ellipsis(probe.Clean(m.target.Secrets.Redact(err.Error())), 2*target.EchoBytes))
+		}
 	}
-	return probe.Finding{Message: m.target.String() + ": session and ping answered"}, nil
+	return probe.Finding{Message: m.target.String() + ": session and query answered"}, nil
+}
+
+// mysqlLog keeps the last error that the driver logs: it returns 'invalid
+// connection' in its place.
+type mysqlLog struct {
+	mu   sync.Mutex
+	last error
+}
+
+func (l *mysqlLog) Print(v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range v {
+		if err, ok := v.(error); ok {
+			l.last = err
+		}
+	}
+}
+
+// behind is the cause of err, where it was logged.
+func (l *mysqlLog) behind(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last != nil && (errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn)) {
+		return l.last
+	}
+	return err
+}
+
+// firstColumn is the name under which mysqlAsk keeps the first value of a row
+// once more: that of no column.
+const firstColumn = ""
+
+// mysqlAsk returns the first row of a query's answer by its columns' names,
+// nil where there is none.
+func mysqlAsk(ctx context.Context, conn driver.Conn, query string) (map[string]string, error) {
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	values := make([]driver.Value, len(rows.Columns()))
+	if len(values) == 0 { // a statement that answers nothing
+		return nil, nil
+	}
+	if err := rows.Next(values); err == io.EOF {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	row := map[string]string{}
+	for i, name := range rows.Columns() {
+		text := ""
+		switch v := values[i].(type) {
+		case nil:
+			text = "NULL"
+		case []byte:
+			text = string(v)
+		default:
+			text = fmt.Sprint(v)
+		}
+		row[name] = text
+		if i == 0 {
+			row[firstColumn] = text
+		}
+	}
+	return row, rows.Close()
 }
 
 func (m *mysqlCheck) fault(ctx context.Context, h *target.Conn, err error) error {
 	t := m.target
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		stage, what := mysqlStage(e.Number)
-		if stage == probe.StageAuth && m.config.TLS == nil && h != nil && offersTLS(h.First) {
+		if e.Number == 1045 && (m.tls == "" || m.tls == "false") && h != nil && offersTLS(h.First) {
 			// MariaDB answers so to a user who must use TLS and does not.
 			what += " without TLS, which the server offers (?tls=true)"
 		}
@@ -124,7 +366,10 @@ func (m *mysqlCheck) fault(ctx context.Context, h *target.Conn, err error) error
 	case errors.Is(err, mysql.ErrCleartextPassword), errors.Is(err, mysql.ErrOldPassword), errors.Is(err, mysql.ErrUnknownPlugin), errors.Is(err, mysql.ErrNativePassword):
 		return t.Errorf(probe.StageAuth, "%s", probe.Clean(err.Error()))
 	}
-	return t.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, t, "MySQL", h, err))
+	if h != nil {
+		h.Known = len(h.First) > 4 && h.First[4] == 10 // a greeting of protocol 10
+	}
+	return sessionFault(t, target.ProtocolFault(ctx, t, "MySQL", h, err))
 }
 
 // offersTLS reads the capabilities in a server's greeting (protocol 10: header,
@@ -143,8 +388,14 @@ func offersTLS(greeting []byte) bool {
 // manuals, server error codes).
 func mysqlStage(number uint16) (probe.Stage, string) {
 	switch number {
-	case 1045, 1698, 1251, 1820, 1862, 3118, 4151:
+	case 1045, 1698, 1251:
 		return probe.StageAuth, "authentication failed"
+	case 1820, 1862:
+		return probe.StageAuth, "the password has expired"
+	case 3118, 4151:
+		return probe.StageAuth, "the account is locked"
+	case 1142, 1227:
+		return probe.StageAuth, "not permitted"
 	case 1044:
 		return probe.StageAuth, "no access to the database"
 	case 1049:

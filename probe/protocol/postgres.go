@@ -1,14 +1,20 @@
 package protocol
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
@@ -17,17 +23,82 @@ import (
 )
 
 // Postgres makes the check for postgres://[user[:password]@]host[:5432][/db]:
-// an authenticated session and SELECT 1, or what ?query= asks. The other
+// an authenticated session and SELECT 1, or what ?query= asks, whose last
+// answer's first value must be ?expect= where that is given. ?writable=true
+// wants a session that may write, ?replication=true a standby that receives
+// from its primary, ?max_lag= one that is not further behind. The other
 // parameters are libpq's: sslmode, sslrootcert, target_session_attrs …
 //
 // A query that hangs is called off shortly before the deadline, so that a
 // failing server does not collect a session per probe.
 func Postgres(t target.Target, o Options) (probe.Func, error) {
-	query := t.URL.Query().Get("query")
-	if query == "" {
-		query = "SELECT 1"
+	q, err := url.ParseQuery(t.URL.RawQuery)
+	if err != nil {
+		return nil, errors.New("the query is malformed (a ; itself is written %3B)")
 	}
-	return newPostgres(t, o, []string{"query"}, query, nil)
+	query := cmp.Or(q.Get("query"), "SELECT 1")
+	own := []string{"query", "expect", "writable", "replication", "max_lag"}
+	if q.Has("expect") && !q.Has("query") {
+		return nil, errors.New("expect= needs a query= whose answer it is")
+	}
+	if _, err := switchParam("writable", q.Get("writable")); err != nil {
+		return nil, err
+	}
+	replication, err := switchParam("replication", q.Get("replication"))
+	if err != nil {
+		own = slices.DeleteFunc(own, func(name string) bool { return name == "replication" }) // libpq's replication=database
+	}
+	maxLag := time.Duration(-1)
+	if text := q.Get("max_lag"); text != "" {
+		if maxLag, err = time.ParseDuration(text); err != nil || maxLag < 0 {
+			return nil, fmt.Errorf("max_lag=%q is not a duration such as 30s", probe.Cut(text, 20))
+		}
+		replication = true
+	}
+	if replication {
+		query += "\n;" + standbyQuery
+	}
+	return newPostgres(t, o, own, query, func(answers [][]string) (string, error) {
+		text := "session and query answered"
+		if replication {
+			last := len(answers) - 1
+			if err := judgeStandby(answers[last], maxLag); err != nil {
+				return "", err
+			}
+			answers, text = answers[:last], text+", a standby that receives from its primary"
+		}
+		if !q.Has("expect") {
+			return text, nil
+		}
+		got := []string(nil)
+		if len(answers) > 0 {
+			got = answers[len(answers)-1]
+		}
+		return text, expectAnswer(len(got) > 0, strings.Join(got, ""), q.Get("expect"))
+	})
+}
+
+// standbyQuery answers primary, gone (nothing is received), or how many
+// seconds the standby is behind.
+const standbyQuery = `SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'primary' WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 'gone'` +
+	` WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN '0'` +
+	` ELSE ceil(coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0))::text END`
+
+// judgeStandby reads the answer to standbyQuery; a negative lag is any.
+func judgeStandby(answer []string, maxLag time.Duration) error {
+	text := strings.Join(answer, "")
+	switch {
+	case text == "primary":
+		return errors.New("a primary, want a standby (replication=)")
+	case text == "gone":
+		return errors.New("a standby that receives nothing: its primary is gone, or refuses it")
+	case maxLag < 0:
+		return nil
+	}
+	if n, err := strconv.ParseFloat(text, 64); err != nil || n > maxLag.Seconds() {
+		return fmt.Errorf("the standby is %q seconds behind, want at most %s", text, maxLag)
+	}
+	return nil
 }
 
 // Pgvector makes the check for pgvector://…[?table=[schema.]name]: Postgres,
@@ -60,12 +131,13 @@ func quoteTable(table string) string {
 }
 
 type postgresCheck struct {
-	target target.Target
-	config *pgconn.Config
-	query  string
-	judge  func(answers [][]string) (string, error)
-	tls    map[string]postgresTLS // by host:port
-	direct bool                   // sslnegotiation=direct
+	target   target.Target
+	settings map[string]string // libpq's
+	config   *pgconn.Config
+	query    string
+	judge    func(answers [][]string) (string, error)
+	tls      map[string]postgresTLS // by host:port
+	direct   bool                   // sslnegotiation=direct
 }
 
 // postgresTLS is how a host is to be spoken to; a nil config is in the clear.
@@ -78,20 +150,123 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	u := *t.URL
-	u.Scheme = "postgres"
-	q, err := url.ParseQuery(u.RawQuery)
+	settings, err := postgresSettings(t, o, own)
+	if err != nil {
+		return nil, err
+	}
+	p := &postgresCheck{target: t, settings: settings, query: query, judge: judge}
+	if settings["service"] == "" && os.Getenv("PGSERVICE") == "" {
+		// The words are judged now, the files when the check runs: one that
+		// hangs must not hold up the program, and one that is missing is a
+		// failed check.
+		dry := maps.Clone(settings)
+		for _, name := range postgresFiles {
+			dry[name] = ""
+		}
+		dry["passfile"], dry["password"] = os.DevNull, "none"
+		if _, err := parsePostgres(t, dry); err != nil {
+			return nil, err
+		}
+	}
+	return p.run, nil
+}
+
+// postgresFiles are libpq's parameters that name files for TLS.
+var postgresFiles = []string{"sslrootcert", "sslcert", "sslkey"}
+
+// postgresIgnored are parameters of libpq's and of other clients' that mean
+// nothing to a session of one query: what keeps connections alive, pools,
+// caches statements, or picks the client's own types. They are Prisma's,
+// JDBC's, npgsql's, node-postgres's, asyncpg's, pgx's and Symfony's.
+const postgresIgnored = " gssdelegation gsslib keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout sslcompression" +
+	" sslcrl sslcrldir requirepeer load_balance_hosts ssl_min_protocol_version ssl_max_protocol_version sslkeylogfile" +
+	" connection_limit pool_timeout socket_timeout pgbouncer statement_cache_size sslaccept sslidentity single_use_connections" +
+	" prepared_statement_cache_size async_fallback command_timeout charset serverversion encoding pool_size pool_max_conns pool_min_conns" +
+	" pool_max_conn_lifetime pool_max_conn_idle_time pool_health_check_period pool_max_conn_lifetime_jitter default_query_exec_mode" +
+	" statement_cache_capacity description_cache_capacity binary_parameters disable_prepared_binary_result uselibpqcompat max_conns" +
+	" logintimeout connecttimeout sockettimeout tcpkeepalive preparethreshold rewritebatchedinserts binarytransfer stringtype" +
+	" assumeminserverversion preparedstatementcachequeries sslfactory defaultrowfetchsize autosave conn_max_age pool reconnect timeout "
+
+// postgresSettings are the libpq settings that a URL means, with what other
+// clients call by names of their own.
+func postgresSettings(t target.Target, o Options, own []string) (map[string]string, error) {
+	q, err := url.ParseQuery(t.URL.RawQuery)
 	if err != nil {
 		return nil, errors.New("the query is malformed")
 	}
-	for _, p := range own {
-		q.Del(p)
+	settings := map[string]string{}
+	var hosts, ports []string
+	for host := range strings.SplitSeq(t.URL.Host, ",") {
+		u := url.URL{Host: host}
+		hosts, ports = append(hosts, u.Hostname()), append(ports, u.Port())
 	}
-	if o.TLS.CACert != "" && !q.Has("sslrootcert") {
-		q.Set("sslrootcert", o.TLS.CACert)
+	settings["host"], settings["port"] = strings.Join(hosts, ","), strings.Join(ports, ",")
+	settings["dbname"] = strings.TrimPrefix(t.URL.Path, "/")
+	if u := t.URL.User; u != nil {
+		settings["user"] = u.Username()
+		settings["password"], _ = u.Password()
 	}
-	u.RawQuery = q.Encode()
-	cfg, err := pgconn.ParseConfig(u.String())
+	for key, values := range q {
+		value := values[len(values)-1]
+		switch {
+		case key == "writable":
+			if on, _ := switchParam(key, value); on {
+				settings["target_session_attrs"] = "read-write"
+			}
+		case slices.Contains(own, key) || target.IsIgnored(postgresIgnored, key) || key == "ssl" && q.Has("sslmode"):
+		case key == "database":
+			settings["dbname"] = value
+		case key == "ssl": // JDBC's, node-postgres's and asyncpg's
+			if on, err := switchParam(key, value); err != nil {
+				settings["sslmode"] = value
+			} else if settings["sslmode"] = "disable"; on {
+				settings["sslmode"] = "require"
+			}
+		case key == "sslmode" && value == "no-verify": // node-postgres's
+			settings["sslmode"] = "require"
+		case key == "gssencmode":
+			if value == "require" {
+				return nil, errors.New("gssencmode=require is not supported")
+			}
+		case key == "ApplicationName" || key == "fallback_application_name":
+			if !q.Has("application_name") {
+				settings["application_name"] = value
+			}
+		case key == "schema" || key == "currentSchema": // Prisma's and JDBC's
+			// A pooler may refuse it: only a query of one's own needs it.
+			if slices.ContainsFunc(own, q.Has) {
+				settings["search_path"] = value
+			}
+		case strings.ContainsFunc(key, func(r rune) bool { return !target.IsLetter(r) && !target.IsDigit(r) && r != '_' && r != '.' }):
+			return nil, fmt.Errorf("unknown parameter %q", probe.Cut(key, 40))
+		default:
+			settings[key] = value
+		}
+	}
+	if o.TLS.CACert != "" && settings["sslrootcert"] == "" {
+		settings["sslrootcert"] = o.TLS.CACert
+	}
+	if strings.Trim(settings["host"], ",") == "" {
+		settings["host"] = settings["hostaddr"]
+	}
+	for _, name := range []string{"host", "port", "dbname", "user", "password"} {
+		if strings.Trim(settings[name], ",") == "" {
+			delete(settings, name) // PGHOST, PGUSER and others may say it
+		}
+	}
+	return settings, nil
+}
+
+// parsePostgres hands settings to pgconn, which adds those of the environment
+// and reads the files that they name.
+func parsePostgres(t target.Target, settings map[string]string) (*pgconn.Config, error) {
+	var text strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		if key != "hostaddr" {
+			fmt.Fprintf(&text, "%s='%s' ", key, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(settings[key]))
+		}
+	}
+	cfg, err := pgconn.ParseConfig(text.String())
 	if err != nil {
 		return nil, errors.New("not a PostgreSQL URL: " + t.Secrets.Redact(postgresParseFault(err)))
 	}
@@ -99,16 +274,39 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "healthcheck"
 	}
-	p := &postgresCheck{target: t, config: cfg, query: query, judge: judge}
+	return cfg, nil
+}
+
+// configure reads the files and prepares the session.
+func (p *postgresCheck) configure() error {
+	for _, name := range postgresFiles {
+		path := p.settings[name]
+		if path == "" || path == "system" {
+			continue
+		}
+		if _, err := target.ReadBounded(path, 1<<20); err != nil {
+			return p.target.Errorf(probe.StageTLS, "%s %q: %s", name, path, err)
+		}
+	}
+	path := cmp.Or(p.settings["passfile"], os.Getenv("PGPASSFILE"))
+	if path != "" && p.settings["password"] == "" {
+		if _, err := target.ReadBounded(path, 1<<20); err != nil && !errors.Is(err, syscall.ENOENT) {
+			return p.target.Errorf(probe.StageAuth, "passfile %q: %s", path, err)
+		}
+	}
+	var err error
+	if p.config, err = parsePostgres(p.target, p.settings); err != nil {
+		return p.target.Errorf(probe.StageRequest, "%s", err)
+	}
 	p.ownTLS()
-	return p.run, nil
+	return nil
 }
 
 // postgresParseFault keeps what is wrong and drops the URL that pgconn repeats.
 func postgresParseFault(err error) string {
 	text := err.Error()
-	if _, after, ok := strings.Cut(text, "`: "); ok {
-		text = after
+	if i := strings.LastIndex(text, "`: "); i >= 0 {
+		text = text[i+3:]
 	}
 	return probe.Clean(probe.Cut(text, target.EchoBytes))
 }
@@ -145,32 +343,25 @@ func (p *postgresCheck) ownTLS() {
 }
 
 func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
+	if err := p.configure(); err != nil {
+		return probe.Finding{}, err
+	}
 	begin, cancel := early(ctx)
 	defer cancel()
-	var h *target.Conn
-	used := postgresTLS{}
+	d := &postgresDial{check: p, conns: map[string]*target.Conn{}}
 	cfg := p.config.Copy()
 	// The names are resolved by dial, which knows what localhost means.
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
-	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		// The address of a request to cancel is the server's own.
-		if mode, ok := p.tls[addr]; ok {
-			used = mode
-		}
-		conn, err := target.DialConn(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		h = conn
-		if network == "unix" || used.config == nil {
-			return conn, nil
-		}
-		return p.startTLS(ctx, conn, used)
+	cfg.DialFunc = d.dial
+	if end, ok := begin.Deadline(); ok && len(cfg.Fallbacks) > 0 && cfg.ConnectTimeout == 0 {
+		// A silent host must leave time for those behind it.
+		cfg.ConnectTimeout = time.Until(end) / time.Duration(1+len(cfg.Fallbacks))
 	}
 	conn, err := pgconn.ConnectConfig(begin, cfg)
 	if err != nil {
-		return probe.Finding{}, p.fault(ctx, h, err)
+		return probe.Finding{}, p.connectFault(ctx, begin, d, err)
 	}
+	d.connected = true
 	answers, err := p.ask(begin, conn)
 	if err != nil {
 		// Nothing where pgconn is calling the query off already, which dials
@@ -180,19 +371,74 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 		case <-conn.CleanupDone():
 		case <-ctx.Done():
 		}
-		return probe.Finding{}, p.fault(ctx, h, err)
+		if begin.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+			<-ctx.Done() // its cause says how long that was
+			return probe.Finding{}, p.target.Errorf(probe.StageResponse, "the query hangs: %s", context.Cause(ctx))
+		}
+		stage, fault := p.describe(ctx, begin, d.last, err)
+		return probe.Finding{}, p.target.Errorf(stage, "%s", fault)
 	}
 	conn.Close(ctx)
 	text := "session and query answered"
 	if p.judge != nil {
 		if text, err = p.judge(answers); err != nil {
-			return probe.Finding{}, p.target.Errorf(probe.StageResponse, "%s", err)
+			return probe.Finding{}, p.target.Errorf(probe.StageStatus, "%s", err)
 		}
 	}
 	if conn.ParameterStatus("in_hot_standby") == "on" {
 		text += ", a standby in recovery"
 	}
 	return probe.Finding{Message: fmt.Sprintf("%s: %s", p.target, probe.Clean(text))}, nil
+}
+
+// postgresDial opens the connections of one run.
+type postgresDial struct {
+	check *postgresCheck
+	conns map[string]*target.Conn // by the address that pgconn asked for
+	last  *target.Conn
+	used  postgresTLS
+	// connected is set once the session is there: what is dialled later is
+	// pgconn's request to call a query off, which runs beside the check and
+	// must leave the rest alone.
+	connected bool
+}
+
+func (d *postgresDial) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	// The address of a request to cancel is the server's own.
+	mode, ok := d.check.tls[addr]
+	if !ok || d.connected {
+		mode = d.used
+	}
+	conn, err := target.DialConn(ctx, network, d.check.hostaddr(addr))
+	if err != nil {
+		return nil, err
+	}
+	if !d.connected {
+		d.conns[addr], d.last, d.used = conn, conn, mode
+	}
+	if network == "unix" || mode.config == nil {
+		return conn, nil
+	}
+	secure, err := d.check.startTLS(ctx, conn, mode)
+	if err != nil {
+		return nil, err
+	}
+	if !d.connected {
+		d.conns[addr], d.last = secure, secure
+	}
+	return secure, nil
+}
+
+// hostaddr is where to dial for the host:port of the settings: libpq's
+// hostaddr gives each host the address that it need not be looked up for.
+func (p *postgresCheck) hostaddr(addr string) string {
+	addrs := strings.Split(p.settings["hostaddr"], ",")
+	for i, name := range strings.Split(p.settings["host"], ",") {
+		if host, port, err := net.SplitHostPort(addr); err == nil && host == name && i < len(addrs) && addrs[i] != "" {
+			return net.JoinHostPort(addrs[i], port)
+		}
+	}
+	return addr
 }
 
 // ask runs the query and keeps the first value of the first row of each of
@@ -218,7 +464,7 @@ func (p *postgresCheck) ask(ctx context.Context, conn *pgconn.PgConn) ([][]strin
 var sslRequest = []byte{0, 0, 0, 8, 4, 210, 22, 47}
 
 // startTLS negotiates TLS as libpq does. Its errors are StageErrors.
-func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postgresTLS) (net.Conn, error) {
+func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postgresTLS) (*target.Conn, error) {
 	if !p.direct {
 		stop := target.InterruptWith(ctx, h)
 		_, err := h.Write(sslRequest)
@@ -234,7 +480,7 @@ func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postg
 		switch {
 		case err != nil:
 			h.Close()
-			return nil, &probe.StageError{Stage: probe.StageResponse, Err: target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)}
+			return nil, target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
 		case answer[0] == 'N' && mode.optional:
 			h.First = nil
 			return h, nil
@@ -245,36 +491,61 @@ func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postg
 	}
 	conn, err := target.HandshakeConfig(ctx, h, mode.config)
 	if err != nil && target.Recognize(h.First) != "" { // SSH begins with an S, too
-		return nil, &probe.StageError{Stage: probe.StageResponse, Err: target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)}
+		return nil, target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
 	}
-	h.First = nil
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	return target.Over(conn), nil
 }
 
-// fault puts a failure of pgconn into a stage and a message.
-func (p *postgresCheck) fault(ctx context.Context, h *target.Conn, err error) error {
+// connectFault is the error of a session that did not come about; of several
+// hosts it names each.
+func (p *postgresCheck) connectFault(ctx, begin context.Context, d *postgresDial, err error) error {
+	var joined interface{ Unwrap() []error }
+	if len(p.config.Fallbacks) == 0 || !errors.As(err, &joined) {
+		stage, fault := p.describe(ctx, begin, d.last, err)
+		return p.target.Errorf(stage, "%s", fault)
+	}
+	first := probe.Stage("")
+	var faults []string
+	for _, err := range joined.Unwrap() {
+		addr, _, _ := strings.Cut(err.Error(), " (") // pgconn: ADDRESS (HOST): …
+		stage, fault := p.describe(ctx, begin, d.conns[addr], err)
+		first = cmp.Or(first, stage)
+		faults = append(faults, addr+": "+fault.Error())
+	}
+	return p.target.Errorf(first, "none of its hosts serves: %s", strings.Join(faults, "; "))
+}
+
+// describe puts a failure of pgconn into a stage and a message. begin is the
+// context that ends a little earlier than the check's own.
+func (p *postgresCheck) describe(ctx, begin context.Context, h *target.Conn, err error) (probe.Stage, error) {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		stage, what := postgresStage(pg)
 		if stage == probe.StageRequest && pg.Code == "57014" {
-			what = "the query was called off before the deadline"
+			what = "the query was called off before it ended"
 		}
-		return probe.WithClass(p.target.Errorf(stage, "%s: %s (%s)", what, p.target.Secrets.Quote(pg.Message), probe.Clean(probe.Cut(pg.Code, 5))), postgresClass(pg.Code))
+		err := fmt.Errorf("%s: %s (%s)", what, p.target.Secrets.Quote(pg.Message), probe.Clean(probe.Cut(pg.Code, 5)))
+		return stage, probe.WithClass(err, postgresClass(pg.Code))
 	}
 	if se, ok := errors.AsType[*probe.StageError](err); ok {
-		return p.target.Errorf(se.Stage, "%s", se.Err)
+		return se.Stage, se.Err
 	}
 	switch text := err.Error(); {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		// The context of run ends a little earlier than the check's own.
+		if begin.Err() == nil {
+			return probe.StageResponse, errors.New("no answer within the time for one host (connect_timeout)")
+		}
 		<-ctx.Done()
-		return p.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err))
 	case strings.Contains(text, "read only connection"), strings.Contains(text, "ValidateConnect"):
 		_, after, _ := strings.Cut(text, "ValidateConnect failed: ")
-		return p.target.Errorf(probe.StageStatus, "not the session that target_session_attrs wants: %s", p.target.Secrets.Quote(after))
+		return probe.StageStatus, fmt.Errorf("not the session that target_session_attrs or writable= wants: %s", p.target.Secrets.Quote(after))
 	case strings.Contains(text, "no password"), strings.Contains(text, "unknown authentication"), strings.Contains(text, "SASL"), strings.Contains(text, "scram"):
-		return p.target.Errorf(probe.StageAuth, "%s", p.target.Secrets.Quote(lastLine(text)))
+		return probe.StageAuth, errors.New(p.target.Secrets.Quote(lastLine(text)))
 	}
-	return p.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err))
+	fault := target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
+	return probe.StageOf(fault), fault
 }
 
 // postgresClass is the class of an SQLSTATE, where its stage would suggest

@@ -12,7 +12,7 @@ import (
 
 // Qdrant makes the check for qdrant://host[:6333][/COLLECTION][?api_key=]:
 // /readyz, and the collection is there and green or yellow (it optimises, and
-// answers). qdrants:// is TLS.
+// answers); a grey one is a warning. qdrants:// is TLS.
 func Qdrant(t target.Target, o Options) (probe.Func, error) {
 	s, q, err := newService(t, o, "6333", "api_key")
 	if err != nil {
@@ -45,10 +45,13 @@ func Qdrant(t target.Target, o Options) (probe.Func, error) {
 		if err := c.decode(r, &doc); err != nil {
 			return "", err
 		}
-		if !slices.Contains([]string{"green", "yellow"}, doc.Result.Status) {
+		if !slices.Contains([]string{"green", "yellow", "grey"}, doc.Result.Status) {
 			return "", c.fail(r, probe.StageStatus, fmt.Errorf("collection %q is %s, want green or yellow", probe.Cut(c.name, 80), c.target.Secrets.Quote(doc.Result.Status)))
 		}
 		text := fmt.Sprintf("ready, collection %s is %s", c.name, doc.Result.Status)
+		if c.warn = doc.Result.Status == "grey"; c.warn {
+			text += " (it answers; optimisations are pending, as after a restart, until something is written to it)"
+		}
 		if doc.Result.Points != nil {
 			text += fmt.Sprintf(" with %d points", *doc.Result.Points)
 		}

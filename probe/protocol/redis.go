@@ -1,10 +1,12 @@
 package protocol
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,51 +17,87 @@ import (
 )
 
 // Redis makes the check for redis:// and rediss://[[user]:password@]host[:6379][/DB],
-// which serves Valkey too: AUTH, SELECT, PING and ROLE in one round trip. A
-// server that is loading its data and a replica that has lost its master fail.
+// which serves Valkey too (valkey://, valkeys://): AUTH, SELECT, PING and ROLE
+// in one round trip. A server that is loading its data, a replica that has
+// lost its master and a Sentinel fail; ?role= wants a certain role.
+//
+// ?writable=true asks whether the server takes writes, with a command that
+// changes nothing.
 func Redis(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	if _, err := t.Params(); err != nil {
-		return nil, err
-	}
-	addr, err := t.Addr("6379")
+	theirs := []string{"database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "skip_verify"}
+	q, err := t.ParamsBeside(redisIgnored, theirs, "db", "role", "writable")
 	if err != nil {
 		return nil, err
 	}
-	r := &redisCheck{target: t, addr: addr}
-	if t.URL.Scheme == "rediss" {
+	all, err := t.Endpoints("6379")
+	if err == nil && len(all) > 1 {
+		err = errors.New("one host only: a probe asks the server beside it")
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &redisCheck{target: t, at: all[0], role: q.Get("role")}
+	if t.URL.Scheme == "rediss" || t.URL.Scheme == "valkeys" {
 		r.tls = &o.TLS
+		r.tls.CACert = cmp.Or(q.Get("ssl_ca_certs"), o.TLS.CACert)
+		reqs := strings.ToLower(strings.TrimPrefix(q.Get("ssl_cert_reqs"), "CERT_")) // redis-py's and Celery's
+		if skip, err := switchParam("skip_verify", q.Get("skip_verify")); err != nil {
+			return nil, err
+		} else if skip || reqs == "none" || reqs == "optional" {
+			r.tls.Insecure = true
+		}
 	}
+	if !slices.Contains([]string{"", "master", "replica", "sentinel"}, r.role) {
+		return nil, fmt.Errorf("role=%q: want master, replica or sentinel", probe.Cut(r.role, 20))
+	}
+	if r.writable, err = switchParam("writable", q.Get("writable")); err != nil {
+		return nil, err
+	}
+	user, pw := cmp.Or(q.Get("username"), q.Get("user")), q.Get("password")
+	has := q.Has("password")
 	if u := t.URL.User; u != nil {
-		if pw, ok := u.Password(); ok && u.Username() != "" {
-			r.auth = []any{u.Username(), pw}
-		} else if ok {
-			r.auth = []any{pw}
-		} else {
-			return nil, errors.New("a user without a password: redis://user:password@host or redis://:password@host")
+		if user = u.Username(); !has {
+			pw, has = u.Password()
 		}
 	}
-	if db := strings.Trim(t.URL.Path, "/"); db != "" {
-		if n, err := strconv.Atoi(db); err != nil || n < 0 {
-			return nil, errors.New("the path is the number of a database: redis://host:6379/0")
+	switch {
+	case user != "" && has:
+		r.auth = []any{user, pw}
+	case has && pw != "":
+		r.auth = []any{pw}
+	case user != "":
+		return nil, errors.New("a user without a password: redis://user:password@host or redis://:password@host")
+	}
+	r.db = cmp.Or(strings.Trim(t.URL.Path, "/"), q.Get("db"), q.Get("database"))
+	if r.db != "" {
+		if n, err := strconv.Atoi(r.db); err != nil || n < 0 {
+			return nil, errors.New("the path, or db=, is the number of a database: redis://host:6379/0")
 		}
-		r.db = db
 	}
 	return r.run, nil
 }
 
+// redisIgnored are the clients' own parameters: those of redis-py, go-redis,
+// Lettuce, ioredis and Celery.
+const redisIgnored = " socket_timeout socket_connect_timeout socket_keepalive max_connections decode_responses health_check_interval retry_on_timeout" +
+	" retry_on_error encoding encoding_errors client_name clientname protocol dial_timeout read_timeout write_timeout pool_size pool_timeout pool_fifo" +
+	" min_idle_conns max_idle_conns max_active_conns conn_max_idle_time conn_max_lifetime max_retries min_retry_backoff max_retry_backoff" +
+	" timeout virtual_host prefix family ssl_certfile ssl_keyfile ssl_check_hostname ssl ssl_validate_ocsp keepalive "
+
 type redisCheck struct {
-	target target.Target
-	addr   string
-	tls    *target.TLSOptions // nil: in the clear
-	auth   []any              // the arguments of AUTH
-	db     string
+	target   target.Target
+	at       target.Endpoint
+	tls      *target.TLSOptions // nil: in the clear
+	auth     []any              // the arguments of AUTH
+	db, role string
+	writable bool
 }
 
 func (r *redisCheck) run(ctx context.Context) (probe.Finding, error) {
-	h, err := target.DialConn(ctx, "tcp", r.addr)
+	h, err := target.DialConn(ctx, r.at.Network, r.at.Address)
 	if err != nil {
 		return probe.Finding{}, r.target.Errorf(probe.StageOf(err), "%s", err)
 	}
@@ -67,10 +105,11 @@ func (r *redisCheck) run(ctx context.Context) (probe.Finding, error) {
 	defer target.InterruptWith(ctx, h)()
 	var conn net.Conn = h
 	if r.tls != nil {
-		if conn, err = r.tls.Handshake(ctx, h, r.target.URL.Hostname()); err != nil {
+		if conn, err = r.tls.Handshake(ctx, h, r.at.Host); err != nil {
 			return probe.Finding{}, r.target.Errorf(probe.StageOf(err), "%s", err)
 		}
-		h.First = nil
+		h = target.Over(conn)
+		conn = h
 	}
 	role, err := r.ask(ctx, h, redis.NewConn(conn, 0, 0))
 	if err != nil {
@@ -93,18 +132,28 @@ func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (rol
 	if r.db != "" {
 		commands = append(commands, command{probe.StageRequest, "SELECT", []any{r.db}})
 	}
-	commands = append(commands, command{probe.StageResponse, "PING", nil}, command{probe.StageStatus, "ROLE", nil})
+	commands = append(commands, command{probe.StageResponse, "PING", nil})
+	if r.writable {
+		// An empty piece at the front changes no key and makes none, and still
+		// has to pass all that keeps Redis from writing (the flags 'write' and
+		// 'denyoom' of COMMAND INFO).
+		commands = append(commands, command{probe.StageStatus, "SETRANGE", []any{"healthcheck", 0, ""}})
+	}
+	commands = append(commands, command{probe.StageStatus, "ROLE", nil})
 	for _, cmd := range commands {
 		c.Send(cmd.name, cmd.args...)
 	}
 	if err := c.Flush(); err != nil {
-		return "", probe.WithClass(r.target.Errorf(probe.StageRequest, "%s", target.ProtocolFault(ctx, r.target, "Redis", h, err)), probe.AsTarget)
+		return "", sessionFault(r.target, target.ProtocolFault(ctx, r.target, "Redis", h, err))
 	}
 	for _, cmd := range commands {
 		reply, err := c.Receive()
 		if e, ok := errors.AsType[redis.Error](err); ok {
-			if cmd.name == "ROLE" && !strings.HasPrefix(string(e), "LOADING") {
+			switch word, _, _ := strings.Cut(string(e), " "); {
+			case cmd.name == "ROLE" && word != "LOADING" && r.role == "":
 				return "", nil // not permitted to this user, or older than 2.8.12
+			case cmd.name == "SETRANGE" && (word == "MOVED" || word == "ASK" || word == "WRONGTYPE"):
+				continue // it would write: there, or to a key of another type
 			}
 			stage, what := redisStage(string(e), cmd.stage)
 			err := r.target.Errorf(stage, "%s: %s: %s", cmd.name, what, r.target.Secrets.Quote(string(e)))
@@ -114,7 +163,7 @@ func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (rol
 			return "", err
 		}
 		if err != nil {
-			return "", r.target.Errorf(probe.StageResponse, "%s", target.ProtocolFault(ctx, r.target, "Redis", h, err))
+			return "", sessionFault(r.target, target.ProtocolFault(ctx, r.target, "Redis", h, err))
 		}
 		if cmd.name == "PING" && fmt.Sprint(reply) != "PONG" {
 			return "", r.target.Errorf(probe.StageResponse, "PING: got %s, want \"PONG\"", r.target.Secrets.Quote(fmt.Sprintf("%s", reply)))
@@ -133,7 +182,15 @@ func (r *redisCheck) judgeRole(reply any) (string, error) {
 		return "", nil
 	}
 	role, _ := redis.String(values[0], nil)
-	if role != "slave" {
+	if role == "slave" {
+		role = "replica"
+	}
+	switch {
+	case r.role != "" && role != r.role:
+		return "", r.target.Errorf(probe.StageStatus, "its role is %s, want %q", r.target.Secrets.Quote(role), r.role)
+	case role == "sentinel" && r.role == "":
+		return "", r.target.Errorf(probe.StageStatus, "a Sentinel, not a server that holds data (?role=sentinel wants one)")
+	case role != "replica":
 		return ", " + probe.Clean(probe.Cut(role, 20)), nil
 	}
 	state := ""
@@ -164,6 +221,16 @@ func redisStage(text string, stage probe.Stage) (probe.Stage, string) {
 		return probe.StageStatus, "loading its data"
 	case word == "MASTERDOWN":
 		return probe.StageStatus, "a replica whose master is down"
+	case word == "OOM":
+		return probe.StageStatus, "takes no writes: out of memory, and its policy evicts nothing"
+	case word == "MISCONF":
+		return probe.StageStatus, "takes no writes: it cannot save to disk"
+	case word == "NOREPLICAS":
+		return probe.StageStatus, "takes no writes: too few replicas"
+	case word == "READONLY":
+		return probe.StageStatus, "takes no writes: a read-only replica"
+	case word == "CLUSTERDOWN":
+		return probe.StageStatus, "the cluster is down"
 	case word == "BUSY":
 		return probe.StageStatus, "busy running a script"
 	case strings.Contains(text, "max number of clients"):

@@ -4,6 +4,8 @@ package protocol
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
@@ -40,9 +42,13 @@ var Schemes = []Scheme{
 	{"postgres", Postgres},
 	{"postgresql", Postgres},
 	{"mysql", MySQL},
+	{"mariadb", MySQL},
 	{"redis", Redis},
 	{"rediss", Redis},
+	{"valkey", Redis},
+	{"valkeys", Redis},
 	{"mongodb", MongoDB},
+	{"mongodb+srv", MongoDB},
 	{"qdrant", Qdrant},
 	{"qdrants", Qdrant},
 	{"chroma", Chroma},
@@ -65,8 +71,13 @@ var ErrScheme = errors.New("the scheme is not supported")
 
 // New makes the check of a target.
 func New(t target.Target, o Options) (probe.Func, error) {
+	name := t.URL.Scheme
+	// SQLAlchemy's URLs name the driver, too: postgresql+psycopg2://.
+	if base, _, ok := strings.Cut(name, "+"); ok && slices.Contains([]string{"postgresql", "postgres", "mysql", "mariadb"}, base) {
+		name = base
+	}
 	for _, s := range Schemes {
-		if s.Name == t.URL.Scheme {
+		if s.Name == name {
 			return s.New(t, o)
 		}
 	}

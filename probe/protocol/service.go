@@ -83,7 +83,11 @@ func (s *service) check(judge func(*serviceSession) (string, error)) probe.Func 
 		if err != nil {
 			return probe.Finding{}, err
 		}
-		return probe.Finding{Message: s.target.String() + ": " + probe.Clean(probe.Cut(text, 2*target.EchoBytes))}, nil
+		f := probe.Finding{Message: s.target.String() + ": " + probe.Clean(probe.Cut(text, 2*target.EchoBytes))}
+		if c.warn {
+			f.Status = probe.Warn
+		}
+		return f, nil
 	}
 }
 
@@ -93,6 +97,9 @@ type serviceSession struct {
 	ctx  context.Context
 	conn net.Conn
 	cut  func() bool
+	via  proxied
+	// warn says that what judge found is to be looked at, and fails nothing.
+	warn bool
 }
 
 func (c *serviceSession) close() {
@@ -132,19 +139,24 @@ func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 		req.SetBasicAuth(u.Username(), pw)
 	}
 	x := exchange{c.http}
-	viaProxy := false
 	if c.conn == nil {
-		if c.conn, viaProxy, err = x.connect(c.ctx, req); err != nil {
+		if c.conn, c.via, err = x.connect(c.ctx, req); err != nil {
 			c.conn = nil
 			return r, c.fail(r, probe.StageOf(err), err)
 		}
 		c.cut = target.InterruptWith(c.ctx, c.conn)
 	}
-	resp, err := x.talk(c.ctx, c.conn, req, viaProxy)
+	resp, err := x.talk(c.ctx, c.conn, req, c.via)
 	if err != nil {
 		return r, c.fail(r, probe.StageOf(err), err)
 	}
 	r.status = resp.StatusCode
+	if r.status != http.StatusOK {
+		hurry(c.ctx, c.conn)
+		r.body, _ = io.ReadAll(io.LimitReader(resp.Body, failureBody))
+		c.close() // what is left of the body is not read
+		return r, nil
+	}
 	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:
@@ -183,15 +195,15 @@ func (c *serviceSession) wantOK(r serviceReply) error {
 	}
 	echo := ""
 	if len(bytes.TrimSpace(r.body)) > 0 {
-		echo = ": " + c.target.Secrets.Quote(probe.Cut(string(r.body), failureBody))
+		echo = ": " + c.target.Secrets.QuoteCut(string(r.body))
 	}
 	return probe.WithClass(c.fail(r, stage, fmt.Errorf("status %d, want 200%s", r.status, echo)), classOf(r.status, r.body))
 }
 
 // decode reads an answer's JSON into v.
 func (c *serviceSession) decode(r serviceReply, v any) error {
-	if err := json.Unmarshal(r.body, v); err != nil {
-		return c.fail(r, probe.StageJSON, fmt.Errorf("not the answer of such a server: %s", c.target.Secrets.Quote(probe.Cut(string(r.body), failureBody))))
+	if err := json.Unmarshal(withoutBOM(r.body), v); err != nil {
+		return c.fail(r, probe.StageJSON, fmt.Errorf("not the answer of such a server: %s", c.target.Secrets.Quote(string(r.body))))
 	}
 	return nil
 }

@@ -1,17 +1,25 @@
 package protocol
 
 import (
+	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
+
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
@@ -32,6 +40,7 @@ func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
 		"dns://x?type=LOC":               "unknown record type",
 		"dns://x?sever=1.1.1.1":          `unknown parameter "sever"`,
 		"dns://x/y":                      "a dns target is a name",
+		"dns://127.0.0.1?server=1.1.1.1": "not an address",
 		"file://relative/path":           "absolute",
 		"file:///x?max-age=60":           "such as 60s",
 		"file:///x?maxage=60s":           "unknown parameter",
@@ -69,6 +78,141 @@ func TestDNS(t *testing.T) {
 	wantFailure(t, err, probe.StageResolve, `resolve "name.example.": no such host`)
 	_, err = probeOnce(t, DNS, "dns://name.example.?type=mx&server="+nxdomain(t), 5*time.Second)
 	wantFailure(t, err, probe.StageResolve, "no such host")
+}
+
+// dnsServer answers by UDP, and by TCP where big: what it knows of a name is
+// of one type each.
+func dnsServer(t *testing.T, big bool, known map[string]dnsmessage.ResourceBody) string {
+	t.Helper()
+	answer := func(packet []byte, cut bool) []byte {
+		var m dnsmessage.Message
+		if m.Unpack(packet) != nil {
+			return nil
+		}
+		m.Response, m.Additionals = true, nil
+		q := m.Questions[0]
+		body, ok := known[q.Name.String()]
+		types := map[dnsmessage.Type]bool{}
+		switch body.(type) {
+		case *dnsmessage.AResource:
+			types[dnsmessage.TypeA] = true
+		case *dnsmessage.CNAMEResource:
+			types[dnsmessage.TypeCNAME] = true
+		case *dnsmessage.SRVResource:
+			types[dnsmessage.TypeSRV] = true
+		}
+		if !ok {
+			m.RCode = dnsmessage.RCodeNameError
+		} else if m.Truncated = cut; types[q.Type] && !cut {
+			m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}, Body: body}}
+		}
+		out, err := m.Pack()
+		if err != nil {
+			t.Error(err)
+		}
+		return out
+	}
+	addr := rawServer(t, func(c net.Conn) {
+		head := make([]byte, 2)
+		io.ReadFull(c, head)
+		packet := make([]byte, binary.BigEndian.Uint16(head))
+		io.ReadFull(c, packet)
+		out := answer(packet, false)
+		c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...))
+	})
+	pc, err := net.ListenPacket("udp4", addr)
+	must(t, err)
+	t.Cleanup(func() { pc.Close() })
+	go func() {
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := pc.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			pc.WriteTo(answer(buf[:n], big), from)
+		}
+	}()
+	return addr
+}
+
+// The server that is named is asked, whatever /etc/hosts says.
+func TestDNSAsksTheServer(t *testing.T) {
+	for _, big := range []bool{false, true} {
+		server := dnsServer(t, big, map[string]dnsmessage.ResourceBody{
+			"localhost.":       &dnsmessage.AResource{A: [4]byte{10, 0, 0, 7}},
+			"www.example.com.": &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName("www.example.com.cdn.test.")},
+			"a.example.com.":   &dnsmessage.AResource{A: [4]byte{10, 0, 0, 8}},
+		})
+		for text, want := range map[string]string{
+			"dns://localhost?server=": ": 10.0.0.7", "dns://localhost?type=A&server=": ": 10.0.0.7",
+			"dns://www.example.com?type=CNAME&server=": ": www.example.com.cdn.test.",
+			"dns://ip6-localhost?server=":              "no such host", "dns://a.example.com?type=CNAME&server=": "no such record", "dns://localhost?type=AAAA&server=": "no such record",
+		} {
+			f, err := probeOnce(t, DNS, text+server, patience)
+			if strings.HasPrefix(want, "no") {
+				wantFailure(t, err, probe.StageResolve, want)
+			} else if err != nil || !strings.HasSuffix(f.Message, want) {
+				t.Errorf("%s: %q, %v, want %q", text, f.Message, err, want)
+			}
+		}
+	}
+}
+
+// The configured resolver's answer of a name for itself is no CNAME record.
+func TestDNSWithoutACNAME(t *testing.T) {
+	server := dnsServer(t, false, map[string]dnsmessage.ResourceBody{"a.example.com.": &dnsmessage.AResource{A: [4]byte{10, 0, 0, 8}}})
+	resolveBy(t, func(int) string { return server })
+	_, err := probeOnce(t, DNS, "dns://a.example.com?type=CNAME", patience)
+	wantFailure(t, err, probe.StageResolve, "no such record")
+}
+
+// resolveBy makes the resolver ask other servers for one test: that of each
+// of its attempts in turn.
+func resolveBy(t *testing.T, server func(attempt int) string) {
+	t.Helper()
+	old := target.Resolver
+	t.Cleanup(func() { target.Resolver = old })
+	var attempts atomic.Int32
+	target.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return target.DialDNS(ctx, network, server(int(attempts.Add(1))-1), 2)
+	}}
+}
+
+// A silent name server leaves time for the next one.
+func TestSilentNameServer(t *testing.T) {
+	silent, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	good := dnsServer(t, false, map[string]dnsmessage.ResourceBody{})
+	resolveBy(t, func(attempt int) string {
+		if attempt == 0 {
+			return silent.LocalAddr().String()
+		}
+		return good
+	})
+	_, err = probeOnce(t, TCP, "tcp://db.example.:1", patience)
+	wantFailure(t, err, probe.StageResolve, "no such host")
+}
+
+// mongodb+srv finds its hosts by an SRV record.
+func TestMongoSRV(t *testing.T) {
+	addr := mongoServer(t, func(bsoncore.Document) bsoncore.Document {
+		return bsoncore.NewDocumentBuilder().AppendBoolean("isWritablePrimary", true).AppendDouble("ok", 1).Build()
+	})
+	port, err := strconv.Atoi(portOf(addr))
+	must(t, err)
+	server := dnsServer(t, false, map[string]dnsmessage.ResourceBody{
+		"_mongodb._tcp.cluster0.example.com.": &dnsmessage.SRVResource{Port: uint16(port), Target: dnsmessage.MustNewName("shard.example.com.")},
+		"shard.example.com.":                  &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
+	})
+	resolveBy(t, func(int) string { return server })
+	f, err := probeOnce(t, MongoDB, "mongodb+srv://cluster0.example.com/app?retryWrites=true&w=majority&tls=false", patience)
+	if err != nil || !strings.HasSuffix(f.Message, "writable primary") {
+		t.Error(f.Message, err)
+	}
+	_, err = probeOnce(t, MongoDB, "mongodb+srv://nothing.example.com/", patience)
+	wantFailure(t, err, probe.StageResolve, `resolve "_mongodb._tcp.nothing.example.com": no such host`)
 }
 
 // nxdomain serves DNS answers that say the name does not exist.
@@ -120,7 +264,7 @@ func TestFileHeartbeat(t *testing.T) {
 func TestPidfile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pid")
 	write := func(text string) { must(t, os.WriteFile(path, []byte(text), 0o600)) }
-	write(fmt.Sprintf("%d\n", os.Getpid()))
+	write(fmt.Sprintf("%d\n", os.Getppid()))
 	if f, err := probeOnce(t, Pidfile, "pidfile://"+path, time.Second); err != nil || !strings.Contains(f.Message, "is running") {
 		t.Errorf("%q, %v", f.Message, err)
 	}
@@ -129,6 +273,15 @@ func TestPidfile(t *testing.T) {
 		_, err := probeOnce(t, Pidfile, "pidfile://"+path, time.Second)
 		wantFailure(t, err, probe.StageRead, want)
 	}
+	// The probe itself, and a process that is younger than the file.
+	write(fmt.Sprint(os.Getpid()))
+	_, err := probeOnce(t, Pidfile, "pidfile://"+path, time.Second)
+	wantFailure(t, err, probe.StageStatus, "is this probe")
+	write(fmt.Sprint(os.Getppid()))
+	old := time.Now().Add(-24 * 365 * time.Hour)
+	must(t, os.Chtimes(path, old, old))
+	_, err = probeOnce(t, Pidfile, "pidfile://"+path, time.Second)
+	wantFailure(t, err, probe.StageStatus, "after the file was written: it is another one with the same id")
 	// A child that has ended and was not waited for is a zombie.
 	child := exec.Command("/bin/true")
 	out, err := child.StdoutPipe()
@@ -153,7 +306,7 @@ func TestParseStat(t *testing.T) {
 	for in, want := range map[string]string{
 		"12 (a) b) S 1": "(a) b) S", "12 (x) Z 1": "(x) Z", "": " \x00", "12 (x": " \x00", "12 (x)": " \x00",
 	} {
-		name, state := parseStat([]byte(in))
+		name, state, _ := parseStat([]byte(in))
 		if got := name + " " + string(rune(state)); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}

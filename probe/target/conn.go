@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +20,11 @@ import (
 type Conn struct {
 	net.Conn
 	First []byte
+	// Known is set once the server was found to speak the protocol that it was
+	// asked in: what fails then is not that.
+	Known bool
+	// secure is set where this is TLS on top of another connection.
+	secure bool
 }
 
 // FirstBytes is how much of them is kept.
@@ -32,6 +38,10 @@ func (h *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Over records what comes over conn, which is TLS on top of another: what
+// comes below it tells nothing.
+func Over(conn net.Conn) *Conn { return &Conn{Conn: conn, secure: true} }
+
 // DialConn is Dial, with a connection that is cut when ctx ends.
 func DialConn(ctx context.Context, network, addr string) (*Conn, error) {
 	conn, err := Dial(ctx, network, addr)
@@ -41,28 +51,60 @@ func DialConn(ctx context.Context, network, addr string) (*Conn, error) {
 	return &Conn{Conn: conn}, nil
 }
 
+// Fault is an error in a protocol's own words, such as a server that sends
+// its client away: it is reported as it is.
+type Fault string
+
+func (f Fault) Error() string { return string(f) }
+
 // ProtocolFault says why a session with a server of the given protocol did
-// not come about, where the driver's error does not say. h may be nil.
+// not come about, where the driver's error does not say. It is a StageError;
+// h may be nil, and records what came above TLS where there is any.
 func ProtocolFault(ctx context.Context, t Target, protocol string, h *Conn, err error) error {
+	stage, fault := protocolFault(ctx, t, protocol, h, err)
+	return &probe.StageError{Stage: stage, Err: fault}
+}
+
+func protocolFault(ctx context.Context, t Target, protocol string, h *Conn, err error) (probe.Stage, error) {
 	cause := probe.Cause(ctx, err)
-	switch {
-	case h != nil && Recognize(h.First) != "":
-		return fmt.Errorf("the server does not speak %s but %s: it sent %s", protocol, Recognize(h.First), t.Secrets.Quote(string(h.First)))
+	said := h != nil && len(h.First) > 0
+	known := h != nil && h.Known
+	own, isFault := errors.AsType[Fault](err)
+	alert, isAlert := TLSAlert(err)
+	switch other := ""; {
+	case said && !known && foreign(h.First, protocol, &other):
+		return probe.StageResponse, fmt.Errorf("the server does not speak %s but %s: it sent %s", protocol, other, t.Secrets.QuoteCut(string(h.First)))
+	case isAlert:
+		return probe.StageTLS, errors.New(alert)
 	case ctx.Err() != nil:
-		if h != nil && len(h.First) == 0 {
-			return fmt.Errorf("%w: the server said nothing", cause)
+		if h != nil && !said {
+			return probe.StageResponse, fmt.Errorf("%w: the server said nothing", cause)
 		}
-		return cause
+		return probe.StageResponse, cause
+	case isFault:
+		return probe.StageResponse, own
+	case h != nil && h.secure && !said && errors.Is(err, syscall.ECONNRESET):
+		// The reset overtakes the alert where the client has spoken already.
+		return probe.StageTLS, errors.New("connection reset by peer right after the TLS handshake: the server may want a client certificate")
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return probe.Bare(err)
-	case h != nil && len(h.First) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
-		return errors.New("the server closed the connection without an answer")
+		return probe.StageResponse, probe.Bare(err)
+	case errors.Is(err, io.ErrUnexpectedEOF) && said:
+		return probe.StageResponse, errors.New("the server closed the connection in the middle of an answer")
+	case errors.Is(err, io.EOF) && said:
+		return probe.StageResponse, errors.New("the server closed the connection")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the server closed the connection")
-	case h != nil && len(h.First) > 0:
-		return fmt.Errorf("the server does not speak %s: it sent %s", protocol, t.Secrets.Quote(string(h.First)))
+		return probe.StageResponse, errors.New("the server closed the connection without an answer")
+	case said && !known:
+		return probe.StageResponse, fmt.Errorf("the server does not speak %s: it sent %s", protocol, t.Secrets.QuoteCut(string(h.First)))
 	}
-	return probe.Bare(err)
+	return probe.StageResponse, probe.Bare(err)
+}
+
+// foreign says whether first is how a server of another protocol begins, and
+// which.
+func foreign(first []byte, protocol string, name *string) bool {
+	*name = Recognize(first)
+	return *name != "" && *name != protocol
 }
 
 // Recognize names a protocol by how its servers begin; empty for none that is
@@ -80,16 +122,45 @@ func Recognize(first []byte) string {
 // Addr returns host:port of a target's URL, with the default port of its
 // protocol, or an error for the user.
 func (t Target) Addr(defaultPort string) (string, error) {
-	host, port := t.URL.Hostname(), t.URL.Port()
+	all, err := t.Endpoints(defaultPort)
 	switch {
-	case host == "":
-		return "", errors.New("the URL has no host")
-	case port == "":
-		port = defaultPort
-	case !ValidPort(port):
-		return "", errors.New("the port is not between 1 and 65535")
+	case err != nil:
+		return "", err
+	case len(all) > 1:
+		return "", errors.New("one host only")
+	case all[0].Network != "tcp":
+		return "", errors.New("the host is a path")
 	}
-	return net.JoinHostPort(host, port), nil
+	return all[0].Address, nil
+}
+
+// Endpoint is where one host of a target listens, for Dial.
+type Endpoint struct {
+	Network, Address string
+	Host             string // the name that its certificate is for
+}
+
+// Endpoints returns the hosts of a target's URL, in its order, or an error
+// for the user. A host that is a path is a Unix socket.
+func (t Target) Endpoints(defaultPort string) ([]Endpoint, error) {
+	var all []Endpoint
+	for text := range strings.SplitSeq(t.URL.Host, ",") {
+		u := url.URL{Host: text}
+		host, port := u.Hostname(), u.Port()
+		switch {
+		case host == "":
+			return nil, errors.New("the URL has no host")
+		case strings.HasPrefix(host, "/"):
+			all = append(all, Endpoint{"unix", text, ""})
+			continue
+		case port == "":
+			port = defaultPort
+		case !ValidPort(port):
+			return nil, errors.New("the port is not between 1 and 65535")
+		}
+		all = append(all, Endpoint{"tcp", net.JoinHostPort(host, port), host})
+	}
+	return all, nil
 }
 
 // InterruptWith makes conn's reads and writes fail when ctx ends, until the

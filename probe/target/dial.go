@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,7 +18,48 @@ import (
 )
 
 // Resolver is Go's own, in both builds: the C library's cannot be cancelled.
-var Resolver = &net.Resolver{PreferGo: true}
+var Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return DialDNS(ctx, network, addr, nameServers())
+}}
+
+// nameServers counts the name servers of this machine.
+var nameServers = sync.OnceValue(func() (n int) {
+	text, _ := ReadBounded("/etc/resolv.conf", 64<<10)
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "nameserver" {
+			n++
+		}
+	}
+	return n
+})
+
+// DialDNS connects to one of so many name servers. The resolver waits five
+// seconds for each (resolv.conf(5)), which is all that a check has: where
+// there are others, a silent one is given a third of the time that is left.
+func DialDNS(ctx context.Context, network, addr string, servers int) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	end, ok := ctx.Deadline()
+	udp, isUDP := conn.(*net.UDPConn)
+	if err != nil || !ok || !isUDP || servers < 2 {
+		return conn, err
+	}
+	return impatient{udp, time.Now().Add(time.Until(end) / 3)}, nil
+}
+
+// impatient is a packet connection, as the resolver must be able to tell, on
+// which nothing is waited for longer than until end.
+type impatient struct {
+	*net.UDPConn
+	end time.Time
+}
+
+// SetDeadline is what the resolver calls.
+func (c impatient) SetDeadline(t time.Time) error {
+	if t.IsZero() || t.After(c.end) {
+		t = c.end
+	}
+	return c.UDPConn.SetDeadline(t)
+}
 
 // Dial connects to addr. Its errors are StageErrors of the stages resolve and
 // connect.
@@ -144,7 +186,13 @@ func TLSFault(ctx context.Context, err error) error {
 		}
 		return fmt.Errorf("certificate expired on %s", inv.Cert.NotAfter.UTC().Format(day))
 	}
+	if alert, ok := TLSAlert(err); ok {
+		return errors.New(alert)
+	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok && name.Certificate != nil {
+		if c := name.Certificate; len(c.DNSNames) == 0 && len(c.IPAddresses) == 0 && c.Subject.CommonName != "" {
+			return fmt.Errorf("certificate names %s in its common name alone, which no longer counts (RFC 6125): it needs a subject alternative name for %q", certNames(c), name.Host)
+		}
 		return fmt.Errorf("certificate is for %s, not for %q", certNames(name.Certificate), name.Host)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
@@ -160,6 +208,16 @@ func TLSFault(ctx context.Context, err error) error {
 		return errors.New("TLS handshake: connection reset by peer")
 	}
 	return fmt.Errorf("TLS handshake: %s", strings.TrimPrefix(err.Error(), "tls: "))
+}
+
+// TLSAlert is what a peer says that ends a TLS session, such as 'certificate
+// required', which it may say after the handshake (RFC 8446, 6.2).
+func TLSAlert(err error) (string, bool) {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" {
+		return "", false
+	}
+	return "the server ends the TLS session: " + strings.TrimPrefix(op.Err.Error(), "tls: "), true
 }
 
 // certNames lists what a certificate is for, bounded.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"healthcheck/probe"
 )
@@ -57,9 +59,71 @@ func (s *Secrets) Redact(text string) string {
 		return text
 	}
 	for _, v := range s.values {
-		text = strings.ReplaceAll(text, v, redacted)
+		text = replaceSecret(text, v)
 	}
 	return text
+}
+
+// shortSecret is the length in bytes below which a secret is replaced only
+// where it stands alone: the password x is not part of the word x509.
+const shortSecret = 6
+
+func replaceSecret(text, v string) string {
+	if len(v) >= shortSecret {
+		return strings.ReplaceAll(text, v, redacted)
+	}
+	var b strings.Builder
+	rest := text
+	for {
+		i := strings.Index(rest, v)
+		if i < 0 {
+			break
+		}
+		at := len(text) - len(rest) + i
+		if alone(text, at, at+len(v)) {
+			b.WriteString(rest[:i] + redacted)
+		} else {
+			b.WriteString(rest[:i+len(v)])
+		}
+		rest = rest[i+len(v):]
+	}
+	b.WriteString(rest)
+	return b.String()
+}
+
+// alone says whether text[from:to] is no part of a longer word or number.
+func alone(text string, from, to int) bool {
+	before, _ := utf8.DecodeLastRuneInString(text[:from])
+	after, _ := utf8.DecodeRuneInString(text[to:])
+	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' }
+	first, _ := utf8.DecodeRuneInString(text[from:to])
+	last, _ := utf8.DecodeLastRuneInString(text[from:to])
+	return !(word(before) && word(first)) && !(word(after) && word(last))
+}
+
+// QuoteCut is Quote for a text that was cut at its end already, perhaps in the
+// middle of a secret: what may be the beginning of one is left out.
+func (s *Secrets) QuoteCut(text string) string {
+	text = s.Redact(text)
+	if s != nil {
+		const least = 3 // bytes that tell something
+		for n := min(len(text), s.longest()-1); n >= least; n-- {
+			end := text[len(text)-n:]
+			if slices.ContainsFunc(s.values, func(v string) bool { return strings.HasPrefix(v, end) }) {
+				text = text[:len(text)-n] + redacted
+				break
+			}
+		}
+	}
+	return s.Quote(text)
+}
+
+// longest is the length of the longest secret, which is the first.
+func (s *Secrets) longest() int {
+	if len(s.values) == 0 {
+		return 0
+	}
+	return len(s.values[0])
 }
 
 // Quote bounds, redacts and quotes text that came from outside; control

@@ -50,7 +50,12 @@ func cutName(s string) (name, rest string) {
 // isSecretParam says whether the value of a query parameter is a credential.
 func isSecretParam(key string) bool {
 	key = strings.ToLower(key)
-	return slices.ContainsFunc([]string{"pass", "pwd", "secret", "token", "key", "auth", "sig", "cred", "session"},
+	switch key {
+	case "target_session_attrs", "passfile", "sslkey", "require_auth", "authsource", "authmechanism", "authmechanismproperties",
+		"allowpublickeyretrieval":
+		return false // named like secrets, and none: libpq's, MongoDB's and JDBC's own
+	}
+	return !strings.HasPrefix(key, "keepalive") && slices.ContainsFunc([]string{"pass", "pwd", "secret", "token", "key", "auth", "sig", "cred", "session"},
 		func(part string) bool { return strings.Contains(key, part) })
 }
 
@@ -60,14 +65,20 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	t := Target{Secrets: &Secrets{}}
 	s = strings.TrimSpace(s)
 	t.Name, s = cutName(s)
+	// JDBC's URLs are those of the database behind a word of its own.
+	s = strings.TrimPrefix(s, "jdbc:")
 	s, fragment, _ := strings.Cut(s, "#")
+	if mislaid(s, fragment) {
+		return t, errMislaid
+	}
 	var err error
 	switch {
 	case s == "":
 		return t, errors.New("the target is empty")
 	case strings.HasPrefix(s, "/"):
 		t.Relative = true
-		if t.URL, err = url.Parse(s); err == nil {
+		// Behind a host: //health/ready alone would have the host health.
+		if t.URL, err = url.Parse("http://host" + s); err == nil {
 			ref := *base
 			ref.Path, ref.RawPath, ref.RawQuery = joinPath(base, t.URL)
 			t.URL = &ref
@@ -78,14 +89,14 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	case !strings.Contains(s, "://"):
 		return t, errors.New("it is neither a path that begins with / nor a URL")
 	default:
-		t.URL, err = url.Parse(s)
+		t.URL, err = parseURL(s)
 	}
 	if err != nil {
 		return t, errors.New("the URL is malformed: " + urlFault(err))
 	}
 	t.URL.Scheme = strings.ToLower(t.URL.Scheme)
 	t.Secrets.AddUser(t.URL.User)
-	if u := t.URL.User; u != nil && IsHTTP(t.URL.Scheme) {
+	if u := t.URL.User; u != nil && !hasUserNames(t.URL.Scheme) {
 		if _, ok := u.Password(); !ok {
 			t.Secrets.Add(u.Username()) // a token in the user's place
 		}
@@ -99,6 +110,92 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	}
 	t.Settings, err = parseSettings(fragment)
 	return t, err
+}
+
+// errMislaid is a credential in which a character of the URL's own stands.
+var errMislaid = errors.New("an @ or a # stands behind the host: in a user, password or token write # / ? @ % as %23 %2F %3F %40 %25 (percent-encoding)")
+
+// settingNames are what may stand before = behind #; see the protocols for
+// what each of them takes.
+var settingNames = []string{"status", "body", "json", "method", "header", "ca-cert", "insecure", "max-redirects"}
+
+// mislaid says whether a part of a password may have come to stand where a
+// path, a query or a setting belongs: an unescaped # / or ? ends the host, and
+// the @ that was to end the password follows. Nothing of such a target may be
+// printed.
+func mislaid(s, fragment string) bool {
+	key, _, _ := strings.Cut(fragment, "=")
+	if strings.Contains(fragment, "@") && !slices.Contains(settingNames, key) {
+		return true
+	}
+	_, rest, isURL := strings.Cut(s, "://")
+	if !isURL {
+		return false
+	}
+	if strings.HasPrefix(s, "/") || strings.HasPrefix(s, "unix:") || strings.HasPrefix(s, "file:") || strings.HasPrefix(s, "pidfile:") {
+		// A second target behind a path: '/health --db postgres://u:pw@h'.
+		return strings.HasPrefix(s, "/") && strings.Contains(rest, "@")
+	}
+	authority, rest := cutAuthority(rest)
+	path, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(path, "@") {
+		return true
+	}
+	if !strings.Contains(query, "@") {
+		return false
+	}
+	// ?user=me@server is a parameter; 9?b=c@host behind app: is a password.
+	if strings.Contains(authority, ":") && !strings.Contains(authority, "@") {
+		return true
+	}
+	for part := range strings.SplitSeq(query, "&") {
+		if key, _, ok := strings.Cut(part, "="); strings.Contains(key, "@") || !ok && strings.Contains(part, "@") {
+			return true
+		}
+	}
+	return false
+}
+
+// cutAuthority splits what stands behind :// into user, host and port, and
+// the rest from / or ? on.
+func cutAuthority(s string) (authority, rest string) {
+	if i := strings.IndexAny(s, "/?"); i >= 0 {
+		return s[:i], s[i:]
+	}
+	return s, ""
+}
+
+// parseURL is url.Parse for hosts of databases too: several with commas
+// between them, and the path of a Unix socket with its slashes as %2F, as
+// libpq and MongoDB write them. The host of such a URL is kept as it is meant.
+func parseURL(s string) (*url.URL, error) {
+	scheme, rest, _ := strings.Cut(s, "://")
+	authority, rest := cutAuthority(rest)
+	at := strings.LastIndex(authority, "@") + 1
+	hosts := authority[at:]
+	if !strings.Contains(hosts, ",") && !strings.Contains(strings.ToLower(hosts), "%2f") {
+		return url.Parse(s)
+	}
+	for host := range strings.SplitSeq(hosts, ",") {
+		if !strings.Contains(strings.ToLower(host), "%2f") {
+			if _, err := url.Parse("x://" + host); err != nil {
+				return nil, err
+			}
+		}
+	}
+	u, err := url.Parse(scheme + "://" + authority[:at] + "hosts" + rest)
+	if err != nil {
+		return nil, err
+	}
+	u.Host, err = url.PathUnescape(hosts)
+	return u, err
+}
+
+// hasUserNames says whether a user without a password is a name in URLs of
+// this scheme; elsewhere it is a token.
+func hasUserNames(scheme string) bool {
+	scheme, _, _ = strings.Cut(scheme, "+")
+	return slices.Contains([]string{"postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb"}, scheme)
 }
 
 // joinPath resolves a path-only target below the base's own path.
@@ -116,7 +213,10 @@ func joinPath(base, ref *url.URL) (path, raw, query string) {
 // url.Error's text and that of the errors behind it quote the input.
 func urlFault(err error) string {
 	text := err.Error()
-	for _, known := range []string{"invalid port", "invalid URL escape", "invalid character", "invalid userinfo",
+	if strings.Contains(text, "invalid URL escape") {
+		return "invalid URL escape (a % itself is written %25)"
+	}
+	for _, known := range []string{"invalid port", "invalid character", "invalid userinfo",
 		"invalid control character", "missing ']'", "first path segment", "missing protocol scheme", "invalid host"} {
 		if strings.Contains(text, known) {
 			return known
@@ -157,12 +257,22 @@ func (t Target) NoSettings() error {
 // Params returns the values of the query parameters that a check knows, and
 // an error for one that it does not.
 func (t Target) Params(known ...string) (url.Values, error) {
+	return t.ParamsBeside("", nil, known...)
+}
+
+// ParamsBeside is Params where the target is also another program's
+// connection string: ignored names, in lower case and between spaces, the
+// parameters of its that mean nothing to a check, and theirs those that do
+// and that have a name of the check's own.
+func (t Target) ParamsBeside(ignored string, theirs []string, known ...string) (url.Values, error) {
 	q, err := url.ParseQuery(t.URL.RawQuery)
 	if err != nil {
 		return nil, errors.New("the query is malformed")
 	}
 	for k := range q {
-		if !slices.Contains(known, k) {
+		if IsIgnored(ignored, k) {
+			delete(q, k)
+		} else if !slices.Contains(known, k) && !slices.Contains(theirs, k) {
 			if len(known) == 0 {
 				return nil, fmt.Errorf("a %s target takes no parameters, got %q", t.URL.Scheme, probe.Cut(k, 40))
 			}
@@ -172,6 +282,13 @@ func (t Target) Params(known ...string) (url.Values, error) {
 	return q, nil
 }
 
+// IsIgnored says whether key is among names, which are in lower case and
+// between spaces.
+func IsIgnored(names, key string) bool {
+	return slices.Contains(strings.Fields(names), strings.ToLower(key))
+}
+
+// IsHTTP says whether a scheme is that of web servers.
 func IsHTTP(scheme string) bool { return scheme == "http" || scheme == "https" }
 
 // String is the target as it may be printed: no password, no token, no
@@ -185,7 +302,7 @@ func (t Target) String() string {
 	s := u.String()
 	if t.URL.User != nil {
 		user := redacted
-		if pw, has := t.URL.User.Password(); !IsHTTP(u.Scheme) || has {
+		if pw, has := t.URL.User.Password(); hasUserNames(u.Scheme) || has {
 			user = url.User(t.URL.User.Username()).String()
 			if has && pw != "" {
 				user += ":" + redacted

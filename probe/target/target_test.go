@@ -14,6 +14,7 @@ var testBase = &url.URL{Scheme: "http", Host: "localhost:5000"}
 func TestParseTarget(t *testing.T) {
 	for in, want := range map[string]string{
 		"/health":                                "http://localhost:5000/health",
+		"//health/ready":                         "http://localhost:5000//health/ready",
 		"/health?deep=1":                         "http://localhost:5000/health?deep=1",
 		"  /health ":                             "http://localhost:5000/health",
 		"main=/a%2Fb":                            "http://localhost:5000/a%2Fb",
@@ -22,6 +23,18 @@ func TestParseTarget(t *testing.T) {
 		"http://tok@x/":                          "http://***@x/",
 		"postgres://user:p%40ss@db/app":          "postgres://user:***@db/app",
 		"unix:///run/a.sock:/health":             "unix:///run/a.sock:/health",
+		// Tokens in the user's place, and user names that are none.
+		"qdrant://hunter2tok@x/docs": "qdrant://***@x/docs",
+		"mysql://app@x/db":           "mysql://app@x/db",
+		// Hosts as databases write them.
+		"postgres://u:p@h1:5432,h2/db":                   "postgres://u:***@h1:5432,h2/db",
+		"postgresql+psycopg2://u@%2Fvar%2Frun%2Fpg/db":   "postgresql+psycopg2://u@%2Fvar%2Frun%2Fpg/db",
+		"jdbc:postgresql://h/db?user=u&password=hunter2": "postgresql://h/db?user=u&password=***",
+		// Named like secrets, and none.
+		"postgres://h/db?target_session_attrs=any&passfile=/p&sslkey=/k": "postgres://h/db?target_session_attrs=any&passfile=/p&sslkey=/k",
+		"postgres://h/db?user=me@server":                                 "postgres://h/db?user=me@server",
+		"/users/@me":                                                     "http://localhost:5000/users/@me",
+		"http://x/#header=From:%20a@b":                                   "http://x/",
 	} {
 		tg, err := ParseTarget(in, testBase)
 		if err != nil || tg.String() != want {
@@ -32,6 +45,28 @@ func TestParseTarget(t *testing.T) {
 		if tg, err := ParseTarget(in, testBase); err == nil {
 			t.Errorf("%q was taken for %q", in, tg.String())
 		}
+	}
+}
+
+// Characters of the URL's own in a password are an error that repeats nothing
+// and says how to write them.
+func TestMislaidPasswords(t *testing.T) {
+	for _, in := range []string{
+		"http://admin:2024#Summer@host/", "http://admin:2024#status@host/", "elasticsearch://elastic:1234#x=y@es", "http://u:p@ss#word@host/",
+		"postgres://app:9/b@localhost/app", "postgres://app:9?b@localhost/app", "postgres://app:9?b=c@localhost/app", "qdrant://9/tok@host",
+		"/health --db postgres://app:2024@h/db", "redis://:12/34@h",
+	} {
+		tg, err := ParseTarget(in, testBase)
+		if err == nil {
+			t.Errorf("%q was taken for %q", in, tg.String())
+			continue
+		}
+		if err != errMislaid { // a constant text holds nothing of the target
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+	if _, err := ParseTarget("http://u:50%off@h/", testBase); err == nil || !strings.Contains(err.Error(), "%25") || strings.Contains(err.Error(), "off@") {
+		t.Error(err)
 	}
 }
 

@@ -196,7 +196,7 @@ func TestReportedBy(t *testing.T) {
 	}
 	up := qdrant("app", t0.Add(2*time.Second))
 	want(t, m, CallEnded{Key: "p/qdrant/1", Seen: &up}, t0.Add(3*time.Second), "warning:restarted")
-	want(t, m, Seen{up}, t0.Add(13*time.Second), "") // it runs, and nobody knows better yet
+	want(t, m, Seen{up}, t0.Add(12*time.Second), "") // it runs, and nobody knows better yet
 	t.Run("helped", func(t *testing.T) {
 		want(t, m, Seen{named("app", "healthy")}, t0.Add(14*time.Second), "info:recovered cascade")
 	})

@@ -1,0 +1,229 @@
+package protocol
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"healthcheck/probe"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// tlsServer is a server whose handshake cfg shapes.
+func tlsServer(t *testing.T, cfg *tls.Config, serve func(net.Conn)) (port string) {
+	t.Helper()
+	return portOf(rawServer(t, func(c net.Conn) {
+		tc := tls.Server(c, cfg)
+		defer tc.Close()
+		serve(tc)
+		untilClosed(c) // a reset would overtake the alert
+	}))
+}
+
+func portOf(addr string) string { _, port, _ := net.SplitHostPort(addr); return port }
+
+// What a server says is read above TLS: below it stands nothing that helps.
+func TestServersThatWantACertificate(t *testing.T) {
+	cert, file := certificate(t, []string{"localhost"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert, NextProtos: []string{"h2"}}
+	port := tlsServer(t, cfg, untilClosed)
+	for text, make := range map[string]makeFunc{"rediss://localhost:" + port: Redis, "grpcs://localhost:" + port: GRPC, "mongodb://localhost:" + port + "/?tls=true&tlsCAFile=" + file: MongoDB, "https://localhost:" + port + "/": HTTP} {
+		o := testOptions(t)
+		o.TLS.CACert = file
+		_, err := probeWith(t, make, text, o, patience)
+		wantFailure(t, err, probe.StageTLS, "the server ends the TLS session: certificate required")
+	}
+	// Another protocol above TLS is told by what it says.
+	port = tlsServer(t, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}, func(c net.Conn) {
+		c.Read(make([]byte, 16))
+		io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		untilClosed(c)
+	})
+	for text, make := range map[string]makeFunc{"rediss://localhost:" + port: Redis, "grpcs://localhost:" + port: GRPC, "mongodb://localhost:" + port + "/?tls=true": MongoDB} {
+		o := testOptions(t)
+		o.TLS.CACert = file
+		_, err := probeWith(t, make, text, o, patience)
+		wantFailure(t, err, probe.StageResponse, "but HTTP", `"HTTP/1.1`)
+	}
+}
+
+// A server that dies in the middle, or resets, is not one of another protocol.
+func TestServersThatDieInTheMiddle(t *testing.T) {
+	half := func(text string) string {
+		return rawServer(t, func(c net.Conn) {
+			c.Read(make([]byte, 4096))
+			io.WriteString(c, text)
+			c.(*net.TCPConn).CloseWrite()
+			untilClosed(c)
+		})
+	}
+	// What was not read makes the kernel answer with a reset.
+	resets := func(text string) string {
+		return rawServer(t, func(c net.Conn) {
+			c.Read(make([]byte, 1))
+			io.WriteString(c, text)
+			c.(*net.TCPConn).SetLinger(0)
+		})
+	}
+	const settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00" // HTTP/2's, empty
+	for _, c := range []struct {
+		text string
+		make makeFunc
+		want string
+	}{
+		{"redis://" + half("$100\r\nabc"), Redis, "closed the connection in the middle of an answer"},
+		{"mongodb://" + half("\x40\x00\x00\x00"), MongoDB, "closed the connection in the middle of an answer"},
+		{"grpc://" + half(settings+"\x00\x00\x10\x00"), GRPC, "closed the connection in the middle of an answer"},
+		{"grpc://" + half(settings), GRPC, "the server closed the connection"},
+		{"grpc://" + resets(settings), GRPC, "connection reset by peer"},
+	} {
+		_, err := probeOnce(t, c.make, c.text, patience)
+		wantFailure(t, err, probe.StageResponse, c.want)
+		if strings.Contains(err.Error(), "does not speak") {
+			t.Error(err)
+		}
+	}
+}
+
+// grpcServer speaks HTTP/2's frames: serve answers each call.
+func grpcServer(t *testing.T, serve func(f *http2.Framer, call int32)) string {
+	var calls atomic.Int32
+	return rawServer(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		io.ReadFull(r, make([]byte, len(http2.ClientPreface)))
+		f := http2.NewFramer(c, r)
+		f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if d, ok := frame.(*http2.DataFrame); ok && d.StreamEnded() {
+				serve(f, calls.Add(1))
+			}
+		}
+	})
+}
+
+// serving writes the answer SERVING, with more frames before its end.
+func serving(f *http2.Framer, between func()) {
+	block := func(fields ...string) []byte {
+		var b bytes.Buffer
+		enc := hpack.NewEncoder(&b)
+		for i := 0; i < len(fields); i += 2 {
+			enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+		}
+		return b.Bytes()
+	}
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":status", "200", "content-type", "application/grpc"), EndHeaders: true})
+	f.WriteData(1, false, append(binary.BigEndian.AppendUint32([]byte{0}, 2), 1<<3, 1))
+	between()
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block("grpc-status", "0"), EndHeaders: true, EndStream: true})
+}
+
+func TestGRPCServersThatSendClientsAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		serve func(f *http2.Framer, call int32)
+		want  string
+	}{
+		"goaway behind the answer": {func(f *http2.Framer, _ int32) {
+			serving(f, func() { f.WriteGoAway(1, http2.ErrCodeNo, nil) })
+		}, ""},
+		"refused once": {func(f *http2.Framer, call int32) {
+			if call == 1 {
+				f.WriteRSTStream(1, http2.ErrCodeRefusedStream)
+				return
+			}
+			serving(f, func() {})
+		}, ""},
+		"sent away once": {func(f *http2.Framer, call int32) {
+			if call == 1 {
+				f.WriteGoAway(0, http2.ErrCodeNo, nil)
+				return
+			}
+			serving(f, func() {})
+		}, ""},
+		"refused always": {func(f *http2.Framer, _ int32) { f.WriteRSTStream(1, http2.ErrCodeRefusedStream) }, "the server resets the call: REFUSED_STREAM"},
+		"goaway":         {func(f *http2.Framer, _ int32) { f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil) }, "the server sends the client away: ENHANCE_YOUR_CALM"},
+		"reset":          {func(f *http2.Framer, _ int32) { f.WriteRSTStream(1, http2.ErrCodeInternal) }, "the server resets the call: INTERNAL_ERROR"},
+	} {
+		_, err := probeOnce(t, GRPC, "grpc://"+grpcServer(t, c.serve), patience)
+		if c.want == "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if c.want != "" {
+			wantFailure(t, err, probe.StageResponse, c.want)
+		}
+	}
+}
+
+// postgresServer lets anybody in and hangs at the query; cancelled counts the
+// requests to call it off.
+func postgresServer(t *testing.T, cancelled *atomic.Int32) string {
+	return rawServer(t, func(c net.Conn) {
+		b := pgproto3.NewBackend(c, c)
+		msg, err := b.ReceiveStartupMessage()
+		if err != nil {
+			return
+		}
+		if _, ok := msg.(*pgproto3.CancelRequest); ok {
+			cancelled.Add(1)
+			untilClosed(c) // as hung as the rest: nothing orders it before the check's end
+			return
+		}
+		b.Send(&pgproto3.AuthenticationOk{})
+		b.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{1, 2, 3, 4}})
+		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		b.Flush()
+		untilClosed(c)
+	})
+}
+
+// The request to call a query off runs beside the check and changes nothing
+// that the check reads.
+func TestPostgresQueryThatHangs(t *testing.T) {
+	var cancelled atomic.Int32
+	addr := postgresServer(t, &cancelled)
+	_, err := probeOnce(t, Postgres, "postgres://u:hunter2pw@"+addr+"/db?sslmode=disable", 2*time.Second)
+	wantFailure(t, err, probe.StageResponse, "the query hangs: no answer within 2s")
+	for end := time.Now().Add(10 * patience); cancelled.Load() != 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) { // the request has arrived before the server gets to count it
+			t.Fatalf("called off %d times", cancelled.Load())
+		}
+	}
+}
+
+// All hosts of a connection string are named, and a silent one leaves time for
+// those behind it.
+func TestPostgresHosts(t *testing.T) {
+	silent := rawServer(t, untilClosed)
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	ln.Close()
+	_, err = probeOnce(t, Postgres, "postgres://u@"+silent+","+ln.Addr().String()+"/db?sslmode=disable", patience)
+	wantFailure(t, err, probe.StageResponse, silent+": no answer within the time for one host", ln.Addr().String()+": connect to "+ln.Addr().String()+": connection refused")
+	var cancelled atomic.Int32
+	_, err = probeOnce(t, Postgres, "postgres://u@"+silent+","+postgresServer(t, &cancelled)+"/db?sslmode=disable", patience)
+	wantFailure(t, err, probe.StageResponse, "the query hangs")
+}
+
+// A certificate that names its host in the old place only is told so.
+func TestCertificateWithACommonNameOnly(t *testing.T) {
+	cert, file := selfSigned(t, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	port := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{cert}}, untilClosed)
+	_, err := probeOnce(t, HTTP, "https://localhost:"+port+"/#ca-cert="+file, patience)
+	wantFailure(t, err, probe.StageTLS, `certificate names "localhost" in its common name alone`)
+}

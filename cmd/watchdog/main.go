@@ -42,7 +42,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "reset":
 		return runReset(ctx, args[1:], stdout, stderr)
 	case "lint":
-		return runLint(ctx, args[1:], stdout, stderr)
+		return runLint(ctx, args[1:], os.Stdin, stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintf(stdout, "watchdog %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 		return 0
@@ -90,7 +90,7 @@ func helpText() string {
        watchdog status [--output json]
        watchdog history [--output json]
        watchdog reset NAME
-       watchdog lint [--compose FILE] [--output json|github|sarif]
+       watchdog lint [--compose FILE | --kubernetes FILE]
        watchdog version
 
 Restarts unhealthy containers: those with the label watchdog.enable=true, those

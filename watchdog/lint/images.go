@@ -38,6 +38,7 @@ var knownImages = []known{
 	{"chainguard/static", "", noTools, HealthNone},
 
 	// Vector stores and models.
+	{"ollama/ollama", "rocm", "", HealthNone},
 	{"ollama/ollama", "", noFetch, HealthNone},
 	{"qdrant/qdrant", "", noFetch, HealthNone},
 	{"chromadb/chroma", `^(1\..*|latest)$`, noFetch, HealthNone},
@@ -60,6 +61,7 @@ var knownImages = []known{
 	{"prom/alertmanager", "", noCurl, HealthNone},
 	{"prom/node-exporter", "distroless", noTools, HealthNone},
 	{"prom/node-exporter", "", noCurl, HealthNone},
+	{"dotnet/aspnet", "azurelinux|mariner|nanoserver|windows", "", HealthNone},
 	{"dotnet/aspnet", "chiseled|distroless", noTools, HealthNone},
 	{"dotnet/aspnet", "alpine", noCurl, HealthNone},
 	{"dotnet/aspnet", `^([89]|1[0-9])\.0`, noFetch, HealthNone},

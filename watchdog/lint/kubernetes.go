@@ -37,18 +37,18 @@ func Kubernetes(files []File) (Target, error) {
 				return t, fmt.Errorf("%s: %w", f.Name, err)
 			}
 			if len(doc.Content) > 0 {
-				t.Subjects = append(t.Subjects, workload(f.Name, doc.Content[0], 0)...)
+				t.Subjects = append(t.Subjects, workload(f.Name, doc.Content[0], true)...)
 			}
 		}
 	}
 	return t, nil
 }
 
-// workload reads one object, or the items of a list.
-func workload(file string, n *yaml.Node, depth int) (out []Subject) {
-	if _, items, ok := lookup(n, []string{"items"}); ok && depth < maxFollow {
+// workload reads one object, or the items of a list, which are no lists.
+func workload(file string, n *yaml.Node, lists bool) (out []Subject) {
+	if _, items, ok := lookup(n, []string{"items"}); ok && lists {
 		for _, item := range resolved(items).Content {
-			out = append(out, workload(file, item, depth+1)...)
+			out = append(out, workload(file, item, false)...)
 		}
 		return out
 	}

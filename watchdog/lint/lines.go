@@ -23,8 +23,7 @@ type tree struct {
 	root *yaml.Node
 }
 
-// maxFollow is how many steps of extends, include, aliases and merge keys are
-// followed in search of a line.
+// maxFollow is how many aliases of aliases are followed.
 const maxFollow = 16
 
 func newLocator(in ComposeInput) *locator {
@@ -88,7 +87,7 @@ func (l *locator) service(name string) map[string]Place {
 		if key != "" {
 			path = strings.Split(key, ".")
 		}
-		if p, ok := l.find(l.trees, name, path, 0); ok {
+		if p, ok := l.find(l.trees, name, path, map[string]bool{}); ok {
 			out[key] = p
 		}
 	}
@@ -111,10 +110,13 @@ func (l *locator) service(name string) map[string]Place {
 
 // find looks for a key of a service in the files, then in what the service
 // extends, then in what the files include.
-func (l *locator) find(trees []tree, service string, path []string, depth int) (Place, bool) {
-	if depth > maxFollow {
+// seen are the files and services where it has looked, so that each is looked
+// at once.
+func (l *locator) find(trees []tree, service string, path []string, seen map[string]bool) (Place, bool) {
+	if len(trees) == 0 || seen[trees[0].path+"\x00"+service] {
 		return Place{}, false
 	}
+	seen[trees[0].path+"\x00"+service] = true
 	for _, t := range trees {
 		if key, _, ok := lookup(t.root, append([]string{"services", service}, path...)); ok {
 			return Place{t.file.Name, key.Line}, true
@@ -136,13 +138,13 @@ func (l *locator) find(trees []tree, service string, path []string, depth int) (
 		if base == "" || len(path) == 0 {
 			continue
 		}
-		if p, ok := l.find(in, base, path, depth+1); ok {
+		if p, ok := l.find(in, base, path, seen); ok {
 			return p, true
 		}
 	}
 	for _, t := range trees {
 		for _, file := range includes(t.root) {
-			if p, ok := l.find(l.open(filepath.Join(filepath.Dir(t.path), file)), service, path, depth+1); ok {
+			if p, ok := l.find(l.open(filepath.Join(filepath.Dir(t.path), file)), service, path, seen); ok {
 				return p, true
 			}
 		}
@@ -213,7 +215,7 @@ func resolved(n *yaml.Node) *yaml.Node {
 func lookup(n *yaml.Node, path []string) (key, value *yaml.Node, ok bool) {
 	key, value = n, n
 	for _, name := range path {
-		if key, value, ok = member(value, name, 0); !ok {
+		if key, value, ok = member(value, name, map[*yaml.Node]bool{}); !ok {
 			return nil, nil, false
 		}
 	}
@@ -221,11 +223,13 @@ func lookup(n *yaml.Node, path []string) (key, value *yaml.Node, ok bool) {
 }
 
 // member finds one key of a mapping; its own comes before a merged one.
-func member(n *yaml.Node, name string, depth int) (key, value *yaml.Node, ok bool) {
+// Each mapping is looked at once, however often it is merged.
+func member(n *yaml.Node, name string, seen map[*yaml.Node]bool) (key, value *yaml.Node, ok bool) {
 	n = resolved(n)
-	if n.Kind != yaml.MappingNode || depth > maxFollow {
+	if n.Kind != yaml.MappingNode || seen[n] {
 		return nil, nil, false
 	}
+	seen[n] = true
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if resolved(n.Content[i]).Value == name {
 			return n.Content[i], n.Content[i+1], true
@@ -240,7 +244,7 @@ func member(n *yaml.Node, name string, depth int) (key, value *yaml.Node, ok boo
 			merged = r.Content
 		}
 		for _, m := range merged {
-			if key, value, ok = member(m, name, depth+1); ok {
+			if key, value, ok = member(m, name, seen); ok {
 				return key, value, true
 			}
 		}

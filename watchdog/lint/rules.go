@@ -92,7 +92,7 @@ var Rules = []Rule{
 	{"exec-form-variable", "a variable in the exec form, which nobody fills in", levelWarning, execFormVariable, nil},
 	{"background-in-probe", "an unquoted & that puts the probe into the background: it always succeeds", levelError, backgroundInProbe, nil},
 	{"status-ignored", "a probe whose exit code is not that of its request", levelWarning, statusIgnored, nil},
-	{"curl-without-fail", "curl without --fail: an answer of 500 counts as healthy", levelWarning, curlWithoutFail, nil},
+	{"curl-without-fail", "curl without -f: an answer of 500 counts as healthy", levelWarning, curlWithoutFail, nil},
 	{"password-in-probe", "a password in the arguments of a probe", levelWarning, passwordInProbe, nil},
 
 	{"no-shell", "a shell in an image that has none", levelError, noShell, nil},

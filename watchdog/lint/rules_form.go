@@ -291,7 +291,7 @@ func curlWithoutFail(s Subject) (out []problem) {
 	for _, p := range s.Probes {
 		for _, c := range p.calls() {
 			if c.Name == "curl" && c.Decides && !curlFails(c.Words[1:]) {
-				out = append(out, problem{at: p.Key + ".test", message: "curl without --fail ends with 0 whatever the server answers, 500 too", instead: "curl -f"})
+				out = append(out, problem{at: p.Key + ".test", message: "curl without -f ends with 0 whatever the server answers, 500 too", instead: "curl -f"})
 				break
 			}
 		}

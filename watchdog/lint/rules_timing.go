@@ -74,7 +74,11 @@ func oneFailure(s Subject) (out []problem) {
 		if p.Retries != 1 || !p.Set["retries"] || !p.knows("retries") || !s.Watched && p.Key != "livenessProbe" {
 			continue
 		}
-		out = append(out, problem{at: p.Key + ".retries", message: "one failed probe restarts it", instead: "3"})
+		instead := "retries: 3"
+		if s.Kind == FromKubernetes {
+			instead = "failureThreshold: 3"
+		}
+		out = append(out, problem{at: p.Key + ".retries", message: "one failed probe restarts it", instead: instead})
 	}
 	return out
 }

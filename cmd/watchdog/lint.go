@@ -120,6 +120,9 @@ func lintTarget(ctx context.Context, f *lintFlags, stdin io.Reader) (lint.Target
 		if err != nil {
 			return lint.Target{}, usagef("the file is no valid YAML there; render a template first: helm template … | watchdog lint --kubernetes -", "%v", err)
 		}
+		if len(target.Subjects) == 0 {
+			return lint.Target{}, usagef("name the manifest of a Deployment, a Pod or another workload", "no containers in %s", strings.Join(f.kubernetes, ", "))
+		}
 		return target, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lintTimeout)

@@ -155,6 +155,8 @@ func TestLintRefuses(t *testing.T) {
 		{"--compose=", "error: the name of a file is empty\nhint: watchdog lint --compose FILE\n"},
 		{"a.yaml", "error: unexpected argument \"a.yaml\"\nhint: watchdog lint --compose FILE\n"},
 		{"--kubernetes template.yaml", "hint: the file is no valid YAML there; render a template first"},
+		{"--kubernetes a.yaml", "error: no containers in a.yaml\nhint: name the manifest"},
+		{"--kubernetes a.yaml b.yaml", "error: stat b.yaml: no such file"},
 		{"--host unix:///nowhere.sock", "hint: watchdog lint looks at the engine, watchdog lint --compose FILE at a file\n"},
 	} {
 		out, code := lintIn(t, dir, "", nil, strings.Fields(c.args)...)

@@ -267,6 +267,9 @@ func composeSubject(in ComposeInput, project *types.Project, s types.ServiceConf
 	case unset.results[s.Image] == "":
 		out.Image.Name = s.Image
 	}
+	for _, v := range s.Volumes {
+		out.Image.mount(v.Target)
+	}
 	out.health(s.HealthCheck, base, unset)
 	for i := range out.Probes {
 		p := &out.Probes[i]
@@ -441,6 +444,9 @@ func reason(err error) string {
 // hintFor says what to do about a file that compose refuses.
 func hintFor(err error, unset *unsetVariables) string {
 	text := err.Error()
+	if strings.Contains(text, "oci:/") || strings.Contains(text, "git@") || strings.Contains(text, "https:/") {
+		return "nothing is fetched here: docker compose config | watchdog lint -f -"
+	}
 	if missing, ok := errors.AsType[*template.MissingRequiredError](err); ok {
 		return fmt.Sprintf("%s=VALUE in the environment, in .env beside the file, or in --env-file FILE", missing.Variable)
 	}

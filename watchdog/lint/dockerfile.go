@@ -21,7 +21,8 @@ type Image struct {
 	// it is not known.
 	Name string
 	// Built says that a Dockerfile adds Steps to it; Steps are its RUN, COPY
-	// and ADD lines, those of the stages that it stands on included.
+	// and ADD lines, those of the stages that it stands on included, and what
+	// is mounted.
 	Built bool
 	Steps []string
 }

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -191,6 +192,14 @@ func healthOfImage(i Image) Health {
 // copiesMuch matches what may bring any program: whole folders, archives and
 // scripts.
 var copiesMuch = regexp.MustCompile(`(?i)\.sh\b|\.tar\b|\.tgz\b|rootfs|^\s*(?:copy|add)\b.*--from=\S+\s+(?:\S+\s+)*?/(?:\s|bin\b|usr\b|sbin\b|lib\b|nix\b|opt\b)|^\s*(?:copy|add)\s.*\s(?:/|/usr/|/usr/bin/?|/bin/?|/usr/local/bin/?)\s*$|\bapk\b.*\$|\bapt(?:-get)?\b.*\$`)
+
+// mount notes that something is mounted there, which may be a program.
+func (i *Image) mount(path string) {
+	if slices.Contains([]string{"/", "/bin", "/usr", "/usr/bin", "/usr/local", "/usr/local/bin", "/sbin", "/usr/sbin"}, "/"+strings.Trim(path, "/")) {
+		path = "/busybox"
+	}
+	i.Steps = append(i.Steps, "mount "+path)
+}
 
 // lacks says whether an image has not got a program, as far as that is known.
 func (i Image) lacks(tool string) bool {

@@ -89,6 +89,11 @@ func podContainer(file string, c *yaml.Node) Subject {
 			s.Places[key] = Place{file, k.Line}
 		}
 	}
+	if _, mounts, ok := lookup(c, []string{"volumeMounts"}); ok {
+		for _, m := range resolved(mounts).Content {
+			s.Image.mount(scalar(m, "mountPath"))
+		}
+	}
 	env := map[string]string{}
 	if _, vars, ok := lookup(c, []string{"env"}); ok {
 		for _, v := range resolved(vars).Content {

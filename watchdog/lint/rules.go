@@ -86,6 +86,7 @@ var Rules = []Rule{
 	{"test-without-cmd", "a test that starts with neither CMD nor CMD-SHELL: the engine never runs it", levelError, testWithoutCmd, nil},
 	{"none-as-text", "test: NONE as a text, which turns nothing off", levelError, noneAsText, nil},
 	{"exec-form-as-text", "an exec form that the shell gets as text", levelError, execFormAsText, nil},
+	{"shell-form-in-pieces", "several elements after CMD-SHELL, of which the shell runs the first", levelWarning, shellFormInPieces, nil},
 	{"exec-form-command-line", "a command line in one element of the exec form", levelError, execFormCommandLine, nil},
 	{"exec-form-option-and-value", "an option and its value in one element of the exec form", levelWarning, execFormOption, nil},
 	{"exec-form-shell-syntax", "a shell's operator in the exec form, which has no shell", levelError, execFormShellSyntax, nil},

@@ -55,6 +55,17 @@ func execFormAsText(s Subject) (out []problem) {
 	return out
 }
 
+// shellFormInPieces: the engine gives the shell -c and all the elements, so that
+// those after the first are the script's own arguments (moby, daemon/health.go).
+func shellFormInPieces(s Subject) (out []problem) {
+	for _, p := range s.Probes {
+		if len(p.Test) > 2 && p.Test[0] == "CMD-SHELL" && p.knows("test") {
+			out = append(out, problem{at: p.Key + ".test", message: fmt.Sprintf("the shell runs %q alone, and drops the elements after it", oneLine(p.Test[1])), instead: "CMD in place of CMD-SHELL, or one element for the whole line"})
+		}
+	}
+	return out
+}
+
 func execFormCommandLine(s Subject) (out []problem) {
 	for _, p := range s.Probes {
 		words := p.execForm()
@@ -290,7 +301,7 @@ func firstCheck(s *syntax.Stmt) string {
 func curlWithoutFail(s Subject) (out []problem) {
 	for _, p := range s.Probes {
 		for _, c := range p.calls() {
-			if c.Name == "curl" && c.Decides && !curlFails(c.Words[1:]) {
+			if c.Name == "curl" && c.Decides && len(c.Words) > 1 && !curlFails(c.Words[1:]) {
 				out = append(out, problem{at: p.Key + ".test", message: "curl without -f ends with 0 whatever the server answers, 500 too", instead: "curl -f"})
 				break
 			}

@@ -42,7 +42,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "reset":
 		return runReset(ctx, args[1:], stdout, stderr)
 	case "lint":
-		return runLint(ctx, args[1:], stdout, stderr)
+		return runLint(ctx, args[1:], os.Stdin, stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintf(stdout, "watchdog %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 		return 0
@@ -90,7 +90,7 @@ func helpText() string {
        watchdog status [--output json]
        watchdog history [--output json]
        watchdog reset NAME
-       watchdog lint [--compose FILE] [--output json|github|sarif]
+       watchdog lint [--compose FILE | --kubernetes FILE]
        watchdog version
 
 Restarts unhealthy containers: those with the label watchdog.enable=true, those
@@ -100,6 +100,15 @@ Each flag has a variable (WATCHDOG_MAX_ATTEMPTS for --max-attempts), and those
 that concern one container a label (watchdog.max-attempts).
 
 `)
+	flagLines(&b, fs)
+	b.WriteString("\nlint:\n")
+	lintFlags, _ := newLintFlags()
+	flagLines(&b, lintFlags)
+	return b.String()
+}
+
+// flagLines writes a line for each flag.
+func flagLines(b *strings.Builder, fs *pflag.FlagSet) {
 	fs.VisitAll(func(f *pflag.Flag) {
 		left := "  --" + f.Name
 		if f.Value.Type() != "bool" {
@@ -110,12 +119,11 @@ that concern one container a label (watchdog.max-attempts).
 			right += " (" + f.DefValue + ")"
 		}
 		if line := fmt.Sprintf("%-26s %s", left, right); len(left) > 25 || utf8.RuneCountInString(line) > 80 {
-			fmt.Fprintf(&b, "%s\n      %s\n", left, right)
+			fmt.Fprintf(b, "%s\n      %s\n", left, right)
 		} else {
 			b.WriteString(line + "\n")
 		}
 	})
-	return b.String()
 }
 
 // version is set by the linker for a release: -X main.version=v1.2.3.

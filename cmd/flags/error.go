@@ -44,7 +44,7 @@ func ParseError(command string, fs *pflag.FlagSet, err error, example func(*pfla
 		return Errorf(help, "unknown flag %s", Clip(probe.Clean(name)))
 	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
-		kind, _ := pflag.UnquoteUsage(e.GetFlag())
+		kind, _ := Kind(e.GetFlag())
 		return Errorf("--"+e.GetFlag().Name+" "+kind, "--%s needs a value", e.GetFlag().Name)
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
@@ -79,6 +79,23 @@ func valueError(source string, f *pflag.Flag, err error, example func(*pflag.Fla
 		want = "not valid"
 	}
 	return Errorf("for example: "+example(f), "%s: %s", source, want)
+}
+
+// Kind is the type of a flag's value as people read it, empty for a flag that
+// is on or off, and what the flag means. A kind of its own stands in backquotes
+// at the beginning of the usage.
+func Kind(f *pflag.Flag) (kind, usage string) {
+	kind, usage = pflag.UnquoteUsage(f)
+	switch kind {
+	case "int":
+		kind = "N"
+	case "duration", "string":
+		kind = strings.ToUpper(kind)
+	}
+	if strings.HasPrefix(f.Usage, "`") {
+		usage = strings.TrimSpace(strings.TrimPrefix(usage, kind))
+	}
+	return kind, usage
 }
 
 // Names lists the names of all flags.

@@ -16,28 +16,39 @@ import (
 // lintTimeout bounds the inspection of all running containers.
 const lintTimeout = time.Minute
 
+// lintFlags are the flags of watchdog lint.
+type lintFlags struct {
+	compose, host, output string
+	settings              recovery.Settings
+}
+
+func newLintFlags() (*pflag.FlagSet, *lintFlags) {
+	f := &lintFlags{}
+	fs := newFlagSet("lint")
+	fs.StringVar(&f.compose, "compose", "", "`FILE` a compose file, in place of the running containers")
+	fs.StringVar(&f.host, "host", "", "`URL` the engine's address, unix:// or tcp://; before DOCKER_HOST")
+	fs.StringVar(&f.output, "output", "text", "`FORMAT` text, json, github or sarif")
+	fs.StringSliceVar(&f.settings.Services, "services", nil, "`NAME,…` these count as watched")
+	fs.BoolVar(&f.settings.All, "all", false, "all with a healthcheck count as watched")
+	return fs, f
+}
+
 // runLint is watchdog lint: what will go wrong, in the running containers or in
 // a compose file. It exits 1 when it has found an error.
-func runLint(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fs := pflag.NewFlagSet("lint", pflag.ContinueOnError)
-	fs.Usage = func() {}
-	compose := fs.String("compose", "", "")
-	host := fs.String("host", "", "")
-	output := fs.String("output", "text", "")
-	settings := recovery.Settings{}
-	fs.StringSliceVar(&settings.Services, "services", nil, "")
-	fs.BoolVar(&settings.All, "all", false, "")
-	if err := fs.Parse(args); err != nil {
-		return helpOrFail(err, stdout, stderr)
+func runLint(ctx context.Context, g given, stdout, stderr io.Writer) int {
+	fs, f := newLintFlags()
+	environ, err := g.parse(fs, 0)
+	if err == nil {
+		err = checkEngine(environ.Source("host"), f.host, g.environ)
 	}
-	format, ok := lint.Formats[*output]
-	switch {
-	case fs.NArg() > 0:
-		return fail(stderr, usagef("watchdog lint --compose FILE", "unexpected argument %q", fs.Arg(0)))
-	case !ok:
-		return fail(stderr, usagef("--output text, json, github or sarif", "--output %q: want text, json, github or sarif", *output))
+	if err != nil {
+		return failOrHelp(err, "lint", stdout, stderr)
 	}
-	subjects, err := lintSubjects(ctx, *compose, *host, settings)
+	format, ok := lint.Formats[f.output]
+	if !ok {
+		return fail(stderr, usagef("--output text, json, github or sarif", "%s: want text, json, github or sarif", environ.Given("output")))
+	}
+	subjects, err := lintSubjects(ctx, f.compose, f.host, f.settings)
 	if err != nil {
 		return fail(stderr, usagef("watchdog lint looks at the engine, watchdog lint --compose FILE at a file", "%v", err))
 	}

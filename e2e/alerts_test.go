@@ -200,23 +200,37 @@ func TestMonitoringExamples(t *testing.T) {
 	}
 }
 
-// lint, on the containers that run: the container's timeout is longer than its
-// interval, and its restart policy competes with the watchdog.
+// lint, on the containers that run: one whose timeout is longer than its
+// interval and whose restart policy competes with the watchdog, which are
+// warnings, and one whose probe the shell puts into the background.
 func TestLintOnTheEngine(t *testing.T) {
 	t.Parallel()
 	name := newContainer(t, "--restart", "always")
-	out, code := output(t, nil, filepath.Join(bin, "watchdog"), "lint", "--services", name, "--output", "json")
-	var all []struct{ Rule, Level, Service, Place string }
-	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 1 {
-		t.Fatalf("exit %d, %v: %s", code, err, out)
+	background := newContainer(t, "--health-cmd", "curl http://localhost/?a=1&b=2")
+	lint := func(args ...string) (map[string]string, int) {
+		out, code := output(t, nil, filepath.Join(bin, "watchdog"), append([]string{"lint", "--output", "json"}, args...)...)
+		var all []struct{ Rule, Level, Service, Place string }
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			t.Fatalf("exit %d, %v: %s", code, err, out)
+		}
+		got := map[string]string{}
+		for _, f := range all {
+			got[f.Service+" "+f.Rule] = f.Level + " at " + f.Place
+		}
+		return got, code
 	}
-	got := map[string]string{}
-	for _, f := range all {
-		if f.Service == name {
-			got[f.Rule] = f.Level + " at " + f.Place
+	got, code := lint("--services", name+","+background+",nothing-has-this-name")
+	for what, want := range map[string]string{
+		name + " timeout-not-shorter-than-interval":    "warning at container " + name,
+		name + " competing-restart-policy":             "warning at container " + name,
+		background + " background-in-probe":            "error at container " + background,
+		"nothing-has-this-name services-match-nothing": "error at engine",
+	} {
+		if got[what] != want || code != 1 {
+			t.Errorf("exit %d, %s: %q, want %q", code, what, got[what], want)
 		}
 	}
-	if got["timeout-not-shorter-than-interval"] != "error at container "+name || got["competing-restart-policy"] != "warning at container "+name {
+	if got, _ := lint("--services", name, "--ignore", "competing-restart-policy"); got[name+" competing-restart-policy"] != "" || got[name+" timeout-not-shorter-than-interval"] == "" {
 		t.Errorf("found %v", got)
 	}
 }

@@ -53,14 +53,19 @@ func (e *Environ) Source(flag string) string {
 	return "--" + flag
 }
 
-// Given is Source with the value, for errors. What comes from a file may be a
-// secret that stands in the wrong file, and is not repeated.
+// Given is Source with the value, for errors.
 func (e *Environ) Given(flag string) string {
+	return e.GivenAs(flag, e.Flags.Lookup(flag).Value.String())
+}
+
+// GivenAs is Source with one of the flag's values. What comes from a file may
+// be a secret that stands in the wrong file, and is not repeated.
+func (e *Environ) GivenAs(flag, value string) string {
 	source := e.Source(flag)
-	if strings.HasSuffix(source, fileSuffix) {
+	if source == e.Variable(flag)+fileSuffix {
 		return source
 	}
-	return fmt.Sprintf("%s %q", source, Clip(e.Flags.Lookup(flag).Value.String()))
+	return fmt.Sprintf("%s %q", source, Clip(value))
 }
 
 // Apply sets every flag that was not given from its variable, or from the file

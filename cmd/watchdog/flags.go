@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +29,8 @@ type given struct {
 	args, environ []string
 	// read reads the file that a variable names.
 	read func(path string) (string, error)
+	// stdin is the standard input.
+	stdin io.Reader
 }
 
 // fileTimeout bounds how long the file of a variable may take.
@@ -55,6 +59,9 @@ func newFlagSet(command string) *pflag.FlagSet {
 
 // errHelp is returned where the help text is asked for.
 var errHelp = errors.New("help is asked for")
+
+// anyNumber of arguments is what parse leaves.
+const anyNumber = math.MaxInt
 
 // parse sets the flags of a command from what was given, the same way for each
 // of them. It leaves at most so many arguments. Its error is errHelp or a

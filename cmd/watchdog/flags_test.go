@@ -24,7 +24,7 @@ var values = map[string]string{
 	"stable-for": "1h0m0s", "verify-timeout": "9s", "unhealthy-for": "8s", "restart-exited": "false", "max-concurrent": "9", "max-restarts": "7/1h", "cascade": "false",
 	"stop-timeout": "5", "dry-run": "true", "reconcile": "2m0s", "state-file": "/x/state.json", "notify": "critical=ntfy://ntfy.sh/x", "escalate-after": "15m=ntfy://ntfy.sh/y",
 	"notify-every": "5m0s", "host-name": "node7", "listen": "127.0.0.1:1", "control": "/x/control.sock", "host": "tcp://node7:2375", "log-format": "json",
-	"output": "json", "compose": "x.yml",
+	"output": "json", "compose": "x.yml", "kubernetes": "y.yml", "env-file": "vars", "ignore": "some-rule",
 }
 
 // Each flag of every command can be given as such, by its variable, and by the
@@ -165,7 +165,7 @@ func FuzzParseRun(f *testing.F) {
 		if strings.HasSuffix(file, "x") {
 			read = func(string) (string, error) { return "", io.ErrUnexpectedEOF }
 		}
-		g := given{strings.Split(args, "\n"), strings.Split(environ, "\n"), read}
+		g := given{args: strings.Split(args, "\n"), environ: strings.Split(environ, "\n"), read: read}
 		cfg, err := parseRun(g)
 		switch {
 		case errors.Is(err, errHelp):

@@ -50,7 +50,7 @@ func commands() []command {
 			func() *pflag.FlagSet { fs, _ := newQuestionFlags("history"); return fs }, runHistory},
 		{"reset", "NAME", "forget the attempts of a service", "Forgets the attempts of a service or container, by a name of watchdog status. What was given up is looked at again.",
 			func() *pflag.FlagSet { fs, _ := newQuestionFlags("reset"); return fs }, runReset},
-		{"lint", "", "what will go wrong, in containers or in a compose file", "Says what will go wrong with the healthchecks of the running containers, or of a compose file. Exits 1 when it has found an error.",
+		{"lint", "", "what will go wrong, in containers or in files", "Says what will go wrong with the healthchecks of the running containers, of compose files, or of manifests for Kubernetes. Exits 1 when it has found an error.",
 			func() *pflag.FlagSet { fs, _ := newLintFlags(); return fs }, runLint},
 		{"version", "", "what this is", "Says which version this is.", nil, runVersion},
 		{"help", "[COMMAND]", "the flags of a command", "Lists the commands, or the flags of one.", nil, runHelp},
@@ -96,7 +96,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 		return fail(stderr, usagef(hint, "unknown command %q", flags.Clip(name)))
 	}
-	return c.run(ctx, given{args[1:], environ, readFile}, stdout, stderr)
+	return c.run(ctx, given{args[1:], environ, readFile, os.Stdin}, stdout, stderr)
 }
 
 // runVersion is watchdog version.

@@ -1,8 +1,8 @@
 package lint
 
 import (
-	"cmp"
 	"context"
+	"strings"
 
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
@@ -10,18 +10,18 @@ import (
 
 // Engine looks at the running containers of an engine. Settings say which of
 // them the watchdog would watch.
-func Engine(ctx context.Context, engine *docker.Client, settings recovery.Settings) ([]Subject, error) {
+func Engine(ctx context.Context, engine *docker.Client, settings recovery.Settings) (Target, error) {
 	all, err := engine.List(ctx)
 	if err != nil {
-		return nil, err
+		return Target{}, err
 	}
-	var out []Subject
+	var out Target
 	for _, c := range all {
 		if c.State != "running" {
 			continue
 		}
 		if c, err = engine.Inspect(ctx, c.ID); err == nil {
-			out = append(out, fromContainer(c, settings.Watched(c)))
+			out.Subjects = append(out.Subjects, fromContainer(c, settings.Watched(c)))
 		}
 	}
 	return out, nil
@@ -29,22 +29,41 @@ func Engine(ctx context.Context, engine *docker.Client, settings recovery.Settin
 
 // fromContainer is a running container as the rules see it.
 func fromContainer(c recovery.Container, watched bool) Subject {
-	s := Subject{Name: c.Service(), Place: "container " + c.Name, Image: c.Image, Watched: watched, RestartPolicy: c.RestartPolicy}
+	s := Subject{Kind: FromEngine, Name: c.Service(), OtherNames: []string{c.Name}, Places: map[string]Place{"": {File: "container " + c.Name}},
+		Image: Image{Name: c.Image}, Labels: c.Labels, Watched: watched, RestartPolicy: c.RestartPolicy, Health: HealthNone}
+	if name := c.Labels["com.docker.compose.service"]; name != "" {
+		s.OtherNames = append(s.OtherNames, name)
+	}
 	if !c.HasHealthcheck {
 		return s
 	}
-	s.Probe = &Probe{c.Test, cmp.Or(c.Interval, recovery.DefaultInterval), cmp.Or(c.Timeout, recovery.DefaultTimeout), c.StartPeriod}
+	s.Health = HealthSeen
+	p := defaultProbe()
+	p.Test = c.Test
+	if c.Retries > 0 {
+		p.Retries, p.Set["retries"] = c.Retries, true
+	}
+	if c.Interval > 0 {
+		p.set("interval", c.Interval)
+	}
+	if c.Timeout > 0 {
+		p.set("timeout", c.Timeout)
+	}
+	if c.StartPeriod > 0 {
+		p.set("start_period", c.StartPeriod)
+	}
+	s.Probes = []Probe{p}
 	for _, r := range c.Log {
-		s.ProbeTook = max(s.ProbeTook, r.End.Sub(r.Start))
-		if r.ExitCode == -1 || r.ExitCode == 126 || r.ExitCode == 127 {
-			s.CannotRun = r.Output
+		s.Observed.ProbeTook = max(s.Observed.ProbeTook, r.End.Sub(r.Start))
+		if r.ExitCode == -1 && !strings.Contains(r.Output, "exceeded timeout") || r.ExitCode == 126 || r.ExitCode == 127 {
+			s.Observed.CannotRun = r.Output
 		}
 	}
 	// The log reaches back to the start only for a while.
-	if len(c.Log) > 0 && c.Log[0].Start.Sub(c.StartedAt) < 2*s.Probe.Interval && c.Log[0].ExitCode != 0 {
+	if len(c.Log) > 0 && c.Log[0].Start.Sub(c.StartedAt) < 2*p.Interval && c.Log[0].ExitCode != 0 {
 		for _, r := range c.Log {
 			if r.ExitCode == 0 {
-				s.StartTook = r.End.Sub(c.StartedAt)
+				s.Observed.StartTook = r.End.Sub(c.StartedAt)
 				break
 			}
 		}

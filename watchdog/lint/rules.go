@@ -1,48 +1,22 @@
 package lint
 
 import (
-	"fmt"
 	"slices"
 	"strings"
-	"time"
+	"unicode"
 )
 
-// Subject is one service as the rules see it, from a running engine or from a
-// compose file; what cannot be seen there is zero.
-type Subject struct {
-	Name string
-	// Place is where it stands: a file with Line, or the engine.
-	Place string
-	Line  int
-	Image string
-	// Watched says that the watchdog would restart it.
-	Watched bool
-	// Probe is the healthcheck; nil for none, or none that can be seen.
-	Probe *Probe
-	// Unknown says that the image may bring a healthcheck that is not seen.
-	Unknown bool
-	// RestartPolicy is the engine's own: always, unless-stopped, on-failure.
-	RestartPolicy string
-	// StartTook is how long the last start took until the first good probe,
-	// where that was observed; ProbeTook is the slowest probe of late.
-	StartTook, ProbeTook time.Duration
-	// CannotRun is what the engine said of a probe that it could not start.
-	CannotRun string
-	// ScriptWorst is how long the probe's script may take at worst, by its own
-	// timeouts; 0 where that is not known.
-	ScriptWorst time.Duration
-}
-
-// Probe is a healthcheck's configuration, with the engine's defaults filled in.
-type Probe struct {
-	Test                           []string
-	Interval, Timeout, StartPeriod time.Duration
-}
+// The levels of findings.
+const (
+	levelError   = "error"   // it does not work, for certain
+	levelWarning = "warning" // it works, at a price
+	levelNote    = "note"    // something that could not be seen
+)
 
 // Finding is what one rule found in one service.
 type Finding struct {
 	Rule    string `json:"rule"`
-	Level   string `json:"level"` // error or warning
+	Level   string `json:"level"` // error, warning or note
 	Service string `json:"service"`
 	Place   string `json:"place"`
 	Line    int    `json:"line,omitempty"`
@@ -53,158 +27,145 @@ type Finding struct {
 // Rule looks for one kind of fault.
 type Rule struct {
 	Name, What string
-	Level      string // error or warning
-	// find returns what is wrong and what to write instead; an empty message
-	// is no finding. It sees a nil Probe only where needsNoProbe is set.
-	find         func(Subject) (message, instead string)
-	needsNoProbe bool
+	Level      string // error, warning or note
+	// find looks at one service, findAll at all of them.
+	find    func(Subject) []problem
+	findAll func(Target, Options) []problem
 }
 
-const ownProbe = `test: ["CMD", "/healthcheck"]`
+// problem is what is wrong and what to write instead; at is the key that it
+// stands at.
+type problem struct {
+	message, instead, at string
+	// service and place are set by rules that look at all services.
+	service string
+	place   Place
+}
+
+// Options say how to apply the rules.
+type Options struct {
+	// Ignore are rules that are left out.
+	Ignore []string
+	// Services are the names that are watched without a label.
+	Services []string
+	// rules are the names of all rules.
+	rules []string
+}
 
 // Rules is the table of all rules, in the order of their findings.
 var Rules = []Rule{
-	{"competing-restart-policy", "a restart policy beside the watchdog", "warning", competingPolicy, true},
-	{"no-healthcheck", "a service without a healthcheck: nobody notices when it hangs", "warning", noHealthcheck, true},
-	{"watched-without-healthcheck", "a watched service without a healthcheck: only its death is noticed", "error", watchedWithout, true},
-	{"timeout-not-shorter-than-interval", "a probe that may outlive its interval", "error", timeoutTooLong, false},
-	{"no-shell", "curl, wget or a shell in an image that has none", "error", noShell, false},
-	{"probe-cannot-run", "a probe that the engine cannot start", "error", cannotRun, false},
-	{"start-period-too-short", "a start period shorter than the start that was observed", "warning", startPeriodTooShort, false},
-	{"slow-probe", "a probe that takes more than half of its timeout", "warning", slowProbe, false},
-	{"probe-outlasts-timeout", "a probe whose own timeouts add up to more than the engine allows", "error", outlastsTimeout, false},
-	{"liveness-looks-at-dependencies", "a watched service that is restarted when its database is down", "warning", livenessOfDependencies, false},
+	{"services-match-nothing", "a name in --services that nothing has", levelError, nil, servicesMatchNothing},
+	{"ignores-nothing", "lint:ignore with the name of no rule", levelWarning, nil, ignoresNothing},
+
+	{"no-healthcheck", "a service without a healthcheck: nobody notices when it hangs", levelWarning, noHealthcheck, nil},
+	{"healthcheck-not-seen", "no healthcheck that can be seen; the image may bring one", levelNote, healthcheckNotSeen, nil},
+	{"watched-without-healthcheck", "a watched service without a healthcheck: only its death is noticed", levelError, watchedWithout, nil},
+	{"watched-healthcheck-not-seen", "a watched service without a healthcheck that can be seen", levelWarning, watchedNotSeen, nil},
+	{"not-judged", "a healthcheck that depends on a variable that is not set", levelNote, notJudged, nil},
+
+	{"competing-restart-policy", "a restart policy beside the watchdog", levelWarning, competingPolicy, nil},
+	{"autoheal-beside-watchdog", "labels of two programs that restart the same container", levelWarning, autohealBeside, nil},
+	{"unknown-label", "a watchdog label that is no setting, or has no good value", levelWarning, unknownLabel, nil},
+	{"waits-for-health-that-never-comes", "a service that waits for the health of one that has no healthcheck", levelError, waitsForNoHealth, nil},
+	{"waits-for-unseen-health", "a service that waits for the health of one whose healthcheck cannot be seen", levelNote, waitsForUnseen, nil},
+	{"liveness-looks-at-dependencies", "a watched service that is restarted when its database is down", levelWarning, livenessOfDependencies, nil},
+
+	{"timeout-not-shorter-than-interval", "a timeout that makes an outage be noticed late", levelWarning, timeoutTooLong, nil},
+	{"one-failure-restarts", "a single failed probe restarts a watched service", levelWarning, oneFailure, nil},
+	{"start-period-too-short", "a start period shorter than the start", levelWarning, startPeriodTooShort, nil},
+	{"slow-probe", "a probe that takes more than half of its timeout", levelWarning, slowProbe, nil},
+	{"probe-outlasts-timeout", "a probe whose own timeouts add up to more than the engine allows", levelWarning, outlastsTimeout, nil},
+	{"own-timeout-refused", "flags with which the probe refuses to run", levelError, ownTimeoutRefused, nil},
+	{"own-timeout-not-shorter", "a probe that is killed before its own --timeout, so that its cause is lost", levelWarning, ownTimeoutNotShorter, nil},
+
+	{"kubernetes-timeout-missing", "a probe without timeoutSeconds, which is 1 s", levelWarning, kubernetesTimeoutMissing, nil},
+	{"kubernetes-timeout-not-shorter-than-period", "a timeout that is not shorter than the period", levelError, kubernetesTimeoutTooLong, nil},
+	{"kubernetes-initial-delay", "initialDelaySeconds where a startup probe belongs", levelWarning, kubernetesInitialDelay, nil},
+	{"kubernetes-no-startup-probe", "a slow start that the liveness probe cuts short", levelWarning, kubernetesNoStartup, nil},
+
+	{"test-without-cmd", "a test that starts with neither CMD nor CMD-SHELL: the engine never runs it", levelError, testWithoutCmd, nil},
+	{"none-as-text", "test: NONE as a text, which turns nothing off", levelError, noneAsText, nil},
+	{"exec-form-as-text", "an exec form that the shell gets as text", levelError, execFormAsText, nil},
+	{"shell-form-in-pieces", "several elements after CMD-SHELL, of which the shell runs the first", levelWarning, shellFormInPieces, nil},
+	{"exec-form-command-line", "a command line in one element of the exec form", levelError, execFormCommandLine, nil},
+	{"exec-form-option-and-value", "an option and its value in one element of the exec form", levelWarning, execFormOption, nil},
+	{"exec-form-shell-syntax", "a shell's operator in the exec form, which has no shell", levelError, execFormShellSyntax, nil},
+	{"exec-form-variable", "a variable in the exec form, which nobody fills in", levelWarning, execFormVariable, nil},
+	{"background-in-probe", "an unquoted & that puts the probe into the background: it always succeeds", levelError, backgroundInProbe, nil},
+	{"status-ignored", "a probe whose exit code is not that of its request", levelWarning, statusIgnored, nil},
+	{"curl-without-fail", "curl without -f: an answer of 500 counts as healthy", levelWarning, curlWithoutFail, nil},
+	{"password-in-probe", "a password in the arguments of a probe", levelWarning, passwordInProbe, nil},
+
+	{"no-shell", "a shell in an image that has none", levelError, noShell, nil},
+	{"tool-not-in-image", "curl or wget in an image that has none", levelError, toolNotInImage, nil},
+	{"probe-cannot-run", "a probe that the engine cannot start", levelError, cannotRun, nil},
 }
 
-// Check applies all rules to one service.
-func Check(s Subject) (out []Finding) {
-	for _, r := range Rules {
-		if s.Probe == nil && !r.needsNoProbe {
-			continue
+// Check applies the rules and leaves out what the files or the options say to
+// ignore.
+func Check(t Target, o Options) []Finding {
+	out := []Finding{}
+	o.rules = ruleNames()
+	ignored := ignoredLines(t.Files)
+	add := func(r Rule, s Subject, problems []problem) {
+		for _, p := range problems {
+			own := s.at("")
+			if p.place == (Place{}) {
+				p.place = s.at(p.at)
+			}
+			if p.service == "" {
+				p.service = s.Name
+			}
+			if !ignored.has(p.place, r.Name) && !ignored.has(own, r.Name) {
+				out = append(out, Finding{r.Name, r.Level, oneLine(p.service), p.place.File, p.place.Line, p.message, p.instead})
+			}
 		}
-		if message, instead := r.find(s); message != "" {
-			out = append(out, Finding{r.Name, r.Level, s.Name, s.Place, s.Line, message, instead})
+	}
+	for _, r := range Rules {
+		if r.findAll != nil && !slices.Contains(o.Ignore, r.Name) {
+			add(r, Subject{}, r.findAll(t, o))
+		}
+	}
+	for _, s := range t.Subjects {
+		for _, r := range Rules {
+			if r.find != nil && !slices.Contains(o.Ignore, r.Name) {
+				add(r, s, r.find(s))
+			}
 		}
 	}
 	return out
 }
 
-func competingPolicy(s Subject) (message, instead string) {
-	if !s.Watched || s.RestartPolicy == "" || s.RestartPolicy == "no" {
-		return "", ""
+// ruleNames are the names of all rules.
+func ruleNames() (names []string) {
+	for _, r := range Rules {
+		names = append(names, r.Name)
 	}
-	return fmt.Sprintf("restart: %s revives it without a limit, while the watchdog counts attempts", s.RestartPolicy),
-		`restart: "no", or watchdog.restart-exited=false`
+	return names
 }
 
-const addHealthcheck = `HEALTHCHECK CMD ["/healthcheck"] in its image`
+// IsRule says whether there is a rule of this name.
+func IsRule(name string) bool { return slices.Contains(ruleNames(), name) }
 
-func noHealthcheck(s Subject) (message, instead string) {
-	if s.Probe != nil || s.Unknown || s.Watched {
-		return "", ""
-	}
-	return "it has no healthcheck", addHealthcheck
+// NearestRule is the rule that was meant by a name that is none; empty where
+// none is near.
+func NearestRule(name string) string { return nearest(name, ruleNames()) }
+
+// one is the answer of a rule that found one thing.
+func one(at, message, instead string) []problem {
+	return []problem{{at: at, message: message, instead: instead}}
 }
 
-func watchedWithout(s Subject) (message, instead string) {
-	if s.Probe != nil || s.Unknown || !s.Watched {
-		return "", ""
-	}
-	return "it is watched, but has no healthcheck", addHealthcheck
-}
-
-func timeoutTooLong(s Subject) (message, instead string) {
-	if s.Probe.Timeout < s.Probe.Interval {
-		return "", ""
-	}
-	return fmt.Sprintf("timeout %s is not shorter than interval %s", s.Probe.Timeout, s.Probe.Interval),
-		fmt.Sprintf("timeout: %s", max((s.Probe.Interval/3).Truncate(time.Second), time.Second))
-}
-
-func noShell(s Subject) (message, instead string) {
-	tool := needsShell(s.Probe.Test)
-	if tool == "" || !shellless(s.Image) {
-		return "", ""
-	}
-	return fmt.Sprintf("the probe needs %s, which %s does not have", tool, s.Image), ownProbe
-}
-
-func cannotRun(s Subject) (message, instead string) {
-	if s.CannotRun == "" {
-		return "", ""
-	}
-	return fmt.Sprintf("the engine cannot start the probe: %q", s.CannotRun), ownProbe
-}
-
-func startPeriodTooShort(s Subject) (message, instead string) {
-	if s.StartTook <= s.Probe.StartPeriod {
-		return "", ""
-	}
-	return fmt.Sprintf("its last start took %s, the start period is %s", s.StartTook.Round(100*time.Millisecond), s.Probe.StartPeriod),
-		fmt.Sprintf("start_period: %s", (2 * s.StartTook).Round(time.Second))
-}
-
-func slowProbe(s Subject) (message, instead string) {
-	if s.ProbeTook <= s.Probe.Timeout/2 {
-		return "", ""
-	}
-	return fmt.Sprintf("a probe took %s of its timeout of %s", s.ProbeTook.Round(time.Millisecond), s.Probe.Timeout),
-		fmt.Sprintf("timeout: %s", (3 * s.ProbeTook).Round(time.Second))
-}
-
-func outlastsTimeout(s Subject) (message, instead string) {
-	if s.ScriptWorst <= s.Probe.Timeout {
-		return "", ""
-	}
-	return fmt.Sprintf("its requests and samples may take %s, then it is killed after %s without a cause", s.ScriptWorst, s.Probe.Timeout),
-		ownProbe + ", which ends within 8s"
-}
-
-func livenessOfDependencies(s Subject) (message, instead string) {
-	dependency := looksAtDependencies(s.Probe.Test)
-	if !s.Watched || dependency == "" {
-		return "", ""
-	}
-	return fmt.Sprintf("it is restarted when %s is down, which does not mend that", dependency),
-		`CMD ["/healthcheck", "--layers", "resource,api"], or --optional db --optional vector`
-}
-
-// needsShell names what a probe needs that a bare image lacks.
-func needsShell(test []string) string {
-	if len(test) == 0 {
-		return ""
-	}
-	if test[0] == "CMD-SHELL" {
-		return "a shell"
-	}
-	for _, tool := range []string{"curl", "wget", "sh", "bash"} {
-		if len(test) > 1 && (test[1] == tool || strings.HasSuffix(test[1], "/"+tool)) {
-			return tool
+// oneLine keeps a text from a file short, printable and on one line.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) && r != ' ' {
+			return unicode.ReplacementChar
 		}
+		return r
+	}, strings.Join(strings.Fields(s), " "))
+	if r := []rune(s); len(r) > 80 {
+		s = string(r[:77]) + "..."
 	}
-	return ""
-}
-
-// shellless says whether an image has no shell, by its name.
-func shellless(image string) bool {
-	return image == "scratch" || strings.Contains(image, "distroless") || strings.Contains(image, "/static-debian")
-}
-
-// looksAtDependencies names the dependency that a probe asks.
-func looksAtDependencies(test []string) string {
-	text := strings.Join(test, " ")
-	switch {
-	case strings.Contains(text, "/db/") || strings.Contains(text, "--db"):
-		return "its database"
-	case strings.Contains(text, "/vector/") || strings.Contains(text, "--vector"):
-		return "its vector store"
-	case strings.Contains(text, "/ready"):
-		return "what it waits for"
-	case strings.Contains(text, "--layers") || strings.Contains(text, "--optional"):
-		return ""
-	}
-	if slices.ContainsFunc(test, func(w string) bool { return w == "/healthcheck" || strings.HasSuffix(w, "/bin/healthcheck") }) {
-		return "its database or its vector store"
-	}
-	return ""
+	return s
 }

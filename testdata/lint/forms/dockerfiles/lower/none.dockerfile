@@ -1,0 +1,3 @@
+from nginx:1.29
+# want no-healthcheck
+healthcheck none

@@ -37,9 +37,9 @@ type lintFlags struct {
 func newLintFlags() (*pflag.FlagSet, *lintFlags) {
 	f := &lintFlags{}
 	fs := newFlagSet("lint")
-	fs.StringArrayVarP(&f.compose, "compose", "f", nil, "`FILE` of compose, - for the standard input; repeatable, merged")
-	fs.StringArrayVar(&f.kubernetes, "kubernetes", nil, "`FILE` of manifests for Kubernetes; further ones may follow")
-	fs.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` of variables for compose files, in place of .env")
+	fs.StringArrayVarP(&f.compose, "compose", "f", nil, "`FILE` a compose file, - for the standard input; repeatable, merged")
+	fs.StringArrayVar(&f.kubernetes, "kubernetes", nil, "`FILE` a Kubernetes manifest; further ones may follow")
+	fs.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` variables for compose files, in place of .env")
 	fs.StringVar(&f.host, "host", "", "`URL` the engine's address, unix:// or tcp://; before DOCKER_HOST")
 	fs.StringVar(&f.output, "output", "text", "`FORMAT` text, json, github or sarif")
 	fs.StringSliceVar(&f.options.Ignore, "ignore", nil, "`RULE,…` leave out these rules")

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"healthcheck/cmd/flags"
 	"healthcheck/probe"
 	"healthcheck/probe/protocol"
 	"healthcheck/probe/resource"
@@ -130,10 +131,10 @@ func targetCheck(t target.Target, c *config) (probe.Func, error) {
 		known = append(known, s.Name)
 	}
 	hint := "the schemes are " + strings.Join(schemeNames(), ", ")
-	if near := nearest(t.URL.Scheme, known); near != "" && distance(near, t.URL.Scheme) == 1 {
+	if near := flags.Nearest(t.URL.Scheme, known); near != "" && flags.Distance(near, t.URL.Scheme) == 1 {
 		hint = "did you mean " + near + "://?"
 	}
-	return nil, usagef(hint, "scheme %q is not supported", clip(t.URL.Scheme))
+	return nil, usagef(hint, "scheme %q is not supported", flags.Clip(t.URL.Scheme))
 }
 
 // schemeNames lists the schemes, those that differ by TLS alone as one.
@@ -153,7 +154,7 @@ func uniqueNames(checks []probe.Check) error {
 	seen := map[string]bool{}
 	for _, c := range checks {
 		if seen[c.Name] {
-			return usagef("give each target a name of its own: --db main=… --db replica=…", "two checks are called %q", clip(c.Name))
+			return usagef("give each target a name of its own: --db main=… --db replica=…", "two checks are called %q", flags.Clip(c.Name))
 		}
 		seen[c.Name] = true
 	}
@@ -178,7 +179,7 @@ func markOptional(checks []probe.Check, names []string, source string) error {
 				known = append(known, c.Name)
 			}
 			return usagef("the checks are "+strings.Join(known, ", ")+"; the layers "+strings.Join(allLayers, ", "),
-				"%s %q matches no check or layer", source, clip(name))
+				"%s %q matches no check or layer", source, flags.Clip(name))
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"healthcheck/cmd/flags"
 	"healthcheck/gpu"
 	"healthcheck/probe/protocol"
 	"healthcheck/probe/target"
@@ -77,15 +78,12 @@ type raw struct {
 	maxRedirects                               int
 	insecure, proxy, failFast, quiet           bool
 	version, help                              bool
-	variables                                  map[string]string // by flag: the variable that set it
+	environ                                    flags.Environ
 }
 
 // source names a flag as the user gave it.
 func (r *raw) source(flag string) string {
-	if v, ok := r.variables[flag]; ok {
-		return v
-	}
-	return "--" + flag
+	return r.environ.Source(flag)
 }
 
 // newFlags declares every flag, in the order of the help text.
@@ -93,7 +91,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	r := &raw{
 		interval: durationValue(defaultInterval), timeout: durationValue(defaultTimeout),
 		checkTimeout: durationValue(defaultCheckTimeout), cpuWindow: durationValue(defaultCPUWindow),
-		cpuMax: 90, memMax: 90, diskMax: 95, targets: map[string]*[]string{}, variables: map[string]string{},
+		cpuMax: 90, memMax: 90, diskMax: 95, targets: map[string]*[]string{},
 	}
 	fs := pflag.NewFlagSet("healthcheck", pflag.ContinueOnError)
 	fs.SortFlags = false
@@ -102,22 +100,22 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.Var(&r.interval, "interval", "the interval that it runs at")
 	fs.Var(&r.timeout, "timeout", "overall deadline, shorter than the interval")
 	fs.Var(&r.checkTimeout, "check-timeout", "one check's limit, at most --timeout")
-	fs.Var(&listValue{&r.layers, anyStart, true, "LAYER,…"}, "layers", "run these only: "+strings.Join(defaultLayers, ","))
-	fs.Var(&listValue{&r.optional, anyStart, true, "NAME"}, "optional", "this check or layer only warns")
+	fs.Var(&flags.List{Values: &r.layers, Begins: flags.Anything, Commas: true, Kind: "LAYER,…"}, "layers", "run these only: "+strings.Join(defaultLayers, ","))
+	fs.Var(&flags.List{Values: &r.optional, Begins: flags.Anything, Commas: true, Kind: "NAME"}, "optional", "this check or layer only warns")
 	fs.BoolVar(&r.failFast, "fail-fast", false, "layer by layer, stop after the first to fail")
 	fs.StringVar(&r.baseURL, "base-url", defaultBaseURL, "what a path is resolved against")
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		var list []string
 		r.targets[layer] = &list
-		fs.Var(&listValue{&list, targetStart, false, "[NAME=]TARGET"}, layer,
+		fs.Var(&flags.List{Values: &list, Begins: targetStart, Kind: "[NAME=]TARGET"}, layer,
 			"default "+defaultPath(layer))
 	}
 	fs.BoolVar(&r.proxy, "proxy", false, "honour HTTP_PROXY, NO_PROXY and so on")
-	fs.Var(&listValue{&r.headers, headerStart, false, "NAME: VALUE"}, "header", "send this header")
+	fs.Var(&flags.List{Values: &r.headers, Begins: headerStart, Kind: "NAME: VALUE"}, "header", "send this header")
 	fs.StringVar(&r.method, "method", http.MethodGet, "HTTP method")
 	fs.StringVar(&r.status, "expect-status", "200", "codes wanted: 200,204 or 2xx")
 	fs.StringVar(&r.body, "expect-body", "", "regular expression that the body matches")
-	fs.Var(&listValue{&r.expectJSON, func(s string) bool { return strings.Contains(s, "=") }, false, "PATH=VALUE"},
+	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(s string) bool { return strings.Contains(s, "=") }, Kind: "PATH=VALUE"},
 		"expect-json", "member of the JSON body: data.db=up")
 	fs.StringVar(&r.caCert, "ca-cert", "", "PEM file to trust")
 	fs.BoolVar(&r.insecure, "insecure", false, "accept any certificate")
@@ -128,7 +126,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.Var(&r.inodeMax, "inode-max", "unhealthy above")
 	fs.Var(&r.pidsMax, "pids-max", "unhealthy above")
 	fs.Var(&r.netErrorsMax, "net-errors-max", "unhealthy above")
-	fs.Var(&listValue{&r.diskPaths, anyStart, false, "PATH"}, "disk-path", "look at this file system (default /)")
+	fs.Var(&flags.List{Values: &r.diskPaths, Begins: flags.Anything, Kind: "PATH"}, "disk-path", "look at this file system (default /)")
 	fs.Var(&r.cpuWindow, "cpu-window", "sample so long without an earlier sample")
 	fs.StringVar(&r.stateDir, "state-dir", "", "where the last sample is kept; none: nowhere")
 	fs.BoolVar(&r.gpu, "gpu", false, "look at the GPUs too; each flag below implies it")
@@ -163,7 +161,7 @@ func defaultPath(layer string) string {
 func parseConfig(args, environ []string, read readFile) (*config, error) {
 	fs, r := newFlags()
 	if err := fs.Parse(args); err != nil {
-		return nil, flagError(fs, err)
+		return nil, flags.ParseError("healthcheck", fs, err, example)
 	}
 	if fs.NArg() > 0 {
 		return nil, argumentError(fs.Arg(0))
@@ -171,14 +169,9 @@ func parseConfig(args, environ []string, read readFile) (*config, error) {
 	if r.version || r.help {
 		return &config{version: r.version, help: r.help}, nil
 	}
-	if err := applyEnviron(fs, r, environ, read); err != nil {
+	r.environ = newEnviron(fs, r, read)
+	if err := r.environ.Apply(environ); err != nil {
 		return nil, err
 	}
 	return r.resolve(fs)
-}
-
-func flagNames(fs *pflag.FlagSet) []string {
-	var names []string
-	fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"healthcheck/cmd/flags"
 	"healthcheck/gpu"
 	"healthcheck/probe"
 )
@@ -106,18 +107,18 @@ func runGPU(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.BoolVar(&o.split, "split", false, "")
 	fs.BoolVarP(&o.help, "help", "h", false, "")
 	if err := fs.Parse(args); err != nil {
-		return fail(stderr, flagError(fs, err))
+		return fail(stderr, flags.ParseError("healthcheck", fs, err, example))
 	}
 	switch {
 	case o.help:
 		io.WriteString(stdout, gpuHelp)
 		return 0
 	case o.output != "text" && o.output != "json":
-		return fail(stderr, usagef("--output text or --output json", "--output %q: want text or json", clip(o.output)))
+		return fail(stderr, usagef("--output text or --output json", "--output %q: want text or json", flags.Clip(o.output)))
 	case fs.Arg(0) == "fit":
 		return o.fit(ctx, fs.Args()[1:], stdout, stderr)
 	case fs.NArg() > 0:
-		return fail(stderr, usagef("healthcheck gpu, or healthcheck gpu fit MODEL=SIZE", "unexpected argument %q", clip(fs.Arg(0))))
+		return fail(stderr, usagef("healthcheck gpu, or healthcheck gpu fit MODEL=SIZE", "unexpected argument %q", flags.Clip(fs.Arg(0))))
 	}
 	return o.show(ctx, stdout, stderr)
 }
@@ -160,8 +161,11 @@ func (o gpuOptions) show(ctx context.Context, stdout, stderr io.Writer) int {
 		if o.watch > 0 && onTerminal {
 			text = "\x1b[H\x1b[2J" + text // home, and clear
 		}
-		if _, err := io.WriteString(stdout, text); err != nil || o.watch == 0 {
-			return boolInt(err != nil)
+		if _, err := io.WriteString(stdout, text); err != nil {
+			return 1
+		}
+		if o.watch == 0 {
+			return 0
 		}
 		select {
 		case <-ctx.Done():
@@ -285,7 +289,7 @@ func (o gpuOptions) fit(ctx context.Context, args []string, stdout, stderr io.Wr
 	for _, a := range args {
 		m, err := gpu.ParseModel(a)
 		if err != nil {
-			return fail(stderr, usagef(example, "%q: %s", clip(a), err))
+			return fail(stderr, usagef(example, "%q: %s", flags.Clip(a), err))
 		}
 		m.Size += float64(o.context)
 		models = append(models, m)

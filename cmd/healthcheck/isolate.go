@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"healthcheck/cmd/flags"
 	"healthcheck/probe"
-	"healthcheck/probe/target"
 )
 
 // A thread that is stuck in the kernel keeps its whole process from ending,
@@ -65,9 +65,9 @@ func isolated(name, target string, run probe.Func) probe.Func {
 	}
 }
 
-// maxChildOutput bounds what a child may write, in bytes: a file of maxSecret
-// as JSON's base64.
-const maxChildOutput = 2 * maxSecret
+// maxChildOutput bounds what a child may write, in bytes: a file of a
+// variable as JSON's base64.
+const maxChildOutput = 2 * flags.MaxFile
 
 func runChild(ctx context.Context, variable, value string) ([]byte, error) {
 	// What the child has started becomes this process's when the child ends.
@@ -197,8 +197,8 @@ func readInChild(ctx context.Context, path string) (string, error) {
 
 // runRead is the child's part of readInChild.
 func runRead(path string, stdout io.Writer) int {
-	text, err := target.ReadBounded(path, maxSecret)
-	c := fileContent{Text: text}
+	text, err := flags.ReadFile(context.Background(), path)
+	c := fileContent{Text: []byte(text)}
 	if err != nil {
 		c = fileContent{Error: strings.ToValidUTF8(err.Error(), "?")}
 	}

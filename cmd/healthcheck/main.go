@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"healthcheck/cmd/flags"
 	"healthcheck/gpu"
 	"healthcheck/probe"
 	"healthcheck/probe/report"
@@ -135,15 +136,12 @@ func writeBy(w io.Writer, text []byte, deadline time.Time) {
 // fail reports bad input and returns the exit code for it.
 func fail(stderr io.Writer, err error) int {
 	text := "error: " + probe.Clean(err.Error()) + "\n"
-	if ue, ok := errors.AsType[*usageError](err); ok && ue.hint != "" {
-		text += "hint: " + probe.Clean(ue.hint) + "\n"
+	if ue, ok := errors.AsType[*usageError](err); ok && ue.Hint != "" {
+		text += "hint: " + probe.Clean(ue.Hint) + "\n"
 	}
 	writeBy(stderr, []byte(text), time.Now().Add(writeGrace))
 	return 1
 }
-
-// maxSecret bounds a HEALTHCHECK_…_FILE, in bytes.
-const maxSecret = 64 << 10
 
 // readSecret reads a file but does not wait for it beyond the deadline.
 func readSecret(ctx context.Context, path string, deadline time.Time) (string, error) {
@@ -152,21 +150,7 @@ func readSecret(ctx context.Context, path string, deadline time.Time) (string, e
 	if target.MayHang(path) {
 		return readInChild(ctx, path)
 	}
-	type outcome struct {
-		text []byte
-		err  error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		text, err := target.ReadBounded(path, maxSecret)
-		done <- outcome{text, err}
-	}()
-	select {
-	case o := <-done:
-		return string(o.text), o.err
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
+	return flags.ReadFile(ctx, path)
 }
 
 // version is set by the linker for a release: -X main.version=v1.2.3.

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"healthcheck/cmd/flags"
 	"healthcheck/probe/report"
 )
 
@@ -241,7 +242,7 @@ func TestVariablesAndFiles(t *testing.T) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	// What Kubernetes sets beside a service of that name is no setting.
-	links := []string{"KUBERNETES_SERVICE_HOST=10.0.0.1", "HEALTHCHECK_SERVICE_HOST=10.0.0.2", "HEALTHCHECK_SERVICE_PORT=80",
+	links := []string{"HEALTHCHECK_SERVICE_HOST=10.0.0.2", "HEALTHCHECK_SERVICE_PORT=80",
 		"HEALTHCHECK_SERVICE_PORT_HTTP=80", "HEALTHCHECK_PORT=tcp://10.0.0.2:80", "HEALTHCHECK_PORT_80_TCP=tcp://10.0.0.2:80", "HEALTHCHECK_PORT_80_TCP_ADDR=10.0.0.2"}
 	for _, name := range []string{"HEALTHCHECK", "HEALTHCHECK_API", "HEALTHCHECK_DB_2"} {
 		var environ []string
@@ -260,14 +261,14 @@ func TestSplitList(t *testing.T) {
 		begins func(string) bool
 		want   []string
 	}{
-		{"a,b\nc, d,,\n", anyStart, []string{"a", "b", "c", "d"}},
+		{"a,b\nc, d,,\n", flags.Anything, []string{"a", "b", "c", "d"}},
 		{"/a,/b", targetStart, []string{"/a", "/b"}},
 		{"postgres://h1,h2/db,x=/b", targetStart, []string{"postgres://h1,h2/db", "x=/b"}},
 		{"http://x/#status=200,204", targetStart, []string{"http://x/#status=200,204"}},
 		{"Accept: text/html, application/json,X-A: b", headerStart, []string{"Accept: text/html, application/json", "X-A: b"}},
-		{"", anyStart, nil},
+		{"", flags.Anything, nil},
 	} {
-		if got := splitList(c.in, c.begins); fmt.Sprint(got) != fmt.Sprint(c.want) {
+		if got := flags.SplitList(c.in, c.begins); fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%q: %q, want %q", c.in, got, c.want)
 		}
 	}
@@ -386,7 +387,7 @@ func TestHelpAndVersion(t *testing.T) {
 		}
 	}
 	fs, _ := newFlags()
-	for _, name := range flagNames(fs) {
+	for _, name := range flags.Names(fs) {
 		if !strings.Contains(stdout, "--"+name+" ") {
 			t.Errorf("--help does not say --%s", name)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"healthcheck/cmd/flags"
 	"healthcheck/gpu"
 	"healthcheck/probe/protocol"
 	"healthcheck/probe/target"
@@ -36,14 +37,14 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 		return nil, usagef("set --check-timeout to --timeout or less",
 			"%s %s exceeds %s %s", r.source("check-timeout"), c.checkTimeout, r.source("timeout"), c.timeout)
 	case c.stateDir != "" && c.stateDir != "none" && !filepath.IsAbs(c.stateDir):
-		return nil, usagef("give an absolute path, or none", "%s %q is not absolute", r.source("state-dir"), clip(c.stateDir))
+		return nil, usagef("give an absolute path, or none", "%s %q is not absolute", r.source("state-dir"), flags.Clip(c.stateDir))
 	}
 	switch r.output {
 	case "json":
 		c.json = true
 	case "text":
 	default:
-		return nil, usagef("--output text or --output json", "%s %q: want text or json", r.source("output"), clip(r.output))
+		return nil, usagef("--output text or --output json", "%s %q: want text or json", r.source("output"), flags.Clip(r.output))
 	}
 	c.diskPaths = r.diskPaths
 	if len(c.diskPaths) == 0 {
@@ -51,7 +52,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	}
 	for _, p := range c.diskPaths {
 		if !filepath.IsAbs(p) {
-			return nil, usagef("--disk-path /data", "%s %q is not absolute", r.source("disk-path"), clip(p))
+			return nil, usagef("--disk-path /data", "%s %q is not absolute", r.source("disk-path"), flags.Clip(p))
 		}
 	}
 	if err := r.resolveGPU(fs, c); err != nil {
@@ -94,7 +95,7 @@ func (r *raw) resolveLayers(c *config) error {
 	for _, l := range names {
 		if !slices.Contains(allLayers, l) {
 			hint := "the layers are " + strings.Join(allLayers, ", ")
-			return usagef(hint, "%s: unknown layer %q", r.source("layers"), clip(l))
+			return usagef(hint, "%s: unknown layer %q", r.source("layers"), flags.Clip(l))
 		}
 		if !slices.Contains(c.layers, l) {
 			c.layers = append(c.layers, l)
@@ -111,20 +112,20 @@ func (r *raw) resolveHTTP(c *config) error {
 	h.UserAgent = "healthcheck/" + buildVersion()
 	var err error
 	if h.Method, err = protocol.ParseMethod(r.method); err != nil {
-		return usagef("--method HEAD", "%s %q: want the name of an HTTP method", r.source("method"), clip(r.method))
+		return usagef("--method HEAD", "%s %q: want the name of an HTTP method", r.source("method"), flags.Clip(r.method))
 	}
 	if h.Status, err = protocol.ParseStatus(r.status); err != nil {
-		return usagef("--expect-status 200,204 or --expect-status 2xx", "%s %q: want HTTP status codes", r.source("expect-status"), clip(r.status))
+		return usagef("--expect-status 200,204 or --expect-status 2xx", "%s %q: want HTTP status codes", r.source("expect-status"), flags.Clip(r.status))
 	}
 	if r.body != "" {
 		if h.Body, err = regexp.Compile(r.body); err != nil {
-			return usagef("the syntax is RE2's", "%s %q: not a regular expression", r.source("expect-body"), clip(r.body))
+			return usagef("the syntax is RE2's", "%s %q: not a regular expression", r.source("expect-body"), flags.Clip(r.body))
 		}
 	}
 	for _, e := range r.expectJSON {
 		j, err := protocol.ParseJSONExpect(e)
 		if err != nil {
-			return usagef("--expect-json status=ok", "%s %q: want PATH=VALUE", r.source("expect-json"), clip(e))
+			return usagef("--expect-json status=ok", "%s %q: want PATH=VALUE", r.source("expect-json"), flags.Clip(e))
 		}
 		h.JSON = append(h.JSON, j)
 	}

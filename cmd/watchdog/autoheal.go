@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"healthcheck/cmd/flags"
 )
 
 // autoheal honours docker-autoheal's variables, for people moving over. A flag
@@ -20,7 +22,7 @@ func (r *raw) autoheal(fs *pflag.FlagSet, getenv func(string) string) error {
 		}
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
-			return 0, false, usagef(name+"=10", "%s %q: want a number of seconds", name, text)
+			return 0, false, usagef(name+"=10", "%s %q: want a number of seconds", name, flags.Clip(text))
 		}
 		return n, true, nil
 	}
@@ -43,16 +45,17 @@ func (r *raw) autoheal(fs *pflag.FlagSet, getenv func(string) string) error {
 		r.stopTimeout = n
 	}
 	if sock := getenv("DOCKER_SOCK"); sock != "" && r.host == "" && getenv("DOCKER_HOST") == "" {
+		r.hostSource = "DOCKER_SOCK"
 		r.host = "unix://" + sock
 		if strings.Contains(sock, "://") {
 			r.host = sock
 		}
 	}
-	if hook := getenv("WEBHOOK_URL"); hook != "" {
-		r.notify = append(r.notify, genericHook(hook, cmp.Or(getenv("WEBHOOK_JSON_KEY"), "text")))
+	if address := getenv("WEBHOOK_URL"); address != "" {
+		r.hooks = append(r.hooks, hook{"WEBHOOK_URL", genericHook(address, cmp.Or(getenv("WEBHOOK_JSON_KEY"), "text"))})
 	}
-	if hook := getenv("APPRISE_URL"); hook != "" {
-		r.notify = append(r.notify, genericHook(hook, "body"))
+	if address := getenv("APPRISE_URL"); address != "" {
+		r.hooks = append(r.hooks, hook{"APPRISE_URL", genericHook(address, "body")})
 	}
 	for name, reason := range map[string]string{
 		"AUTOHEAL_INTERVAL":     "events are followed as they come: there is no poll interval",

@@ -20,35 +20,45 @@ import (
 type question struct {
 	command        string
 	control        string
-	json           bool
+	format         string
 	args           []string
 	stdout, stderr io.Writer
 }
 
+// newQuestionFlags declares the flags of status, history and reset.
+func newQuestionFlags(command string) (*pflag.FlagSet, *question) {
+	q := &question{command: command}
+	fs := newFlagSet(command)
+	fs.StringVar(&q.control, "control", defaultControl, "`PATH` the daemon's socket")
+	fs.StringVar(&q.format, "output", "text", "`FORMAT` text or json")
+	return fs, q
+}
+
 // parseQuestion reads the flags of status, history and reset, which take so
-// many arguments. Where ok is false the command has ended with the exit code.
-func parseQuestion(command string, arguments int, args []string, stdout, stderr io.Writer) (q question, code int, ok bool) {
-	fs := pflag.NewFlagSet(command, pflag.ContinueOnError)
-	fs.Usage = func() {}
-	control := fs.String("control", defaultControl, "")
-	format := fs.String("output", "text", "")
-	if err := fs.Parse(args); err != nil {
-		return q, helpOrFail(err, stdout, stderr), false
+// many arguments.
+func parseQuestion(command string, arguments int, g given, stdout, stderr io.Writer) (*question, error) {
+	fs, q := newQuestionFlags(command)
+	environ, err := g.parse(fs, arguments)
+	if err != nil {
+		return nil, err
 	}
 	switch {
-	case fs.NArg() != arguments:
-		return q, fail(stderr, usagef("watchdog reset NAME, watchdog status, watchdog history", "%s takes %d arguments, got %d", command, arguments, fs.NArg())), false
-	case *format != "text" && *format != "json":
-		return q, fail(stderr, usagef("--output text or --output json", "--output %q: want text or json", *format)), false
+	case fs.NArg() < arguments || fs.NArg() > 0 && fs.Arg(0) == "":
+		return nil, usagef("watchdog "+command+" NAME; watchdog status lists the names", "%s needs the name of a service or container", command)
+	case q.format != "text" && q.format != "json":
+		return nil, usagef("--output text or --output json", "%s: want text or json", environ.Given("output"))
+	case q.control == "none" || q.control == "":
+		return nil, usagef("--control names the socket of watchdog run", "%s: the daemon cannot be asked", environ.Given("control"))
 	}
-	return question{command, *control, *format == "json", fs.Args(), stdout, stderr}, 0, true
+	q.args, q.stdout, q.stderr = fs.Args(), stdout, stderr
+	return q, nil
 }
 
 // askTimeout bounds how long a command waits for the daemon.
 const askTimeout = 10 * time.Second
 
 // ask sends one request to the daemon.
-func (q question) ask(ctx context.Context, method, path string) (body []byte, status int, err error) {
+func (q *question) ask(ctx context.Context, method, path string) (body []byte, status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	hc := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -72,12 +82,12 @@ func (q question) ask(ctx context.Context, method, path string) (body []byte, st
 
 // print asks the daemon for a list and prints it, as JSON or by the layout of
 // table.
-func (q question) print(ctx context.Context, table func(body []byte, now time.Time) (string, error)) int {
+func (q *question) print(ctx context.Context, table func(body []byte, now time.Time) (string, error)) int {
 	body, _, err := q.ask(ctx, http.MethodGet, "/"+q.command)
 	if err != nil {
 		return fail(q.stderr, err)
 	}
-	if q.json {
+	if q.format == "json" {
 		q.stdout.Write(body)
 		return 0
 	}

@@ -21,6 +21,7 @@ func TestDocsListEveryFlag(t *testing.T) {
 		rows[m[1]] = strings.TrimSpace(m[2])
 	}
 	fs, _ := newFlags()
+	addHelp(fs)
 	fs.VisitAll(func(f *pflag.Flag) {
 		want := f.DefValue
 		if want == "false" || want == "[]" {

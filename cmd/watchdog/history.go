@@ -11,10 +11,10 @@ import (
 )
 
 // runHistory is watchdog history.
-func runHistory(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	q, code, ok := parseQuestion("history", 0, args, stdout, stderr)
-	if !ok {
-		return code
+func runHistory(ctx context.Context, g given, stdout, stderr io.Writer) int {
+	q, err := parseQuestion("history", 0, g, stdout, stderr)
+	if err != nil {
+		return failOrHelp(err, "history", stdout, stderr)
 	}
 	return q.print(ctx, historyTable)
 }
@@ -31,7 +31,7 @@ func historyTable(body []byte, _ time.Time) (string, error) {
 		if d.Took > 0 {
 			took = time.Duration(d.Took * float64(time.Second)).Round(time.Millisecond).String()
 		}
-		rows = append(rows, []string{d.Time.Local().Format(time.DateTime), string(d.Severity), d.Service, fmt.Sprint(d.Attempt), took, d.What, d.Cause})
+		rows = append(rows, []string{d.Time.Local().Format(time.DateTime + " MST"), string(d.Severity), d.Service, fmt.Sprint(d.Attempt), took, d.What, d.Cause})
 	}
 	return layOut(rows), nil
 }

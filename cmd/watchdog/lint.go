@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
+	"healthcheck/cmd/flags"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/lint"
 	"healthcheck/watchdog/recovery"
@@ -35,15 +36,14 @@ type lintFlags struct {
 
 func newLintFlags() (*pflag.FlagSet, *lintFlags) {
 	f := &lintFlags{}
-	fs := pflag.NewFlagSet("lint", pflag.ContinueOnError)
-	fs.Usage = func() {}
-	fs.StringArrayVarP(&f.compose, "compose", "f", nil, "compose file, - for the standard input; repeatable, merged")
-	fs.StringArrayVar(&f.kubernetes, "kubernetes", nil, "Kubernetes manifest; further ones may follow")
-	fs.StringArrayVar(&f.envFiles, "env-file", nil, "variables for compose files, in place of .env")
-	fs.StringVar(&f.host, "host", "", "the engine's address, before DOCKER_HOST")
-	fs.StringVar(&f.output, "output", "text", "text, json, github or sarif")
-	fs.StringSliceVar(&f.options.Ignore, "ignore", nil, "leave out this rule")
-	fs.StringSliceVar(&f.settings.Services, "services", nil, "these count as watched")
+	fs := newFlagSet("lint")
+	fs.StringArrayVarP(&f.compose, "compose", "f", nil, "`FILE` a compose file, - for the standard input; repeatable, merged")
+	fs.StringArrayVar(&f.kubernetes, "kubernetes", nil, "`FILE` a Kubernetes manifest; further ones may follow")
+	fs.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` variables for compose files, in place of .env")
+	fs.StringVar(&f.host, "host", "", "`URL` the engine's address, unix:// or tcp://; before DOCKER_HOST")
+	fs.StringVar(&f.output, "output", "text", "`FORMAT` text, json, github or sarif")
+	fs.StringSliceVar(&f.options.Ignore, "ignore", nil, "`RULE,…` leave out these rules")
+	fs.StringSliceVar(&f.settings.Services, "services", nil, "`NAME,…` these count as watched")
 	fs.BoolVar(&f.settings.All, "all", false, "all with a healthcheck count as watched")
 	return fs, f
 }
@@ -51,29 +51,35 @@ func newLintFlags() (*pflag.FlagSet, *lintFlags) {
 // runLint is watchdog lint: what will go wrong, in the running containers, in
 // compose files or in manifests. It exits 1 when it has found an error, and for
 // bad input.
-func runLint(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func runLint(ctx context.Context, g given, stdout, stderr io.Writer) int {
 	fs, f := newLintFlags()
-	if err := fs.Parse(args); err != nil {
-		return helpOrFail(err, stdout, stderr)
+	environ, err := g.parse(fs, anyNumber)
+	if err != nil {
+		return failOrHelp(err, "lint", stdout, stderr)
 	}
 	format, ok := lint.Formats[f.output]
 	unknown := slices.IndexFunc(f.options.Ignore, func(name string) bool { return !lint.IsRule(name) })
 	empty := slices.Contains(slices.Concat(f.compose, f.kubernetes, f.envFiles), "")
 	switch {
 	case fs.NArg() > 0 && len(f.kubernetes) == 0:
-		return fail(stderr, usagef("watchdog lint --compose FILE", "unexpected argument %q", fs.Arg(0)))
+		return fail(stderr, usagef("watchdog lint --compose FILE", "unexpected argument %q", flags.Clip(fs.Arg(0))))
 	case empty:
 		return fail(stderr, usagef("watchdog lint --compose FILE", "the name of a file is empty"))
 	case !ok:
-		return fail(stderr, usagef("--output text, json, github or sarif", "--output %q: want text, json, github or sarif", f.output))
+		return fail(stderr, usagef("--output text, json, github or sarif", "%s: want text, json, github or sarif", environ.Given("output")))
 	case len(f.compose) > 0 && len(f.kubernetes) > 0:
 		return fail(stderr, usagef("run watchdog lint once for each", "--compose and --kubernetes together"))
 	case unknown >= 0:
-		return fail(stderr, usagef(fmt.Sprintf("the rules are in docs/lint.md%s", didYouMean(f.options.Ignore[unknown])), "--ignore %q: there is no such rule", f.options.Ignore[unknown]))
+		return fail(stderr, usagef(fmt.Sprintf("the rules are in docs/lint.md%s", didYouMean(f.options.Ignore[unknown])), "%s: there is no such rule", environ.GivenAs("ignore", f.options.Ignore[unknown])))
 	}
 	f.kubernetes = append(f.kubernetes, fs.Args()...)
 	f.options.Services = f.settings.Services
-	target, err := lintTarget(ctx, f, stdin)
+	if len(f.compose) == 0 && len(f.kubernetes) == 0 {
+		if err := checkEngine(environ.Source("host"), f.host, g.environ); err != nil {
+			return fail(stderr, err)
+		}
+	}
+	target, err := lintTarget(ctx, f, g.stdin)
 	if err != nil {
 		return fail(stderr, err)
 	}

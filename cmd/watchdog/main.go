@@ -14,9 +14,12 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
-	"unicode/utf8"
+	_ "time/tzdata" // an image FROM scratch has no time zones
 
 	"github.com/spf13/pflag"
+
+	"healthcheck/cmd/flags"
+	"healthcheck/probe"
 )
 
 func main() {
@@ -26,104 +29,122 @@ func main() {
 	os.Exit(code)
 }
 
+// command is one of the program's commands.
+type command struct {
+	name, arguments string
+	short, about    string // in the list of commands, and in the command's own help
+	// flags declares its flags; nil: it has none.
+	flags func() *pflag.FlagSet
+	run   func(ctx context.Context, g given, stdout, stderr io.Writer) int
+}
+
+// commands lists them in the order of the help text.
+func commands() []command {
+	return []command{
+		{"run", "", "watch and restart: the daemon",
+			"Restarts unhealthy containers: those with the label watchdog.enable=true, those named by --services, or with --all every one that has a healthcheck. A flag that concerns one container is a label, too: watchdog.max-attempts=5.",
+			func() *pflag.FlagSet { fs, _ := newFlags(); return fs }, runDaemon},
+		{"status", "", "what is watched, how it is, and what comes next", "Asks the daemon what it watches, how that is, and what comes next.",
+			func() *pflag.FlagSet { fs, _ := newQuestionFlags("status"); return fs }, runStatus},
+		{"history", "", "the last decisions", "Asks the daemon for its last decisions. Times are local: TZ=Europe/Berlin says otherwise.",
+			func() *pflag.FlagSet { fs, _ := newQuestionFlags("history"); return fs }, runHistory},
+		{"reset", "NAME", "forget the attempts of a service", "Forgets the attempts of a service or container, by a name of watchdog status. What was given up is looked at again.",
+			func() *pflag.FlagSet { fs, _ := newQuestionFlags("reset"); return fs }, runReset},
+		{"lint", "", "what will go wrong, in containers or in files", "Says what will go wrong with the healthchecks of the running containers, of compose files, or of manifests for Kubernetes. Exits 1 when it has found an error.",
+			func() *pflag.FlagSet { fs, _ := newLintFlags(); return fs }, runLint},
+		{"version", "", "what this is", "Says which version this is.", nil, runVersion},
+		{"help", "[COMMAND]", "the flags of a command", "Lists the commands, or the flags of one.", nil, runHelp},
+	}
+}
+
+// commandNamed finds a command.
+func commandNamed(name string) (command, bool) {
+	for _, c := range commands() {
+		if c.name == name {
+			return c, true
+		}
+	}
+	return command{}, false
+}
+
 // run is the program; it returns the exit code, 0 or 1.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	command := ""
-	if len(args) > 0 {
-		command = args[0]
+	var names []string
+	for _, c := range commands() {
+		names = append(names, c.name)
 	}
-	switch command {
-	case "run":
-		return runDaemon(ctx, args[1:], environ, stdout, stderr)
-	case "status":
-		return runStatus(ctx, args[1:], stdout, stderr)
-	case "history":
-		return runHistory(ctx, args[1:], stdout, stderr)
-	case "reset":
-		return runReset(ctx, args[1:], stdout, stderr)
-	case "lint":
-		return runLint(ctx, args[1:], os.Stdin, stdout, stderr)
-	case "version", "--version":
-		fmt.Fprintf(stdout, "watchdog %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-		return 0
-	case "--help", "-h", "help":
-		io.WriteString(stdout, helpText())
-		return 0
-	case "":
-		return fail(stderr, usagef("watchdog run", "no command"))
+	if len(args) == 0 {
+		return fail(stderr, usagef("watchdog run; watchdog help lists the commands", "no command"))
 	}
-	return fail(stderr, usagef("the commands are run, status, history, reset, lint, version and help", "unknown command %q", command))
+	name := args[0]
+	switch name {
+	case "--help", "-h":
+		name = "help"
+	case "--version":
+		name = "version"
+	}
+	c, ok := commandNamed(name)
+	if !ok {
+		hint := "the commands are " + strings.Join(names, ", ")
+		if near := flags.Nearest(name, names); near != "" {
+			hint = "did you mean watchdog " + near + "?"
+		} else if strings.HasPrefix(name, "-") {
+			hint = "the command comes first: watchdog run " + flags.Clip(name)
+		}
+		if strings.Contains(name, "://") {
+			return fail(stderr, flags.ArgumentError(hint, name))
+		}
+		return fail(stderr, usagef(hint, "unknown command %q", flags.Clip(name)))
+	}
+	return c.run(ctx, given{args[1:], environ, readFile, os.Stdin}, stdout, stderr)
 }
 
-// usageError is bad input: what is wrong, and what to write instead.
-type usageError struct{ problem, hint string }
-
-func (e *usageError) Error() string { return e.problem }
-
-func usagef(hint, format string, args ...any) *usageError {
-	return &usageError{fmt.Sprintf(format, args...), hint}
+// runVersion is watchdog version.
+func runVersion(_ context.Context, g given, stdout, stderr io.Writer) int {
+	g.environ = nil // whatever it holds, this can be asked
+	if _, err := g.parse(newFlagSet("version"), 0); err != nil {
+		return failOrHelp(err, "version", stdout, stderr)
+	}
+	fmt.Fprintf(stdout, "watchdog %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	return 0
 }
 
-// helpOrFail is what a command does when its flags cannot be read.
-func helpOrFail(err error, stdout, stderr io.Writer) int {
-	if errors.Is(err, pflag.ErrHelp) {
-		io.WriteString(stdout, helpText())
+// runHelp is watchdog help.
+func runHelp(_ context.Context, g given, stdout, stderr io.Writer) int {
+	if len(g.args) > 0 && g.args[0] != "--help" && g.args[0] != "-h" {
+		c, ok := commandNamed(g.args[0])
+		if !ok || len(g.args) > 1 {
+			return fail(stderr, flags.ArgumentError("watchdog help lists the commands", g.args[len(g.args)-1]))
+		}
+		io.WriteString(stdout, c.helpText())
 		return 0
 	}
-	return fail(stderr, flagError(err))
+	io.WriteString(stdout, "Usage: watchdog COMMAND [flags]\n\nRestarts the unhealthy containers of a Docker host.\n\nCommands:\n")
+	for _, c := range commands() {
+		fmt.Fprintf(stdout, "  %-16s %s\n", strings.TrimSpace(c.name+" "+c.arguments), c.short)
+	}
+	io.WriteString(stdout, "\nwatchdog COMMAND --help lists the flags of a command.\n")
+	return 0
+}
+
+// failOrHelp ends a command whose flags could not be read: the help was asked
+// for, or something is wrong with them.
+func failOrHelp(err error, name string, stdout, stderr io.Writer) int {
+	c, _ := commandNamed(name)
+	if errors.Is(err, errHelp) {
+		io.WriteString(stdout, c.helpText())
+		return 0
+	}
+	return fail(stderr, err)
 }
 
 // fail reports what is wrong and returns the exit code for it.
 func fail(stderr io.Writer, err error) int {
-	fmt.Fprintf(stderr, "error: %s\n", err)
-	if ue, ok := errors.AsType[*usageError](err); ok && ue.hint != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", ue.hint)
+	fmt.Fprintf(stderr, "error: %s\n", probe.Clean(err.Error()))
+	if ue, ok := errors.AsType[*usageError](err); ok && ue.Hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", probe.Clean(ue.Hint))
 	}
 	return 1
-}
-
-// helpText is made from the flags themselves.
-func helpText() string {
-	fs, _ := newFlags()
-	var b strings.Builder
-	b.WriteString(`Usage: watchdog run [flags]
-       watchdog status [--output json]
-       watchdog history [--output json]
-       watchdog reset NAME
-       watchdog lint [--compose FILE | --kubernetes FILE]
-       watchdog version
-
-Restarts unhealthy containers: those with the label watchdog.enable=true, those
-named by --services, or with --all every one that has a healthcheck.
-
-Each flag has a variable (WATCHDOG_MAX_ATTEMPTS for --max-attempts), and those
-that concern one container a label (watchdog.max-attempts).
-
-`)
-	flagLines(&b, fs)
-	b.WriteString("\nlint:\n")
-	lintFlags, _ := newLintFlags()
-	flagLines(&b, lintFlags)
-	return b.String()
-}
-
-// flagLines writes a line for each flag.
-func flagLines(b *strings.Builder, fs *pflag.FlagSet) {
-	fs.VisitAll(func(f *pflag.Flag) {
-		left := "  --" + f.Name
-		if f.Value.Type() != "bool" {
-			left += " " + strings.ToUpper(f.Value.Type())
-		}
-		right := f.Usage
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0s" {
-			right += " (" + f.DefValue + ")"
-		}
-		if line := fmt.Sprintf("%-26s %s", left, right); len(left) > 25 || utf8.RuneCountInString(line) > 80 {
-			fmt.Fprintf(b, "%s\n      %s\n", left, right)
-		} else {
-			b.WriteString(line + "\n")
-		}
-	})
 }
 
 // version is set by the linker for a release: -X main.version=v1.2.3.

@@ -2,12 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
+
+	"healthcheck/cmd/flags"
 )
 
 // binary is the program as users get it.
@@ -31,60 +37,102 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-func TestUsage(t *testing.T) {
-	for _, c := range []struct {
-		env, args string
-		want      string
-	}{
-		{"", "", "error: no command\nhint: watchdog run\n"},
-		{"", "walk", "error: unknown command \"walk\"\nhint: the commands are run, status, history, reset, lint, version and help\n"},
-		{"", "run now", "error: unexpected argument \"now\"\nhint: watchdog run --help lists the flags\n"},
-		{"", "run --max-atempts 3", "error: unknown flag --max-atempts\nhint: watchdog run --help lists the flags\n"},
-		{"", "run --max-attempts many", "error: --max-attempts \"many\": not a int\nhint: watchdog run --help lists the flags\n"},
-		{"", "run --max-attempts", "error: --max-attempts needs a value\nhint: watchdog run --help lists the flags\n"},
-		{"", "run --max-attempts -1", "error: --max-attempts -1: want 0 or more\nhint: --max-attempts 0 only alerts\n"},
-		{"", "run --max-restarts 20", "error: --max-restarts \"20\": want a number, a slash and a duration\nhint: --max-restarts 20/5m\n"},
-		{"", "run --max-concurrent 0", "error: --max-concurrent 0: want 1 or more\nhint: --max-concurrent 4\n"},
-		{"", "run --backoff-multiplier 0.5", "error: --backoff-multiplier 0.5: want 1 or more\nhint: --backoff-multiplier 2\n"},
-		{"", "run --backoff-jitter -1", "error: --backoff-jitter -1: want 0 to 10\nhint: --backoff-jitter 0.1\n"},
-		{"", "run --backoff-base -1s", "error: a duration is below 0\nhint: watchdog run --help lists the flags\n"},
-		{"", "run --reconcile 1ms", "error: --reconcile 1ms: want 1s or more\nhint: --reconcile 1m\n"},
-		{"", "run --state-file x", "error: --state-file \"x\" is not absolute\nhint: give an absolute path, or none\n"},
-		{"", "run --listen 9181", "error: --listen \"9181\": want HOST:PORT\nhint: --listen 127.0.0.1:9181, or none\n"},
-		{"", "run --stop-timeout -3", "error: --stop-timeout -3: want seconds, -1 or -2\nhint: --stop-timeout 10\n"},
-		{"", "run --log-format xml", "error: --log-format \"xml\": want text or json\nhint: --log-format text or --log-format json\n"},
-		{"WATCHDOG_MAX_ATTEMPTS=x", "run", "error: WATCHDOG_MAX_ATTEMPTS \"x\": not a value for --max-attempts\nhint: watchdog run --help lists the flags\n"},
-		{"AUTOHEAL_START_PERIOD=soon", "run", "error: AUTOHEAL_START_PERIOD \"soon\": want a number of seconds\nhint: AUTOHEAL_START_PERIOD=10\n"},
-	} {
-		cmd := exec.CommandContext(t.Context(), binary, strings.Fields(c.args)...)
-		cmd.Env = strings.Fields(c.env)
-		var errs bytes.Buffer
-		cmd.Stderr = &errs
+// TestUsageErrors replays testdata/usage.txt: after "$", variables and
+// arguments, then exactly what the program prints, with exit code 1. No secret,
+// which is called hunter2 there, is repeated.
+func TestUsageErrors(t *testing.T) {
+	text, err := os.ReadFile("testdata/usage.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := strings.Split(string(text), "\n$")[1:]
+	if len(cases) < 70 {
+		t.Fatalf("only %d cases", len(cases))
+	}
+	for _, c := range cases {
+		line, want, _ := strings.Cut(c, "\n")
+		want = strings.TrimSpace(want) + "\n"
+		args, environ := strings.Fields(line), []string{}
+		for len(args) > 0 && strings.ToUpper(strings.Split(args[0], "=")[0]) == strings.Split(args[0], "=")[0] && !strings.HasPrefix(args[0], "-") {
+			environ, args = append(environ, args[0]), args[1:]
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // what is not refused may run on
+		cmd := exec.CommandContext(ctx, binary, args...)
+		cmd.Env = environ
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
 		cmd.Run()
-		if code := cmd.ProcessState.ExitCode(); code != 1 || errs.String() != c.want {
-			t.Errorf("%s %s: exit %d, %q, want %q", c.env, c.args, code, errs.String(), c.want)
+		cancel()
+		if code := cmd.ProcessState.ExitCode(); code != 1 || out.Len() > 0 || errs.String() != want {
+			t.Errorf("%s\nexit %d, stdout %q, got:\n%swant:\n%s", line, code, out.String(), errs.String(), want)
+		}
+		if strings.Contains(errs.String(), "hunter2") {
+			t.Errorf("%s: a secret in %q", line, errs.String())
 		}
 	}
 }
 
-func TestHelpAndVersion(t *testing.T) {
-	var out bytes.Buffer
-	if code := run(t.Context(), []string{"--help"}, os.Environ(), &out, &out); code != 0 {
-		t.Errorf("exit %d", code)
+// help runs the built program, which has to print its help.
+func help(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Env = []string{"WATCHDOG_NONSENSE=1"} // the help is there for those who do not know better
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil || errs.Len() > 0 {
+		t.Fatalf("%q: %v: %s", args, err, errs.String())
 	}
-	for line := range strings.Lines(out.String()) {
-		if len([]rune(line)) > 81 {
-			t.Errorf("%d columns: %s", len([]rune(line))-1, line)
+	for line := range strings.Lines(string(out)) {
+		if utf8.RuneCountInString(line) > 81 {
+			t.Errorf("%q: %d columns: %s", args, utf8.RuneCountInString(line)-1, line)
 		}
 	}
-	for _, command := range []string{"run", "lint", "status", "history", "reset"} {
-		var help, complaint bytes.Buffer
-		if code := run(t.Context(), []string{command, "--help"}, os.Environ(), &help, &complaint); code != 0 || help.String() != out.String() || complaint.Len() > 0 {
-			t.Errorf("%s --help: exit %d: %s", command, code, complaint.String())
+	return string(out)
+}
+
+func TestHelp(t *testing.T) {
+	list := help(t, "help")
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"help", "--help"}, {"help", "help"}} {
+		if text := help(t, args...); args[len(args)-1] != "help" && text != list {
+			t.Errorf("%q:\n%s", args, text)
 		}
 	}
-	out.Reset()
-	if code := run(t.Context(), []string{"version"}, os.Environ(), &out, &out); code != 0 || !strings.HasPrefix(out.String(), "watchdog ") {
-		t.Errorf("exit %d: %s", code, out.String())
+	withFlags := 0
+	for _, c := range commands() {
+		if !strings.Contains(list, "\n  "+c.name+" ") {
+			t.Errorf("watchdog help lacks %s:\n%s", c.name, list)
+		}
+		text := help(t, c.name, "--help")
+		if c.name != "help" && (!strings.HasPrefix(text, strings.TrimSpace("Usage: watchdog "+c.name+" "+c.arguments)) || text != help(t, "help", c.name) || text != help(t, c.name, "-h")) {
+			t.Errorf("%s --help:\n%s", c.name, text)
+		}
+		if c.flags == nil {
+			continue
+		}
+		withFlags++
+		listed := regexp.MustCompile(`(?m)^  (?:-[a-z], )?--([a-z-]+)(?: (\S+))?`).FindAllStringSubmatch(text, -1)
+		names := flags.Names(c.flags())
+		if len(listed) != len(names)+1 || listed[len(names)][1] != "help" {
+			t.Errorf("%s --help lists %q, want %q and help", c.name, listed, names)
+			continue
+		}
+		for i, name := range names {
+			kind, isBool := listed[i][2], c.flags().Lookup(name).Value.Type() == "bool"
+			if listed[i][1] != name || !isBool && (kind == "" || kind != strings.ToUpper(kind)) {
+				t.Errorf("%s --help: %q, want --%s and a type in capitals", c.name, listed[i][0], name)
+			}
+		}
+	}
+	if withFlags != 5 {
+		t.Errorf("%d commands have flags", withFlags)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, arg := range []string{"version", "--version"} {
+		if text := help(t, arg); !strings.HasPrefix(text, "watchdog ") {
+			t.Errorf("%s: %s", arg, text)
+		}
 	}
 }

@@ -42,3 +42,17 @@ func TestStateFileThatCannotBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// In an empty root, as in an image FROM scratch, the time zones are known.
+func TestZonesInAnEmptyRoot(t *testing.T) {
+	root := t.TempDir()
+	data, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(root+"/watchdog", data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	newFakeDaemon(t, root+"/control.sock")
+	checkZones(t, root, "/watchdog", "/control.sock")
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"healthcheck/watchdog"
@@ -15,15 +17,12 @@ import (
 )
 
 // runDaemon is watchdog run.
-func runDaemon(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	cfg, err := parseRun(args, environ)
+func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
+	cfg, err := parseRun(g)
 	if err != nil {
-		return fail(stderr, err)
+		return failOrHelp(err, "run", stdout, stderr)
 	}
-	if cfg.help {
-		io.WriteString(stdout, helpText())
-		return 0
-	}
+	signal.Ignore(syscall.SIGHUP) // a restart may be in flight, and there is nothing to read anew
 	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
 	if cfg.jsonLog {
 		handler = slog.NewJSONHandler(stderr, nil)
@@ -65,7 +64,7 @@ func runDaemon(ctx context.Context, args, environ []string, stdout, stderr io.Wr
 		log.Warn(n, "event", recovery.EventVariableIgnored)
 	}
 	if cfg.listen != "" {
-		addr, close, err := serve(cfg.listen, daemon, notifier)
+		addr, close, err := serve(cfg.listen, cfg.hosts, daemon, notifier)
 		if err != nil {
 			return fail(stderr, usagef("--listen none serves nothing", "listening on %s: %v", cfg.listen, err))
 		}
@@ -74,10 +73,13 @@ func runDaemon(ctx context.Context, args, environ []string, stdout, stderr io.Wr
 	}
 	if cfg.control != "" {
 		close, err := serveControl(cfg.control, daemon)
-		if err != nil {
+		switch {
+		case errors.Is(err, errServed):
+			return fail(stderr, usagef("end the other one, or give this one a --control and a --state-file of its own", "--control %s: %v", cfg.control, err))
+		case err != nil:
 			// It watches all the same: a person can read the log.
 			log.Warn("status, history and reset are not served", "event", recovery.EventControlNotServed, "error", err)
-		} else {
+		default:
 			defer close()
 		}
 	}

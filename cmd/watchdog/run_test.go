@@ -57,6 +57,16 @@ func daemon(t testing.TB, f *fakeEngine, env []string, args ...string) (*exec.Cm
 	return cmd, log
 }
 
+// listening is the address that a daemon serves on.
+func listening(t *testing.T, log *lockedBuffer) string {
+	t.Helper()
+	m := regexp.MustCompile(`listening.* address=(\S+)`).FindStringSubmatch(log.String())
+	if m == nil {
+		t.Fatalf("no address:\n%s", log)
+	}
+	return m[1]
+}
+
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -115,11 +125,8 @@ func TestEngineClient(t *testing.T) {
 func TestHealthz(t *testing.T) {
 	f := newFakeEngine(t, 1)
 	_, log := daemon(t, f, nil, "--listen", "127.0.0.1:0")
-	m := regexp.MustCompile(`listening.* address=(\S+)`).FindStringSubmatch(log.String())
-	if m == nil {
-		t.Fatalf("no address:\n%s", log)
-	}
-	resp, err := http.Get("http://" + m[1] + "/healthz")
+	address := listening(t, log)
+	resp, err := http.Get("http://" + address + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +135,7 @@ func TestHealthz(t *testing.T) {
 	if resp.StatusCode != 200 || string(body) != "ok\n" {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	if resp, err = http.Post("http://"+m[1]+"/healthz", "", nil); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
+	if resp, err = http.Post("http://"+address+"/healthz", "", nil); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %v %v", resp.StatusCode, err)
 	}
 }
@@ -145,6 +152,85 @@ func TestControlSocketIsPrivate(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), binary, "reset", "--control", socket, "app0").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// A second watchdog on the same socket does not start, and the first one goes
+// on; what one that was killed left behind is in nobody's way.
+func TestSecondWatchdogOnTheSameSocket(t *testing.T) {
+	f := newFakeEngine(t, 1)
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "control.sock")
+	args := []string{"run", "--host", f.host, "--listen", "none", "--control", socket, "--state-file"}
+	first := exec.Command(binary, append(args, filepath.Join(dir, "first.json"))...)
+	first.Env = []string{}
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { first.Process.Kill(); first.Wait() })
+	f.awaitSubscriber(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	second := exec.CommandContext(ctx, binary, append(args, filepath.Join(dir, "second.json"))...)
+	second.Env = []string{}
+	out, _ := second.CombinedOutput()
+	want := "error: --control " + socket + ": another watchdog serves it\nhint: end the other one, or give this one a --control and a --state-file of its own\n"
+	if code := second.ProcessState.ExitCode(); code != 1 || !strings.HasSuffix(string(out), want) {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), binary, "status", "--control", socket).CombinedOutput(); err != nil || !strings.Contains(string(out), "app0") {
+		t.Errorf("%v: %s", err, out)
+	}
+	first.Process.Kill()
+	first.Wait()
+	if _, err := os.Lstat(socket); err != nil {
+		t.Fatalf("a killed one leaves its socket: %v", err)
+	}
+	daemon(t, f, nil, "--listen", "none", "--control", socket)
+	eventually(t, "the next one serves it", func() bool {
+		return exec.CommandContext(t.Context(), binary, "status", "--control", socket).Run() == nil
+	})
+}
+
+// A terminal that closes, or a person who wants the configuration read anew,
+// does not end the watchdog.
+func TestSIGHUP(t *testing.T) {
+	f := newFakeEngine(t, 1)
+	cmd, log := daemon(t, f, nil, "--listen", "none")
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	f.makeUnhealthy(f.order[0])
+	select {
+	case <-f.restarts:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("nothing was restarted:\n%s", log)
+	}
+}
+
+// reset says what it has changed.
+func TestResetSaysWhatHappened(t *testing.T) {
+	f := newFakeEngine(t, 2)
+	f.mu.Lock()
+	f.staysUnhealthy = true
+	f.mu.Unlock()
+	socket := filepath.Join(t.TempDir(), "control.sock")
+	_, log := daemon(t, f, nil, "--listen", "none", "--control", socket, "--max-attempts", "1", "--verify-timeout", "1ms")
+	f.makeUnhealthy(f.order[0])
+	eventually(t, "it gives up", func() bool { return strings.Contains(log.String(), "event=gave_up") })
+	f.mu.Lock()
+	f.staysUnhealthy = false
+	f.mu.Unlock()
+	reset := func(args ...string) string {
+		out, _ := exec.CommandContext(t.Context(), binary, append([]string{"reset", "--control", socket}, args...)...).CombinedOutput()
+		return string(out)
+	}
+	if got, want := reset("nobody"), "error: no service or container is called \"nobody\"\nhint: watchdog status lists the names\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := reset("app0"), "app0: 1 of 1 attempts are forgotten; it was given up, its container app0 is unhealthy and is looked at now\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	eventually(t, "it is tried again", func() bool { return strings.Contains(log.String(), "recovered in ") })
 }
 
 // docker-autoheal's webhooks are called, and one that hangs delays nothing.

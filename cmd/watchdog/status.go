@@ -5,16 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"healthcheck/watchdog/recovery"
 )
 
 // runStatus is watchdog status.
-func runStatus(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	q, code, ok := parseQuestion("status", 0, args, stdout, stderr)
-	if !ok {
-		return code
+func runStatus(ctx context.Context, g given, stdout, stderr io.Writer) int {
+	q, err := parseQuestion("status", 0, g, stdout, stderr)
+	if err != nil {
+		return failOrHelp(err, "status", stdout, stderr)
 	}
 	return q.print(ctx, statusTable)
 }
@@ -25,13 +26,22 @@ func statusTable(body []byte, now time.Time) (string, error) {
 	if err := json.Unmarshal(body, &all); err != nil {
 		return "", err
 	}
-	rows := [][]string{{"SERVICE", "CONTAINER", "HEALTH", "PHASE", "ATTEMPTS", "NEXT", "WAITS FOR", "CAUSE"}}
+	// A column that says what a held service waits for, where there is one.
+	waits := slices.ContainsFunc(all, func(s recovery.ServiceStatus) bool { return s.Waits != "" })
+	row := func(next, waitsFor, cause string, cells ...string) []string {
+		cells = append(cells, next)
+		if waits {
+			cells = append(cells, waitsFor)
+		}
+		return append(cells, cause)
+	}
+	rows := [][]string{row("NEXT", "WAITS FOR", "CAUSE", "SERVICE", "CONTAINER", "HEALTH", "PHASE", "ATTEMPTS")}
 	for _, s := range all {
 		next := ""
 		if !s.Due.IsZero() {
-			next = "in " + max(0, s.Due.Sub(now)).Round(time.Second).String()
+			next = fmt.Sprintf("in %s (%s)", max(0, s.Due.Sub(now)).Round(time.Second), s.Due.Local().Format("15:04:05 MST"))
 		}
-		rows = append(rows, []string{s.Service, s.Container, s.Health, s.Phase, fmt.Sprintf("%d of %d", s.Attempts, s.MaxAttempts), next, s.Waits, s.Cause})
+		rows = append(rows, row(next, s.Waits, s.Cause, s.Service, s.Container, s.Health, s.Phase, fmt.Sprintf("%d of %d", s.Attempts, s.MaxAttempts)))
 	}
 	return layOut(rows), nil
 }

@@ -1,0 +1,168 @@
+package flags
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"healthcheck/probe"
+)
+
+const fileSuffix = "_FILE"
+
+// Environ is how variables become values of flags: PREFIX_CPU_MAX is that of
+// --cpu-max, and PREFIX_CPU_MAX_FILE names a file that holds it.
+type Environ struct {
+	Prefix string // with its underscore
+	Flags  *pflag.FlagSet
+	// None says of a flag why it has no variable.
+	None map[string]string
+	// Others are flags of the program's other commands: their variables may be
+	// set, and are not read.
+	Others []string
+	// Foreign are variables of that prefix that other programs set.
+	Foreign []string
+	// First, if set, is the flag that is read before the others.
+	First string
+	// Example completes the hint for a bad value.
+	Example func(*pflag.Flag) string
+	// Sample is the flag that a hint shows with its variable.
+	Sample string
+	// Reader is the hint about a file that cannot be read.
+	Reader string
+	// Read reads a file: ReadFile, with a time limit.
+	Read func(path string) (string, error)
+
+	sources map[string]string // by flag: the variable that has set it
+}
+
+// Variable is the name of a flag's variable.
+func (e *Environ) Variable(flag string) string {
+	return e.Prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Source names a flag as it was given: --db, HEALTHCHECK_DB or
+// HEALTHCHECK_DB_FILE.
+func (e *Environ) Source(flag string) string {
+	if v, ok := e.sources[flag]; ok {
+		return v
+	}
+	return "--" + flag
+}
+
+// Given is Source with the value, for errors.
+func (e *Environ) Given(flag string) string {
+	return e.GivenAs(flag, e.Flags.Lookup(flag).Value.String())
+}
+
+// GivenAs is Source with one of the flag's values. What comes from a file may
+// be a secret that stands in the wrong file, and is not repeated.
+func (e *Environ) GivenAs(flag, value string) string {
+	source := e.Source(flag)
+	if source == e.Variable(flag)+fileSuffix {
+		return source
+	}
+	return fmt.Sprintf("%s %q", source, Clip(value))
+}
+
+// Apply sets every flag that was not given from its variable, or from the file
+// that the variable with _FILE behind its name points to. An empty variable is
+// as good as none. Its error is an *Error.
+func (e *Environ) Apply(environ []string) error {
+	e.sources = map[string]string{}
+	vars := map[string]string{}
+	var names []string
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if _, twice := vars[name]; strings.HasPrefix(name, e.Prefix) && value != "" && !twice { // the first counts, as for os.Getenv
+			names = append(names, name)
+			vars[name] = value
+		}
+	}
+	flags := map[string]*pflag.Flag{}
+	e.Flags.VisitAll(func(f *pflag.Flag) {
+		if _, none := e.None[f.Name]; !none {
+			flags[e.Variable(f.Name)] = f
+		}
+	})
+	others := map[string]bool{}
+	for _, name := range e.Others {
+		others[e.Variable(name)] = true
+	}
+	for _, name := range names {
+		plain := strings.TrimSuffix(name, fileSuffix)
+		if flags[name] == nil && flags[plain] == nil && !others[name] && !others[plain] && !slices.Contains(e.Foreign, name) && !isServiceLink(e.Prefix, name, vars) {
+			return Errorf(e.hint(name), "unknown variable %s", Clip(probe.Clean(name)))
+		}
+	}
+	if first := e.Flags.Lookup(e.First); first != nil {
+		if err := e.set(first, vars); err != nil {
+			return err
+		}
+	}
+	var bad error
+	e.Flags.VisitAll(func(f *pflag.Flag) {
+		if _, none := e.None[f.Name]; !none && bad == nil && f.Name != e.First {
+			bad = e.set(f, vars)
+		}
+	})
+	return bad
+}
+
+// hint says which variable was meant.
+func (e *Environ) hint(name string) string {
+	flag := strings.TrimPrefix(strings.TrimSuffix(name, fileSuffix), e.Prefix)
+	flag = strings.ToLower(strings.ReplaceAll(flag, "_", "-"))
+	if why, ok := e.None[flag]; ok {
+		return "--" + flag + " has no variable: " + why
+	}
+	candidates := slices.Concat(Names(e.Flags), e.Others)
+	candidates = slices.DeleteFunc(candidates, func(name string) bool { _, none := e.None[name]; return none })
+	if near := Nearest(flag, candidates); near != "" {
+		return "did you mean " + e.Variable(near) + "?"
+	}
+	return "a variable is a flag's name: --" + e.Sample + " is " + e.Variable(e.Sample)
+}
+
+// set sets one flag, unless it was given: a flag wins over its variable.
+func (e *Environ) set(f *pflag.Flag, vars map[string]string) error {
+	name := e.Variable(f.Name)
+	value, isSet := vars[name]
+	path, isFile := vars[name+fileSuffix]
+	source := fmt.Sprintf("%s %q", name, Clip(value))
+	switch {
+	case !isSet && !isFile, f.Changed:
+		return nil
+	case isSet && isFile:
+		return Errorf("unset one of them", "%s and %s are both set", name, name+fileSuffix)
+	case isFile:
+		text, err := e.Read(path)
+		name += fileSuffix
+		switch {
+		case err != nil && !filepath.IsAbs(path): // the secret itself, perhaps
+			return Errorf("the path of a file belongs there; a value goes into "+strings.TrimSuffix(name, fileSuffix), "%s: reading the file: %s", name, err)
+		case err != nil:
+			return Errorf(e.Reader, "%s: reading %q: %s", name, Clip(path), err)
+		}
+		if value = strings.TrimSpace(text); value == "" {
+			return Errorf("put the value into it", "%s: %q is empty", name, Clip(path))
+		}
+		source = name
+	}
+	switch list := f.Value.(type) {
+	case interface{ SetAll(text string) }:
+		list.SetAll(value)
+	case pflag.SliceValue:
+		list.Replace(SplitList(value, func(string) bool { return f.Value.Type() == "stringSlice" })) // no text is refused
+	default:
+		if err := f.Value.Set(value); err != nil {
+			return valueError(source, f, err, e.Example)
+		}
+	}
+	f.Changed = true
+	e.sources[f.Name] = name
+	return nil
+}

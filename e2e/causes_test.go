@@ -63,10 +63,7 @@ func (s *system) watch(args ...string) *daemon {
 			waitFor(s.t, name, "healthy")
 		}
 	}
-	var names []string
-	for _, name := range strings.Fields(docker(s.t, "ps", "-a", "--filter", "label=com.docker.compose.project="+s.project, "--format", "{{.Names}}")) {
-		names = append(names, name)
-	}
+	names := strings.Fields(docker(s.t, "ps", "-a", "--filter", "label=com.docker.compose.project="+s.project, "--format", "{{.Names}}"))
 	s.d = startWatchdog(s.t, nil, append([]string{"--services", strings.Join(names, ",")}, args...)...)
 	return s.d
 }

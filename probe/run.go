@@ -22,11 +22,15 @@ type Options struct {
 // the 100 ms that the process may take after its deadline.
 const reportGrace = 25 * time.Millisecond
 
+// NoAnswer begins what a check says that ran out of time. The watchdog tells by
+// it a busy host from one container that is broken.
+const NoAnswer = "no answer within "
+
 // Timeout is the cause of a context that Run or its caller bounds.
 type Timeout time.Duration
 
 func (t Timeout) Error() string {
-	return "no answer within " + time.Duration(t).String()
+	return NoAnswer + time.Duration(t).String()
 }
 
 // Run runs the checks and returns one result for each, in the same order,

@@ -59,6 +59,11 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 		d.journal.forget(a.Key)
 		return
 	}
+	if a.Event == recovery.EventOverloaded && d.HostLoad != nil {
+		if load := d.HostLoad(); load != "" {
+			a.Text += " (" + load + ")"
+		}
+	}
 	d.log(a)
 	d.journal.record(a, now)
 	if a.Kind == recovery.DoAlert && d.Alerts != nil {

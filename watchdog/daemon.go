@@ -51,6 +51,9 @@ type Daemon struct {
 	Reconcile time.Duration
 	// StartDelay waits before anything is done at all.
 	StartDelay time.Duration
+	// HostLoad, if set, says how busy the engine's host is, for the alert that it
+	// is overloaded.
+	HostLoad func() string
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
@@ -122,6 +125,8 @@ func (d *Daemon) restore(now time.Time) {
 	d.events = newSubscription(since)
 	d.machine = recovery.NewMachine(d.Settings)
 	d.machine.Restore(d.Saved.Services, d.Saved.Restarts, now)
+	d.machine.RestoreAlarms(d.Saved.Alerts.Has(recovery.EventThrottled), d.Saved.Alerts.Has(recovery.EventOverloaded), now)
+	d.connection.alerted = d.Saved.Alerts.Has(recovery.EventEngineLost)
 	d.cutOff = d.machine.InFlight()
 	d.journal = newJournal(d.Past)
 	d.writer = store.NewWriter(d.File, d.Past)

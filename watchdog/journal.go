@@ -15,10 +15,12 @@ type Stats struct {
 	Restarts, Failures, GiveUps map[string]int
 	// Recoveries are the times from the first failure to health, in seconds.
 	Recoveries []float64
+	// Overloaded says that the host is taken for overloaded now.
+	Overloaded bool
 }
 
 func (s Stats) clone() Stats {
-	return Stats{maps.Clone(s.Restarts), maps.Clone(s.Failures), maps.Clone(s.GiveUps), slices.Clone(s.Recoveries)}
+	return Stats{maps.Clone(s.Restarts), maps.Clone(s.Failures), maps.Clone(s.GiveUps), slices.Clone(s.Recoveries), s.Overloaded}
 }
 
 // maxRecoveries bounds the times of recoveries that are kept.

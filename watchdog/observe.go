@@ -68,11 +68,16 @@ func (d *Daemon) inspect(id string) {
 	go func() {
 		d.inspections.slots <- struct{}{}
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+		begin := time.Now()
 		c, err := d.Engine.Inspect(ctx, id)
+		took := time.Since(begin)
 		cancel()
 		<-d.inspections.slots
 		d.inbox.post(func(now time.Time) {
 			again := d.inspections.end(id)
+			if err == nil || took >= callTimeout { // what is refused at once says nothing
+				d.apply(recovery.EngineCall{Took: took}, now)
+			}
 			switch {
 			case errors.Is(err, docker.ErrGone):
 				d.apply(recovery.Destroyed{ID: id}, now)

@@ -51,7 +51,10 @@ const figuresWait = 5 * time.Second
 func (d *Daemon) Figures() (services []recovery.ServiceStatus, stats Stats) {
 	ctx, cancel := context.WithTimeout(context.Background(), figuresWait)
 	defer cancel()
-	if !d.inbox.run(ctx, func(time.Time) { services, stats = d.machine.Status(), d.journal.stats.clone() }) {
+	if !d.inbox.run(ctx, func(time.Time) {
+		services, stats = d.machine.Status(), d.journal.stats.clone()
+		stats.Overloaded = d.machine.Overloaded()
+	}) {
 		return nil, Stats{}
 	}
 	return services, stats

@@ -21,6 +21,7 @@ type collector struct {
 
 var (
 	descUp         = prometheus.NewDesc("watchdog_engine_up", "Whether the engine can be reached.", nil, nil)
+	descOverloaded = prometheus.NewDesc("watchdog_host_overloaded", "Whether the engine's host is overloaded, so that nothing is restarted.", nil, nil)
 	descHealthy    = prometheus.NewDesc("watchdog_service_healthy", "Whether a watched service is healthy.", []string{"service"}, nil)
 	descGivenUp    = prometheus.NewDesc("watchdog_service_given_up", "Whether a watched service was given up.", []string{"service"}, nil)
 	descHeld       = prometheus.NewDesc("watchdog_service_held", "Whether a watched service is held, since a restart would not help before something else happens.", []string{"service"}, nil)
@@ -54,6 +55,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descUp, yes(c.daemon.EngineUp()))
 	services, stats := c.daemon.Figures()
+	gauge(descOverloaded, yes(stats.Overloaded))
 	for _, s := range services {
 		gauge(descHealthy, yes(s.Health == "healthy" || s.Health == "running"), s.Service)
 		gauge(descGivenUp, yes(s.Phase == recovery.GivenUp.String()), s.Service)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,6 +57,9 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 	daemon := &watchdog.Daemon{Engine: engine, Settings: cfg.settings, File: file, Saved: state, Past: past, Log: log,
 		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Alerts: notifier}
 	notifier.Changed = daemon.AlertsChanged
+	if strings.HasPrefix(engine.Host(), "unix://") { // else it is another host
+		daemon.HostLoad = watchdog.HostLoad
+	}
 	// Alerts of the restarts in flight are sent after ctx has ended, too.
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()

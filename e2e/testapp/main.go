@@ -7,6 +7,7 @@
 //	LISTEN=:8080 testapp serve    the same, and answer /readyz by that, and /db by
 //	                              whether http://$UPSTREAM/readyz ever failed
 //	testapp fail N      fail until N more starts; 0 is healthy, -1 always fails
+//	testapp hang 1|0    let the probes hang, or not
 //	testapp die CODE    end the program that serves, by itself, with that code
 //
 // Under the name nvidia-smi it hangs.
@@ -46,6 +47,9 @@ func main() {
 	case "serve":
 		serve()
 	case "probe":
+		for number("/hanging") > 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
 		if text, yes := failing(); yes {
 			fmt.Println(text)
 			os.Exit(1)
@@ -57,6 +61,9 @@ func main() {
 			n += number("/starts")
 		}
 		write("/failing", n)
+	case "hang":
+		n, _ := strconv.Atoi(os.Args[2])
+		write("/hanging", n)
 	case "die":
 		n, _ := strconv.Atoi(os.Args[2])
 		write("/die", n)

@@ -51,6 +51,8 @@ func nextStep(a recovery.Action) string {
 		return "nothing, until it is healthy, recreated, or reset (watchdog reset " + oneLine(a.Name) + ")"
 	case recovery.EventThrottled:
 		return "the restarts that wait follow as the limit allows"
+	case recovery.EventOverloaded:
+		return "decided anew when the load is over; what loads the host is for a person to find"
 	case recovery.EventEngineLost:
 		return "it is tried again until it answers"
 	}

@@ -74,6 +74,12 @@ type State struct {
 	Pending   []Pending            `json:"pending,omitempty"`
 }
 
+// Has says whether the incident that an alert of this event opens is open: of
+// those about the host or the engine, not about one service.
+func (s State) Has(event recovery.Event) bool {
+	return s.Incidents[subject(recovery.Action{Event: event})] != nil
+}
+
 // receiverID names a receiver without its address.
 func receiverID(url string) string {
 	sum := sha256.Sum256([]byte(url))
@@ -136,6 +142,8 @@ func subject(a recovery.Action) string {
 		return "engine"
 	case recovery.EventThrottled, recovery.EventThrottleOver:
 		return "throttle"
+	case recovery.EventOverloaded, recovery.EventOverloadOver:
+		return "overload"
 	}
 	return "service " + a.Key
 }

@@ -93,9 +93,11 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 			c.Log = append(c.Log, recovery.ProbeResult{Start: l.Start, End: l.End, ExitCode: l.ExitCode, Output: bounded(l.Output)})
 			c.LastProbe = l.End
 			c.ProbeInterrupted = endedWithContainer(l.ExitCode, l.Output)
+			c.ProbeTimedOut = endedByEngine(l.ExitCode, l.Output)
 			if l.ExitCode != 0 {
 				c.LastOutput = bounded(l.Output)
 				c.Failures, _ = report.Parse(l.Output)
+				c.ProbeTimedOut = c.ProbeTimedOut || slices.ContainsFunc(c.Failures, timedOut)
 				if cannotRun(l.ExitCode, l.Output) {
 					c.Failures = []report.Failure{{Cause: probe.FailureCause{Class: probe.Config}, Text: bounded(l.Output)}}
 				}
@@ -106,6 +108,18 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 		c.Networks = networks(r.NetworkSettings.Networks)
 	}
 	return c, nil
+}
+
+// endedByEngine says whether the engine ended a probe that took too long (moby,
+// daemon/health.go).
+func endedByEngine(code int, output string) bool {
+	return code == -1 && strings.Contains(output, "Health check exceeded timeout")
+}
+
+// timedOut says whether a check of the container itself ran out of time: one
+// that waits for another is no sign of a busy host.
+func timedOut(f report.Failure) bool {
+	return (f.Cause.Class == probe.Self || f.Cause.Class == probe.Unknown) && strings.Contains(f.Text, probe.NoAnswer)
 }
 
 // cannotRun says whether a probe's program is not there or cannot be executed:

@@ -42,6 +42,21 @@ func TestFromInspect(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	// A program's own output is not the engine's.
+	for output, late := range map[string]bool{
+		"Health check exceeded timeout (1s)":                                                                   true,
+		"unhealthy: api: no answer within 2s\nFAIL api 2000ms  [self]  no answer within 2s":                    true,
+		"unhealthy: db: no answer within 2s\nFAIL db 2000ms  [dependency db:5432]  no answer within 2s":        false,
+		"unhealthy: api: connection refused\nFAIL api 1ms  [self]  connect to localhost:1: connection refused": false,
+		"no answer within 2s": false,
+	} {
+		code := 1
+		if strings.HasPrefix(output, "Health check") {
+			code = -1
+		}
+		if c, err := fromInspect(inspected(&container.HealthcheckResult{ExitCode: code, Output: output})); err != nil || c.ProbeTimedOut != late {
+			t.Errorf("%q: out of time %v, %v", output, c.ProbeTimedOut, err)
+		}
+	}
 	if c, err := fromInspect(inspected(&container.HealthcheckResult{ExitCode: 1, Output: "the queue has stopped"})); err != nil || c.ProbeInterrupted {
 		t.Errorf("%+v, %v", c, err)
 	}

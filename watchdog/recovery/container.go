@@ -56,6 +56,9 @@ type Container struct {
 	// ProbeInterrupted says that the last probe could not start, or was killed,
 	// as it happens while a container ends and its state still says running.
 	ProbeInterrupted bool
+	// ProbeTimedOut says that the last probe ran out of time: the engine ended
+	// it, or a check did that blames no other.
+	ProbeTimedOut bool
 	// For lint alone: the image, the probe's command, and the log of probes.
 	Image string
 	Test  []string

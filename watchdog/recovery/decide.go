@@ -31,6 +31,8 @@ const (
 	ForStart HoldKind = "start"
 	// ForPerson: the causes change.
 	ForPerson HoldKind = "person"
+	// ForHost: the host is not overloaded any more.
+	ForHost HoldKind = "host"
 )
 
 // Hold is what a service waits for before a restart could help.
@@ -54,6 +56,8 @@ func (h Hold) String() string {
 		return "its target to start"
 	case ForPerson:
 		return "a person"
+	case ForHost:
+		return "the overloaded host"
 	}
 	return ""
 }
@@ -79,6 +83,7 @@ type blamed struct {
 // decide is the decision table: the first row that fits.
 //
 //	| the failed checks                                          | decision                 |
+//	| whatever they are, while the host is overloaded            | hold until that is over  |
 //	| one blames a container of this engine that is not healthy  | hold for it              |
 //	| one is the container's own or unknown, or blames nobody    | restart                  |
 //	| one blames a dependency that nothing bad is known of       | hold, at most --hold-max |
@@ -89,6 +94,9 @@ type blamed struct {
 // each other would wait for ever: for them the first row does not count.
 func (m *Machine) decide(s *Service, now time.Time) decision {
 	c := s.container
+	if s.policy.ByCause && m.heldByLoad(s) {
+		return decision{hold: Hold{ForHost, "", now}, text: "held: the host is overloaded, and a restart would add to that: " + s.Cause}
+	}
 	if !s.policy.ByCause || c.State != "running" || len(c.Failures) == 0 || !c.failing() {
 		return decision{}
 	}
@@ -258,7 +266,7 @@ func (m *Machine) rejudge(s *Service, now time.Time) []Action {
 	switch {
 	case d.hold.Kind == "":
 		return m.plan(s, now)
-	case s.Hold.Kind == ForRecovery && d.hold.Kind != ForDependency && d.hold.Kind != ForPerson:
+	case s.Hold.Kind == ForRecovery && d.hold.Kind != ForDependency && d.hold.Kind != ForPerson && d.hold.Kind != ForHost:
 		return nil // its time is not over
 	case s.Hold.Kind == ForDependency && d.hold.Kind == ForOther && d.hold.On == s.Hold.On:
 		return m.dependencyUp(s, now)
@@ -272,9 +280,16 @@ func (c Container) verdictTime() time.Duration {
 }
 
 // dependencyUp gives a service time to become healthy by itself, whose
-// dependency is healthy again: its own probes decide.
+// dependency is healthy again, or whose host is not overloaded any more: its
+// own probes decide. What does not run has none.
 func (m *Machine) dependencyUp(s *Service, now time.Time) []Action {
+	if s.container.State != "running" {
+		return m.plan(s, now)
+	}
 	wait := s.container.verdictTime()
+	if s.Hold.Kind == ForHost {
+		s.Hold.On = "the host"
+	}
 	s.Hold.Kind, s.Due = ForRecovery, now.Add(wait)
 	return []Action{s.log(EventHeld, Info, "%s is up again: it has %s to become healthy", s.Hold.On, wait)}
 }

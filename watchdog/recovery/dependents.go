@@ -157,6 +157,9 @@ func (m *Machine) staleDependents(owner Container, now time.Time) (out []Action)
 		if !stale && !(j.State != "running" && (j.Error != "" || s != nil && s.Phase == Held)) {
 			continue
 		}
+		if !stale && s != nil && s.ID == j.ID && s.Life.ended(s.container.stopWindow()) == endByPerson {
+			continue // its error is that of a start which a person has overtaken
+		}
 		if policy, _ := m.Settings.For(owner); !policy.Cascade || !m.Settings.Watched(j) && !m.Settings.Watched(owner) {
 			continue
 		}

@@ -60,3 +60,27 @@ func TestDependentRestart(t *testing.T) {
 		want(t, m, Dependents{Of: "app", All: []Dependent{{Container: opted}}}, t0.Add(time.Hour), "")
 	}
 }
+
+// A person stopped it while a start of ours failed for want of its owner's
+// network: the owner's recovery is none of its business.
+func TestStoppedDependentStaysDown(t *testing.T) {
+	owner := named("db", "healthy")
+	side := with(named("side", "healthy"), func(c *Container) { c.NetworkOf = owner.ID })
+	for _, byPerson := range []bool{true, false} {
+		m := online(t, settings(), owner, side)
+		down := with(side, func(c *Container) {
+			c.State, c.ExitCode, c.FinishedAt, c.Error = "exited", 143, t0.Add(time.Second), "cannot join network of a non running container"
+		})
+		if byPerson {
+			m.Apply(Signalled{side.ID, "15", t0.Add(time.Second)}, t0.Add(time.Second))
+		}
+		m.Apply(Exited{side.ID, 143, t0.Add(time.Second)}, t0.Add(time.Second))
+		m.Apply(Seen{with(owner, func(c *Container) { c.State = "exited" })}, t0.Add(time.Second))
+		m.Apply(Seen{down}, t0.Add(time.Second))
+		up := with(owner, func(c *Container) { c.StartedAt = t0.Add(time.Minute) })
+		actions := m.Apply(Seen{up}, t0.Add(2*time.Minute))
+		if restarted := kinds(actions, DoRestart) > 0; restarted == byPerson {
+			t.Errorf("stopped by a person %v, restarted %v: %+v", byPerson, restarted, actions)
+		}
+	}
+}

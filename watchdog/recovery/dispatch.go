@@ -115,6 +115,15 @@ func (m *Machine) Next(now time.Time) (next time.Time) {
 			next = t
 		}
 	}
+	if h := m.host; m.Overloaded() {
+		take(h.looked.Add(overloadLook))
+		if !h.eased.IsZero() {
+			take(h.eased.Add(easeTime))
+		}
+		for _, until := range h.late {
+			take(until)
+		}
+	}
 	for _, s := range m.timed {
 		if !s.Gone.IsZero() {
 			take(s.Gone.Add(goneAfter))

@@ -30,6 +30,8 @@ const (
 	EventHeld               Event = "held"
 	EventReleased           Event = "released"
 	EventNeedsPerson        Event = "needs_person"
+	EventOverloaded         Event = "overloaded"
+	EventOverloadOver       Event = "overload_over"
 	EventVanished           Event = "vanished"
 	EventRemoved            Event = "removed"
 	EventOptedOut           Event = "opted_out"
@@ -90,6 +92,8 @@ var Events = []struct {
 	{EventHeld, "a restart would not help before what it waits for is there; an alert, warning, where nobody else is to be told of that"},
 	{EventReleased, "a hold went on for --hold-max, or its dependency's recovery did not help: it is restarted"},
 	{EventNeedsPerson, "no restart can help against its cause; alert, critical"},
+	{EventOverloaded, "the host is overloaded, as the probes of most services or the calls to the engine say: nothing is restarted; alert, critical"},
+	{EventOverloadOver, "the host is not overloaded any more; alert, info"},
 	{EventVanished, "it ended, and no event said how: a person may have stopped it; alert, warning"},
 	{EventRemoved, "its container was removed, which closes its incident; alert, info"},
 	{EventOptedOut, "it is not watched any more, which closes its incident; alert, info"},

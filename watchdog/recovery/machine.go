@@ -31,6 +31,7 @@ type Machine struct {
 	stirred    map[string]bool      // services of which something has changed that others may be held for
 	introduced bool                 // the aliases of a container became known
 	twins      map[string]bool      // ids of running containers that share a service's labels
+	host       overload
 	audited    string               // the last service that Audit named
 	saved      map[string]signature // the signatures of those worth saving, by key
 	changed    bool                 // one of them has changed
@@ -39,7 +40,7 @@ type Machine struct {
 // NewMachine returns a machine that knows nothing yet.
 func NewMachine(s Settings) *Machine {
 	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
-		joined: map[string]Container{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, stirred: map[string]bool{}}
+		joined: map[string]Container{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, stirred: map[string]bool{}, host: overload{late: map[string]time.Time{}}}
 }
 
 // goneAfter is how long a service is remembered whose container was removed
@@ -73,6 +74,8 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 		for _, s := range m.Named(msg.Name) {
 			out = append(out, m.step(s, Reset, now)...)
 		}
+	case EngineCall:
+		m.host.calls.note(msg.Took, m.Overloaded())
 	case Offline:
 		if !m.offline {
 			m.offline, m.offlineAt = true, now
@@ -83,6 +86,7 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 	if m.offline {
 		return out
 	}
+	out = append(out, m.assess(now)...)
 	out = append(out, m.passTime(now)...)
 	out = append(out, m.review(now)...)
 	out = append(out, m.dispatch(now)...)

@@ -44,6 +44,8 @@ type (
 		Of  string
 		All []Dependent
 	}
+	// EngineCall is how long an inspection took.
+	EngineCall struct{ Took time.Duration }
 	// Tick lets time pass.
 	Tick struct{}
 	// Online says that the engine can be asked, and that what it lists has been
@@ -69,6 +71,8 @@ func (Destroyed) isMessage() {}
 func (CallEnded) isMessage() {}
 
 func (Dependents) isMessage() {}
+
+func (EngineCall) isMessage() {}
 
 func (Tick) isMessage() {}
 

@@ -47,6 +47,7 @@ func (m *Machine) destroyed(id string, now time.Time) (out []Action) {
 	delete(m.joined, id)
 	delete(m.owners, id)
 	delete(m.twins, id)
+	delete(m.host.late, id)
 	if s := m.Services[m.byID[id]]; s != nil && s.ID == id {
 		out = m.step(s, Removed, now)
 		if !s.Persistent() && !s.inFlight() && s.Gone.IsZero() {
@@ -172,6 +173,9 @@ func (m *Machine) seen(c Container, now time.Time) []Action {
 	m.relate(c)
 	if !c.StartedAt.IsZero() || m.peers[c.ID].id == "" { // inspected, or new
 		m.meet(c, !c.StartedAt.IsZero())
+	}
+	if !c.StartedAt.IsZero() {
+		m.noteProbe(c, now)
 	}
 	out := m.seenService(c, now)
 	return append(out, m.askReported(c, now)...)

@@ -84,6 +84,10 @@ func (m *Machine) plan(s *Service, now time.Time) []Action {
 	} else if d := s.LastRestart.Add(s.policy.jittered(s.policy.Delay(s.Attempts), s.Key, s.Attempts)); d.After(now) {
 		s.Due = d
 	}
+	until, look := m.suspect(s, now)
+	if until.After(s.Due) {
+		s.Due = until
+	}
 	if !s.Due.After(now) {
 		return nil
 	}
@@ -93,6 +97,9 @@ func (m *Machine) plan(s *Service, now time.Time) []Action {
 	}
 	a := s.log(EventWaiting, Info, "%s %d comes in %s", would, s.Attempts+1, s.Due.Sub(now).Round(time.Millisecond))
 	a.Delay = s.Due.Sub(now)
+	if len(look) > 0 {
+		return []Action{a, {Kind: DoLook, Key: s.Key, IDs: look}}
+	}
 	return []Action{a}
 }
 

@@ -86,7 +86,7 @@ var (
 	recovered      = rule{"recovered; dependents follow", []Phase{Idle}, (*Machine).recovered}
 	didNotHelp     = rule{"it did not help: back off, hold, or give up", []Phase{Waiting, Held, GivenUp, Idle}, (*Machine).didNotHelp}
 	rejudge        = rule{"decide anew by its causes", []Phase{Waiting, GivenUp, Rehearsed, Idle}, (*Machine).rejudge}
-	dependencyUp   = rule{"let it become healthy by itself", nil, (*Machine).dependencyUp}
+	dependencyUp   = rule{"let it become healthy by itself; restart it if it does not run", []Phase{Waiting, GivenUp, Rehearsed, Idle}, (*Machine).dependencyUp}
 	release        = rule{"restart it, whatever its causes", []Phase{Waiting, GivenUp, Rehearsed, Idle}, (*Machine).release}
 	verdictDue     = rule{"alive without a healthcheck: recovered; else it did not help", []Phase{Idle, Waiting, Held, GivenUp}, (*Machine).verdictDue}
 	selfRecovered  = rule{"recovered by itself", []Phase{Idle}, (*Machine).recoveredByItself}

@@ -34,7 +34,9 @@ type world struct {
 	lastEnd  map[string]time.Time
 	open     map[string]bool
 	quiet    bool // no faults any more
-	log      func(string)
+
+	overloaded bool // people were told
+	log        func(string)
 }
 
 // fakeContainer is a container as it really is.
@@ -178,11 +180,14 @@ func (w *world) audit(actions []Action) {
 	}()
 	for _, a := range actions {
 		c := w.all[a.ID]
-		if a.Kind != DoCascade && a.Kind != DoForget && a.Text == "" {
+		if a.Kind != DoCascade && a.Kind != DoForget && a.Kind != DoLook && a.Text == "" {
 			w.fail("an action that does not explain itself: %+v", a)
 		}
 		switch a.Kind {
 		case DoRestart, DoStart:
+			if w.overloaded && a.Kind == DoRestart && !strings.HasPrefix(a.Text, "restart after ") && w.m.Services[a.Key].policy.ByCause && c != nil && c.State == "running" {
+				w.fail("%s is restarted while the host is overloaded", a.Key)
+			}
 			if w.calls[a.Key] != nil {
 				w.fail("two calls for %s in flight", a.Key)
 			}
@@ -206,6 +211,11 @@ func (w *world) audit(actions []Action) {
 			}
 		case DoAlert:
 			if a.Key == "" {
+				if a.Event == EventOverloaded || a.Event == EventOverloadOver {
+					if w.overloaded = !w.overloaded; w.overloaded == a.Closes {
+						w.fail("told of the overload twice: %+v", a)
+					}
+				}
 				continue
 			}
 			if a.Severity != Info {
@@ -284,7 +294,7 @@ func (w *world) start(c *fakeContainer) bool {
 	c.State, c.StartedAt, c.Error, c.OOMKilled, c.stopped, c.known = "running", w.now, "", false, false, false
 	c.starting = c.HasHealthcheck
 	if c.HasHealthcheck {
-		c.Health, c.FailingStreak, c.Failures = "starting", 0, nil
+		c.Health, c.FailingStreak, c.Failures, c.ProbeTimedOut = "starting", 0, nil, false
 	}
 	return true
 }
@@ -330,6 +340,7 @@ func (w *world) act() {
 			c.Health, c.FailingStreak, c.starting = "unhealthy", 1, false
 			c.broken = w.r.IntN(3) == 0
 			c.Failures, c.why = w.causes(), nil
+			c.ProbeTimedOut = w.r.IntN(3) == 0
 			if c.broken && w.r.IntN(2) == 0 {
 				c.why = c.Failures
 			}
@@ -337,7 +348,7 @@ func (w *world) act() {
 		}
 	case 3, 4:
 		if running && c.HasHealthcheck {
-			c.Health, c.FailingStreak, c.starting, c.broken, c.Failures = "healthy", 0, false, false, nil
+			c.Health, c.FailingStreak, c.starting, c.broken, c.Failures, c.ProbeTimedOut = "healthy", 0, false, false, nil, false
 		}
 		w.see(c)
 	case 5, 6:
@@ -575,6 +586,8 @@ func (w *world) settled() {
 			w.fail("%s is held for what is healthy: %+v", key, *s)
 		case s.Phase == Held && s.Hold.Kind == ForPerson && !s.Open:
 			w.fail("%s is held for a person who was not told: %+v", key, *s)
+		case s.Phase == Held && s.Hold.Kind == ForHost && !w.m.Overloaded():
+			w.fail("%s is held for a host that is not overloaded: %+v", key, *s)
 		case s.Phase == GivenUp && !s.Open && c.State == "running":
 			w.fail("%s is given up and not open: %+v", key, *s)
 		case s.Phase == Idle && s.watched && c.State == "running" && c.failing() && !s.Life.stopping(w.now, patience(c.Container)):

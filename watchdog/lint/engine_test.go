@@ -57,7 +57,7 @@ func TestRunningContainers(t *testing.T) {
 		"none":           {recovery.Container{Name: "x"}, false, "warning:no-healthcheck"},
 		"none, watched":  {recovery.Container{Name: "x"}, true, "error:watched-without-healthcheck"},
 		"database":       {with(good, func(c *recovery.Container) { c.Test = []string{"CMD", "curl", "-f", "http://localhost/db/health"} }), true, "warning:liveness-looks-at-dependencies"},
-		"all layers":     {with(good, func(c *recovery.Container) { c.Test = []string{"CMD", "/healthcheck", "--timeout=3s"} }), true, "warning:liveness-looks-at-dependencies"},
+		"all layers":     {with(good, func(c *recovery.Container) { c.Test = []string{"CMD", "/healthcheck", "--timeout=3s"} }), true, "warning:dependency-not-named"},
 	} {
 		all := Check(Target{Subjects: []Subject{fromContainer(c.c, c.watched)}}, Options{})
 		if got := rules(all); got != c.want {

@@ -93,27 +93,47 @@ func ownProbe(c call, env map[string]string) (own, bool) {
 	return o, true
 }
 
-// dependencyOf names what this run of the probe looks at besides its own
-// container, through the application: a failure there names no host, so the
-// watchdog restarts for it.
-func (o own) dependencyOf(labels map[string]string) string {
+// asks says whether this run of the probe fails when a host does.
+func (o own) asks(host string) bool {
+	for layer, targets := range o.Targets {
+		if !slices.Contains(o.Layers, layer) || slices.Contains(o.Optional, layer) {
+			continue
+		}
+		for _, t := range targets {
+			name, rest, ok := strings.Cut(t, "=")
+			if ok && !strings.ContainsAny(name, "/:") {
+				if t = rest; slices.Contains(o.Optional, name) {
+					continue
+				}
+			}
+			if u, err := url.Parse(t); err == nil && strings.EqualFold(u.Hostname(), host) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// askedThroughApplication names the layer that this run of the probe asks for
+// through the application: a failure there names no host, unless a label does.
+func (o own) askedThroughApplication(labels map[string]string) string {
 	for _, layer := range []string{"db", "vector"} {
-		if !slices.Contains(o.Layers, layer) || slices.Contains(o.Optional, layer) || labels["watchdog.dependency."+layer] != "" {
+		if !slices.Contains(o.Layers, layer) || slices.Contains(o.Optional, layer) || labels[dependencyLabel+layer] != "" {
 			continue
 		}
 		targets := o.Targets[layer]
 		if len(targets) == 0 {
-			return layerName(layer)
+			return layer
 		}
 		for _, t := range targets {
 			if name, rest, ok := strings.Cut(t, "="); ok && !strings.ContainsAny(name, "/:") {
-				if slices.Contains(o.Optional, name) || labels["watchdog.dependency."+name] != "" {
+				if slices.Contains(o.Optional, name) || labels[dependencyLabel+name] != "" {
 					continue
 				}
 				t = rest
 			}
 			if strings.HasPrefix(t, "/") || isLoopback(t) && strings.HasPrefix(t, "http") {
-				return layerName(layer)
+				return layer
 			}
 		}
 	}

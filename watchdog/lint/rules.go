@@ -70,6 +70,9 @@ var Rules = []Rule{
 	{"waits-for-unseen-health", "a service that waits for the health of one whose healthcheck cannot be seen", levelNote, waitsForUnseen, nil},
 	{"liveness-looks-at-dependencies", "a watched service that is restarted when its database is down", levelWarning, livenessOfDependencies, nil},
 
+	{"dependency-not-named", "a check that asks a dependency through the application, which names no culprit", levelWarning, dependencyNotNamed, nil},
+	{"dependency-nobody-reports", "a watched dependency without a healthcheck, of which another service could report", levelWarning, nil, dependencyNobodyReports},
+
 	{"timeout-not-shorter-than-interval", "a timeout that makes an outage be noticed late", levelWarning, timeoutTooLong, nil},
 	{"one-failure-restarts", "a single failed probe restarts a watched service", levelWarning, oneFailure, nil},
 	{"start-period-too-short", "a start period shorter than the start", levelWarning, startPeriodTooShort, nil},

@@ -3,8 +3,6 @@ package lint
 import (
 	"fmt"
 	"maps"
-	"net/url"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -84,7 +82,7 @@ func (s Subject) inspect() string {
 }
 
 func watchedWithout(s Subject) []problem {
-	if s.Health != HealthNone || !s.Watched {
+	if s.Health != HealthNone || !s.Watched || s.Labels[reportedBy] != "" {
 		return nil
 	}
 	return one(s.healthKey(), "it is watched, but has no healthcheck", addHealthcheck)
@@ -206,103 +204,4 @@ func waitsForUnseen(s Subject) (out []problem) {
 		}
 	}
 	return out
-}
-
-// livenessOfDependencies sees what the causes of a failure cannot tell apart:
-// our own probe names the host that fails, and the watchdog holds the restart;
-// anything else counts as the container's own fault.
-func livenessOfDependencies(s Subject) (out []problem) {
-	if !s.Watched && s.Kind != FromKubernetes {
-		return nil
-	}
-	for _, p := range s.Probes {
-		if s.Kind == FromKubernetes && p.Key != "livenessProbe" {
-			continue
-		}
-		if what, instead := dependencyOf(s, p); what != "" {
-			out = append(out, problem{at: p.Key + ".test", message: fmt.Sprintf("it is restarted when %s is down, which does not mend that", what), instead: instead})
-		}
-	}
-	return out
-}
-
-const ownLayers = `["CMD", "/healthcheck", "--layers", "resource,api"], or --optional db --optional vector`
-
-// dependencyOf names what a probe looks at besides its own container.
-func dependencyOf(s Subject, p Probe) (what, instead string) {
-	if p.URL != "" {
-		return readiness(p.URL), "the path of its own liveness"
-	}
-	byCause := !strings.EqualFold(strings.Trim(s.Labels["watchdog.by-cause"], ` "'`), "false") && s.Kind != FromKubernetes
-	for _, c := range p.calls() {
-		if !c.Required {
-			continue
-		}
-		if o, ok := ownProbe(c, p.Env); ok {
-			if what := o.dependencyOf(s.Labels); what != "" {
-				return what, ownLayers
-			}
-			if byCause { // a target on another host is named as the cause
-				continue
-			}
-			for _, layer := range []string{"db", "vector"} {
-				if slices.Contains(o.Layers, layer) && !slices.Contains(o.Optional, layer) && len(o.Targets[layer]) > 0 {
-					return layerName(layer), ownLayers
-				}
-			}
-			continue
-		}
-		if host := otherHost(c, s.Hosts); host != "" {
-			return host, "a probe of the service itself; a healthcheck of " + host + " at " + host
-		}
-		for _, w := range c.Words[min(1, len(c.Words)):] {
-			if u, err := url.Parse(w); err == nil && (u.Scheme == "http" || u.Scheme == "https") && isLoopback(w) && !strings.HasPrefix(s.Image.Name, "grafana/") {
-				if what := readiness(u.Path); what != "" {
-					return what, "the path of its own liveness"
-				}
-			}
-		}
-	}
-	return "", ""
-}
-
-// readiness names what a path asks for, by its name.
-func readiness(p string) string {
-	switch {
-	case strings.Contains(p, "/db/") || strings.HasSuffix(p, "/db"):
-		return "its database"
-	case strings.Contains(p, "/vector/") || strings.HasSuffix(p, "/vector"):
-		return "its vector store"
-	case slices.Contains([]string{"ready", "readiness"}, path.Base(p)) && !strings.Contains(p, "/-/"):
-		return "what it waits for"
-	}
-	return ""
-}
-
-// otherHost names another service that a program connects to.
-func otherHost(c call, hosts []string) string {
-	var asked []string
-	switch c.Name {
-	case "curl", "wget", "http", "https":
-		for _, w := range c.Words[1:] {
-			if u, err := url.Parse(w); err == nil && u.Scheme != "" && u.Host != "" {
-				asked = append(asked, u.Hostname())
-			}
-		}
-	case "pg_isready", "psql", "mysqladmin", "mysql", "mariadb", "mariadb-admin", "redis-cli", "valkey-cli", "mongosh":
-		asked = append(asked, c.value("-h", "--host"))
-	case "nc", "ncat", "telnet":
-		for _, w := range c.Words[1:] {
-			if !strings.HasPrefix(w, "-") {
-				asked = append(asked, w)
-				break
-			}
-		}
-	}
-	for _, host := range asked {
-		if slices.Contains(hosts, host) {
-			return host
-		}
-	}
-	return ""
 }

@@ -107,10 +107,9 @@ func TestComposeExample(t *testing.T) {
 	}
 	for _, want := range []string{
 		"ollama://ollama:11434: version demo",
-		`degraded: 1 of 7 warned: `,
-		`WARN qdrant `,
-		`qdrant://qdrant:6333: GET /readyz: status 503, want 200: "pool exhausted"`,
-		"unhealthy: ", "restarted", "recovered in ",
+		`unhealthy: 1 of 7 checks failed: `,
+		`[dependency qdrant:6333]  qdrant://qdrant:6333: GET /readyz: status 503, want 200: "pool exhausted"`,
+		"held: qdrant depends on ", "restarted", "recovered in ", "The application was never restarted.\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the demo does not show %q:\n%s", want, out)

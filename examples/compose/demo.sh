@@ -27,10 +27,11 @@ until_true() {
 
 container() { $compose ps -q "$1"; }
 health() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$(container "$1")")" = "$2" ]; }
-recovered() { $compose logs --no-color watchdog | grep -q 'recovered in'; }
-degraded() { probe | grep -q '^degraded'; }
+logged() { $compose logs --no-color watchdog | grep -q "$1"; }
+failing() { ! output=$(probe); }
+started() { docker inspect -f '{{.State.StartedAt}}' "$(container "$1")"; }
 probe() {
-	$compose exec -T pdf-chat-api /healthcheck --vector qdrant=qdrant://qdrant:6333 --vector ollama=ollama://ollama:11434 --optional vector
+	$compose exec -T pdf-chat-api /healthcheck --vector qdrant=qdrant://qdrant:6333 --vector ollama=ollama://ollama:11434 --optional ollama
 }
 
 [ "${1:-}" = --keep ] || trap '$compose down --volumes --timeout 2 >/dev/null 2>&1' EXIT
@@ -41,18 +42,20 @@ for service in pdf-chat-api qdrant ollama watchdog; do
 	until_true 120 "$service is healthy" health "$service" healthy
 done
 probe
+before=$(started pdf-chat-api)
 
-say "Break the vector store."
+say "Break the vector store. The application is unhealthy with it:"
 $compose kill -s SIGUSR1 qdrant
-until_true 60 "the application is degraded" degraded
-say "The application goes on, degraded:"
-probe
+until_true 60 "the probe fails" failing
+echo "$output"
+until_true 60 "the application is held" logged 'event=held'
 
-say "What the watchdog did:"
-until_true 60 "the vector store has recovered" recovered
-until_true 60 "the vector store is healthy" health qdrant healthy
+say "What the watchdog did: it restarted the culprit, and not the victim."
+until_true 60 "the vector store has recovered" logged 'recovered in'
+until_true 60 "the application is healthy" health pdf-chat-api healthy
 $compose exec -T watchdog /watchdog history
 
 say "And all is well again:"
-until_true 60 "the application is healthy" health pdf-chat-api healthy
 probe
+[ "$(started pdf-chat-api)" = "$before" ] || { echo "error: the application was restarted" >&2; exit 1; }
+echo "The application was never restarted."

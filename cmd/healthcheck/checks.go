@@ -48,9 +48,10 @@ func resourceChecks(c *config) []probe.Check {
 	add := func(name string, run probe.Func) probe.Check {
 		return probe.Check{Name: name, Layer: layerResource, Run: run, Cause: probe.FailureCause{Class: resourceClass(name)}}
 	}
+	limit := func(percent float64) resource.Limit { return resource.Limit{Percent: percent, Host: c.host} }
 	checks := []probe.Check{
-		add("cpu", resource.CPU(s, c.cpuMax)),
-		add("memory", resource.Memory(s, c.memMax)),
+		add("cpu", resource.CPU(s, limit(c.cpuMax))),
+		add("memory", resource.Memory(s, limit(c.memMax))),
 	}
 	for _, path := range c.diskPaths {
 		name := "disk"
@@ -64,7 +65,7 @@ func resourceChecks(c *config) []probe.Check {
 		checks = append(checks, add(name, run))
 	}
 	if c.pidsMax > 0 {
-		checks = append(checks, add("pids", resource.Pids(c.pidsMax)))
+		checks = append(checks, add("pids", resource.Pids(limit(c.pidsMax))))
 	}
 	network := add("network", resource.Network(s, c.netErrorsMax))
 	network.Informational = c.netErrorsMax == 0

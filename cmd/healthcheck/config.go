@@ -49,6 +49,7 @@ type config struct {
 	http                            protocol.Options
 	cpuMax, memMax, diskMax         float64 // percent; 0 is off
 	inodeMax, pidsMax, netErrorsMax float64
+	host                            bool // the host's CPU, memory and tasks are judged, too
 	diskPaths                       []string
 	gpu                             gpu.Limits
 	gpuOptional                     bool
@@ -76,7 +77,7 @@ type raw struct {
 	baseURL, method, status, body, output      string
 	caCert, stateDir                           string
 	maxRedirects                               int
-	insecure, proxy, failFast, quiet           bool
+	insecure, proxy, failFast, quiet, host     bool
 	version, help                              bool
 	environ                                    flags.Environ
 }
@@ -123,6 +124,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.Var(&r.cpuMax, "cpu-max", "unhealthy above")
 	fs.Var(&r.memMax, "mem-max", "unhealthy above")
 	fs.Var(&r.diskMax, "disk-max", "unhealthy above")
+	fs.BoolVar(&r.host, "host", false, "judge the host's CPU, memory and tasks, too")
 	fs.Var(&r.inodeMax, "inode-max", "unhealthy above")
 	fs.Var(&r.pidsMax, "pids-max", "unhealthy above")
 	fs.Var(&r.netErrorsMax, "net-errors-max", "unhealthy above")

@@ -29,10 +29,10 @@ func judgeDisk(u disk.UsageStat, limit, inodeLimit float64) (probe.Finding, erro
 		return probe.Finding{Status: probe.Skip, Message: fmt.Sprintf("%q has no size", u.Path)}, nil
 	}
 	percent := 100 * float64(u.Used) / size
-	msg := fmt.Sprintf("%.1f%% of %s at %s%s", percent, bytesText(size), u.Path, maxNote(limit))
+	msg := fmt.Sprintf("%.1f%% of %s at %s%s", percent, bytesText(size), u.Path, Limit{Percent: limit}.note())
 	if u.InodesTotal > 0 && inodeLimit > 0 {
 		inodes := 100 * float64(u.InodesUsed) / float64(u.InodesTotal)
-		msg += fmt.Sprintf(", %.1f%% of %d inodes%s", inodes, u.InodesTotal, maxNote(inodeLimit))
+		msg += fmt.Sprintf(", %.1f%% of %d inodes%s", inodes, u.InodesTotal, Limit{Percent: inodeLimit}.note())
 		if inodes > inodeLimit {
 			return judge(inodes, inodeLimit, msg)
 		}

@@ -28,13 +28,15 @@ type sample struct {
 	Boot      string  // the kernel's boot id
 	Container string  // cgroups.identity
 	At        int64   // CLOCK_BOOTTIME, nanoseconds: immune to a clock that is set
-	Cores     float64 // of the limit that Used counts against; 0: the host's count
+	Cores     float64 // that Used counts against: those of the limit, or the host's; 0: nothing counts Used
 	Used      int64   // CPU time of that group, nanoseconds
 	HostBusy  float64 // CPU time of the host, seconds
 	HostTotal float64
 	OOMKills  int64
 	Packets   uint64
 	NetErrors uint64 // errors and drops, both directions
+
+	limited bool // Cores are those of a limit
 }
 
 // state is what the file in --state-dir holds. Two samples are kept: when two
@@ -94,14 +96,13 @@ type Sampler struct {
 	// Window is how long to sample the CPU when there is no earlier sample.
 	Window time.Duration
 
-	once    sync.Once
-	groups  cgroups
-	quotaAt int // levels up at which the CPU quota stands
-	now     sample
-	base    *sample // nil: none to compare with
-	since   string  // how the message calls the time since base
-	note    string  // why no sample was kept
-	err     error
+	once   sync.Once
+	groups cgroups
+	now    sample
+	base   *sample // nil: none to compare with
+	since  string  // how the message calls the time since base
+	note   string  // why no sample was kept
+	err    error
 }
 
 // take reads the counters, the first time that it is called.
@@ -148,10 +149,9 @@ func (s *Sampler) read(ctx context.Context) (sample, error) {
 	}
 	var host int
 	v.HostBusy, v.HostTotal, host = hostTimes(string(stat))
-	if cores, up, ok := coresAllowed(s.groups, affinity(), host); ok {
-		if used, err := s.groups.cpuUsage(up); err == nil {
-			v.Cores, v.Used, s.quotaAt = cores, used, up
-		}
+	cores, up, limited := coresAllowed(s.groups, affinity(), host)
+	if used, err := s.groups.cpuUsage(up); err == nil && cores > 0 {
+		v.Cores, v.Used, v.limited = cores, used, limited
 	}
 
 	// Best effort: the network's counters never decide unless asked to.
@@ -191,11 +191,12 @@ func hostTimes(stat string) (busy, total float64, cores int) {
 	return busy, total, cores
 }
 
-// coresAllowed returns how many cores this container may use at most, where
-// that is fewer than the host has: its quota or its CPU set.
-func coresAllowed(c cgroups, allowed, host int) (cores float64, up int, ok bool) {
+// coresAllowed returns how many cores this container may use at most, how many
+// levels up the group stands that shares them, and whether they are fewer than
+// the host has, by its quota or its CPU set.
+func coresAllowed(c cgroups, allowed, host int) (cores float64, up int, limited bool) {
 	cores, up, err := c.cpuQuota()
-	if err != nil {
+	if err != nil || cores > float64(host) {
 		cores, up = float64(host), 0
 	}
 	if float64(allowed) < cores {

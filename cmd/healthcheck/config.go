@@ -56,6 +56,7 @@ type config struct {
 	cpuWindow                       time.Duration
 	stateDir                        string // "" is the default place, "none" is off
 	json, quiet, version, help      bool
+	ignored                         []string // variables that are no settings
 	// source says where a flag's value came from, for errors: --db or
 	// HEALTHCHECK_DB.
 	source func(flag string) string

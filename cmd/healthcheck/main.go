@@ -96,6 +96,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	results := probe.Run(ctx, checks, probe.Options{CheckTimeout: cfg.checkTimeout, FailFast: cfg.failFast})
 	rep := report.New(results, time.Since(begin))
+	rep.Warning = ignoredText(cfg.ignored)
 	code = 1
 	if rep.Verdict != report.Unhealthy {
 		code = 0

@@ -420,3 +420,55 @@ func FuzzParseConfig(f *testing.F) {
 		}
 	})
 }
+
+// Images have HEALTHCHECK_ variables of their own: LocalAI, serversideup/php and
+// docker-postgres-backup-local are those of the first three. A misspelt one is
+// never let pass.
+func TestVariablesOfImages(t *testing.T) {
+	base := seedApp(t, nil)
+	foreign := []string{"HEALTHCHECK_ENDPOINT=http://localhost:8080/readyz", "HEALTHCHECK_PATH=/healthcheck", "HEALTHCHECK_PORT=8080",
+		"HEALTHCHECK_URL=http://u:hunter2@h/", "HEALTHCHECK_RETRIES=3", "HEALTHCHECK_START_PERIOD=5s", "HEALTHCHECK_COMMAND=x"}
+	const says = "ignored, as no setting has such a name: HEALTHCHECK_ENDPOINT, HEALTHCHECK_PATH, HEALTHCHECK_PORT, HEALTHCHECK_URL, HEALTHCHECK_RETRIES, and 2 more"
+	for _, app := range []string{base, base + "/none"} {
+		want := 0
+		if app != base {
+			want = 1
+		}
+		stdout, stderr, code := execute(t, foreign, "--layers", "api", "--base-url", app)
+		if code != want || stderr != "" || strings.Count(stdout, "warning: ") != 1 || !strings.HasSuffix(stdout, "warning: "+says+"\n") {
+			t.Errorf("exit %d: %s%s", code, stdout, stderr)
+		}
+	}
+	stdout, stderr, code := execute(t, foreign, "--layers", "api", "--base-url", base, "--output", "json")
+	var doc struct{ Status, Warning string }
+	if err := json.Unmarshal([]byte(stdout), &doc); err != nil || code != 0 || doc.Warning != says || doc.Status != "healthy" {
+		t.Errorf("exit %d, %v: %s%s", code, err, stdout, stderr)
+	}
+	if stdout, stderr, code := execute(t, foreign, "--layers", "api", "--base-url", base, "--quiet"); code != 0 || stdout+stderr != "" {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if stdout, _, _ := execute(t, nil, "--layers", "api", "--base-url", base); strings.Contains(stdout, "warning") {
+		t.Errorf("a warning about nothing: %s", stdout)
+	}
+}
+
+// Whatever wrote a variable or its file, a line end and a byte order mark are
+// not part of its value.
+func TestValuesWithNewlinesAndMarks(t *testing.T) {
+	base := seedApp(t, nil)
+	file := filepath.Join(t.TempDir(), "base")
+	if err := os.WriteFile(file, []byte("\xef\xbb\xbf"+base+"\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"HEALTHCHECK_LAYERS=api\n", "HEALTHCHECK_BASE_URL_FILE=" + file + "\n", "HEALTHCHECK_TIMEOUT=\r\n7s\r\n", "HEALTHCHECK_EXPECT_STATUS=200\n",
+		"HEALTHCHECK_QUIET= false\n", "HEALTHCHECK_METHOD=GET\n", "HEALTHCHECK_OUTPUT=\n", "HEALTHCHECK_MAX_REDIRECTS=3\n", "HEALTHCHECK_API=/health\n\n/db/health\r\n"}
+	if stdout, stderr, code := execute(t, environ); code != 0 || !strings.HasPrefix(stdout, "healthy: 2 checks") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if err := os.WriteFile(file, []byte("\xff\xfeh\x00t\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := execute(t, environ); code != 1 || !strings.Contains(stderr, "the text is UTF-16, want UTF-8") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

@@ -24,7 +24,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 		cpuWindow: time.Duration(r.cpuWindow), failFast: r.failFast, optional: r.optional,
 		cpuMax: float64(r.cpuMax), memMax: float64(r.memMax), diskMax: float64(r.diskMax),
 		inodeMax: float64(r.inodeMax), pidsMax: float64(r.pidsMax), netErrorsMax: float64(r.netErrorsMax),
-		host: r.host, stateDir: r.stateDir, quiet: r.quiet, source: r.source,
+		host: r.host, stateDir: r.stateDir, quiet: r.quiet, source: r.source, ignored: r.environ.Ignored,
 	}
 	if !fs.Changed("check-timeout") {
 		c.checkTimeout = min(c.checkTimeout, c.timeout)

@@ -472,3 +472,13 @@ func TestValuesWithNewlinesAndMarks(t *testing.T) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
+
+// A short deadline leaves the CPU's first sample time to be taken.
+func TestCPUWindowShrinksWithTheDeadline(t *testing.T) {
+	for timeout, want := range map[time.Duration]time.Duration{100 * time.Millisecond: 50 * time.Millisecond, time.Second: 200 * time.Millisecond} {
+		c, err := parseConfig([]string{"--timeout", timeout.String()}, nil, nil)
+		if err != nil || c.cpuWindow != want {
+			t.Errorf("%s: %+v, %v", timeout, c, err)
+		}
+	}
+}

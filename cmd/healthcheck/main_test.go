@@ -482,3 +482,86 @@ func TestCPUWindowShrinksWithTheDeadline(t *testing.T) {
 		}
 	}
 }
+
+// A CA's file that is not there, or that nobody ever writes to, is the failure
+// of a check by every scheme with TLS: one that only warns where it is optional.
+func TestCAFileIsReadInsideTheCheck(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr := faultyServer(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	targets := map[string]string{"postgres": "postgres://u@" + addr + "/?sslmode=verify-full", "pgvector": "pgvector://u@" + addr + "/?sslmode=verify-full", "mongodb": "mongodb://" + addr + "/?tls=true"}
+	for _, scheme := range []string{"https", "grpcs", "rediss", "valkeys", "qdrants", "chromas", "weaviates", "elasticsearchs", "opensearchs", "ollamas"} {
+		targets[scheme] = scheme + "://" + addr
+	}
+	// MySQL asks for TLS only after the server's greeting.
+	targets["mysql"] = "mysql://u@" + addr + "/?tls=true"
+	for path, says := range map[string]string{filepath.Join(dir, "none"): "no such file or directory", fifo: "not a regular file"} {
+		for _, optional := range []bool{false, true} {
+			args := []string{"--layers", "api", "--ca-cert", path, "--output", "json"}
+			for name, target := range targets {
+				args = append(args, "--api", name+"="+target)
+			}
+			want, verdict := 1, "unhealthy"
+			if optional {
+				args, want, verdict = append(args, "--optional", "api"), 0, "degraded"
+			}
+			stdout, stderr, code := execute(t, nil, args...)
+			var doc struct {
+				Status string
+				Checks []struct {
+					Name, Message string
+					Cause         struct{ Class string }
+				}
+			}
+			if err := json.Unmarshal([]byte(stdout), &doc); err != nil || code != want || doc.Status != verdict || len(doc.Checks) == 0 {
+				t.Fatalf("exit %d, %v: %s%s", code, err, stdout, stderr)
+			}
+			for _, c := range doc.Checks {
+				if !strings.Contains(c.Message, says) && !strings.Contains(c.Message, "…") || c.Cause.Class != "config" {
+					t.Errorf("%s, optional %v: %+v", c.Name, optional, c)
+				}
+			}
+		}
+	}
+}
+
+// libpq's own variables and parameters name files, too.
+func TestPostgresFilesAreReadInsideTheCheck(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr := faultyServer(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	for _, c := range []struct{ variable, query, says string }{
+		{"", "sslmode=verify-full&sslrootcert=" + fifo, "sslrootcert"},
+		{"", "sslmode=require&sslcert=" + fifo + "&sslkey=" + fifo, "sslcert"},
+		{"", "passfile=" + fifo, "passfile"},
+		{"PGPASSFILE=" + fifo, "", "passfile"},
+		{"PGSSLROOTCERT=" + fifo, "sslmode=verify-full", "sslrootcert"},
+	} {
+		stdout, stderr, code := execute(t, []string{c.variable}, "--layers", "db", "--db", "postgres://u@"+addr+"/?"+c.query)
+		if code != 1 || !strings.Contains(stdout, c.says+` "`+fifo+`": not a regular file`) {
+			t.Errorf("%s %s: exit %d: %s%s", c.variable, c.query, code, stdout, stderr)
+		}
+	}
+	// Whatever hangs inside, a service file here, the process ends by its deadline.
+	stdout, stderr, code := execute(t, []string{"PGSERVICEFILE=" + fifo, "HEALTHCHECK_TIMEOUT=500ms"}, "--layers", "db", "--db", "postgres://u@"+addr+"/?service=app")
+	if code != 1 || !strings.Contains(stdout, "no answer within 500ms") && !strings.Contains(stdout, "not a regular file") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+}
+
+// What a layer that is not selected would look at is nobody's business.
+func TestLayersThatAreNotSelectedAreNotBuilt(t *testing.T) {
+	base := seedApp(t, nil)
+	environ := []string{"HEALTHCHECK_DB=main=postgres://u@h/?sslmode=nonsense", "HEALTHCHECK_VECTOR=nosuch://h"}
+	if stdout, stderr, code := execute(t, environ, "--layers", "api", "--base-url", base, "--optional", "main", "--optional", "disk"); code != 0 {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if _, stderr, code := execute(t, environ, "--layers", "db", "--base-url", base); code != 1 || !strings.Contains(stderr, "HEALTHCHECK_DB") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

@@ -155,7 +155,7 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 		return nil, err
 	}
 	p := &postgresCheck{target: t, settings: settings, query: query, judge: judge}
-	if settings["service"] == "" && os.Getenv("PGSERVICE") == "" {
+	if settings["service"] == "" && os.Getenv("PGSERVICE") == "" && !target.MayHang(postgresPaths(t)...) {
 		// The words are judged now, the files when the check runs: one that
 		// hangs must not hold up the program, and one that is missing is a
 		// failed check.
@@ -280,7 +280,7 @@ func parsePostgres(t target.Target, settings map[string]string) (*pgconn.Config,
 // configure reads the files and prepares the session.
 func (p *postgresCheck) configure() error {
 	for _, name := range postgresFiles {
-		path := p.settings[name]
+		path := cmp.Or(p.settings[name], os.Getenv("PG"+strings.ToUpper(name)))
 		if path == "" || path == "system" {
 			continue
 		}

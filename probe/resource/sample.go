@@ -95,6 +95,10 @@ type Sampler struct {
 	Interval time.Duration
 	// Window is how long to sample the CPU when there is no earlier sample.
 	Window time.Duration
+	// Load and Save, if set, do what LoadSample and SaveSample do, in a process
+	// of their own and within some time: Dir is on a mount that may hang.
+	Load func(dir string) ([]byte, error)
+	Save func(dir string, text []byte) error
 
 	once   sync.Once
 	groups cgroups
@@ -112,18 +116,27 @@ func (s *Sampler) take(ctx context.Context) error {
 		if s.now, s.err = s.read(ctx); s.err != nil || s.Dir == "" {
 			return
 		}
-		name := stateName()
-		st, err := loadState(s.Dir, name)
+		load, save := LoadSample, SaveSample
+		if s.Load != nil && s.Save != nil {
+			load, save = s.Load, s.Save
+		}
+		var st state
+		text, err := load(s.Dir)
+		if err == nil {
+			st, err = parseState(text)
+		}
 		if err != nil && !errors.Is(err, errState) {
 			s.note = err.Error()
 			return
 		}
-		var save bool
-		if s.base, s.since, save = st.pick(s.now, s.Interval, s.Window); !save {
+		var keep bool
+		if s.base, s.since, keep = st.pick(s.now, s.Interval, s.Window); !keep {
 			return
 		}
-		next := state{Version: stateVersion, Last: &s.now, Prev: st.Last}
-		if err := saveState(s.Dir, name, next); err != nil {
+		if text, err = json.Marshal(state{Version: stateVersion, Last: &s.now, Prev: st.Last}); err == nil {
+			err = save(s.Dir, text)
+		}
+		if err != nil {
 			s.note = err.Error()
 		}
 	})
@@ -225,59 +238,67 @@ func stateName() string {
 // errState marks a state file that may be replaced: garbage of our own.
 var errState = errors.New("state file unusable")
 
-// loadState reads the file. The directory may be shared with enemies: no link
-// is followed, no FIFO waited for, and the file must be a regular one of this
-// user's alone. A file that does not exist is an empty state.
-func loadState(dir, name string) (state, error) {
-	path := filepath.Join(dir, name)
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return state{}, nil
-	}
-	if err != nil {
-		if errors.Is(err, syscall.ELOOP) {
-			return state{}, fmt.Errorf("%s is a symbolic link", path)
-		}
-		return state{}, fmt.Errorf("%s: %w", path, probe.Bare(err))
-	}
-	defer f.Close()
-	var st syscall.Stat_t
-	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
-		return state{}, fmt.Errorf("%s: %w", path, err)
-	}
-	switch {
-	case st.Mode&syscall.S_IFMT != syscall.S_IFREG:
-		return state{}, fmt.Errorf("%s is not a regular file", path)
-	case int(st.Uid) != os.Geteuid():
-		return state{}, fmt.Errorf("%s belongs to user %d", path, st.Uid)
-	case st.Nlink > 1: // 0: another probe has just replaced it
-		return state{}, fmt.Errorf("%s has %d links", path, st.Nlink)
-	case st.Mode&0o022 != 0:
-		return state{}, fmt.Errorf("%s is writable by others", path)
-	}
-	buf := make([]byte, 4096)
-	n, _ := f.Read(buf)
+// parseState reads what a state file holds; nothing is an empty state.
+func parseState(text []byte) (state, error) {
 	var s state
-	if err := json.Unmarshal(buf[:n], &s); err != nil {
-		return state{}, fmt.Errorf("%s: %w", path, errState)
+	if len(text) == 0 {
+		return s, nil
+	}
+	if json.Unmarshal(text, &s) != nil {
+		return state{}, errState
 	}
 	return s, nil
 }
 
-// saveState replaces the file as a whole: a new one under a name of this
-// process's own, then a rename, which replaces a link and never follows it.
-func saveState(dir, name string, s state) error {
-	data, err := json.Marshal(s)
-	if err != nil {
-		return err
+// LoadSample reads this process's file in dir. The directory may be shared with
+// enemies: no link is followed, no FIFO waited for, and the file must be a
+// regular one of this user's alone. Nothing is read where there is no file.
+func LoadSample(dir string) ([]byte, error) { return readState(dir, stateName()) }
+
+func readState(dir, name string) ([]byte, error) {
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
+	if err != nil {
+		if errors.Is(err, syscall.ELOOP) {
+			return nil, fmt.Errorf("%s is a symbolic link", path)
+		}
+		return nil, fmt.Errorf("%s: %w", path, probe.Bare(err))
+	}
+	defer f.Close()
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	switch {
+	case st.Mode&syscall.S_IFMT != syscall.S_IFREG:
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case int(st.Uid) != os.Geteuid():
+		return nil, fmt.Errorf("%s belongs to user %d", path, st.Uid)
+	case st.Nlink > 1: // 0: another probe has just replaced it
+		return nil, fmt.Errorf("%s has %d links", path, st.Nlink)
+	case st.Mode&0o022 != 0:
+		return nil, fmt.Errorf("%s is writable by others", path)
+	}
+	buf := make([]byte, 4096)
+	n, _ := f.Read(buf)
+	return buf[:n], nil
+}
+
+// SaveSample replaces this process's file in dir as a whole: a new one under a
+// name of its own, then a rename, which replaces a link and never follows it.
+func SaveSample(dir string, text []byte) error { return writeState(dir, stateName(), text) }
+
+func writeState(dir, name string, text []byte) error {
 	path := filepath.Join(dir, name)
 	f, err := os.CreateTemp(dir, name+".*") // O_EXCL, 0600: follows no link
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, probe.Bare(err))
 	}
 	tmp := f.Name()
-	_, err = f.Write(data)
+	_, err = f.Write(text)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

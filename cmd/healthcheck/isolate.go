@@ -60,7 +60,9 @@ func isolated(name, target string, run probe.Func) probe.Func {
 	return func(ctx context.Context) (probe.Finding, error) {
 		out, err := runChild(ctx, isolateVariable, name)
 		if ctx.Err() != nil {
-			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: %w", target, context.Cause(ctx))}
+			// The child would have told of a silent server by now: it is stuck in
+			// the kernel, which no restart of this container mends.
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: %w", target, context.Cause(ctx)), Class: probe.Host}
 		}
 		var f finding
 		if err == nil {

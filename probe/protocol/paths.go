@@ -59,21 +59,3 @@ func Paths(t target.Target, o Options) []string {
 	}
 	return all
 }
-
-// postgresPaths are those that libpq's variables and defaults name.
-func postgresPaths(t target.Target) []string {
-	var all []string
-	for _, name := range []string{"PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGPASSFILE", "PGSERVICEFILE", "PGHOST"} {
-		all = append(all, os.Getenv(name))
-	}
-	for _, name := range []string{"sslrootcert", "sslcert", "sslkey", "passfile", "servicefile"} {
-		all = append(all, t.URL.Query().Get(name)) // relative ones, too
-	}
-	if home := os.Getenv("HOME"); home != "" {
-		all = append(all, filepath.Join(home, ".pgpass"), filepath.Join(home, ".pg_service.conf"), filepath.Join(home, ".postgresql"))
-	}
-	if t.URL.Host == "" {
-		all = append(all, "/var/run/postgresql", "/tmp") // pgconn looks there for the socket
-	}
-	return all
-}

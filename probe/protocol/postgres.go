@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"healthcheck/probe"
@@ -171,9 +170,6 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 	return p.run, nil
 }
 
-// postgresFiles are libpq's parameters that name files for TLS.
-var postgresFiles = []string{"sslrootcert", "sslcert", "sslkey"}
-
 // postgresIgnored are parameters of libpq's and of other clients' that mean
 // nothing to a session of one query: what keeps connections alive, pools,
 // caches statements, or picks the client's own types. They are Prisma's,
@@ -279,20 +275,8 @@ func parsePostgres(t target.Target, settings map[string]string) (*pgconn.Config,
 
 // configure reads the files and prepares the session.
 func (p *postgresCheck) configure() error {
-	for _, name := range postgresFiles {
-		path := cmp.Or(p.settings[name], os.Getenv("PG"+strings.ToUpper(name)))
-		if path == "" || path == "system" {
-			continue
-		}
-		if _, err := target.ReadBounded(path, 1<<20); err != nil {
-			return p.target.Errorf(probe.StageTLS, "%s %q: %s", name, path, err)
-		}
-	}
-	path := cmp.Or(p.settings["passfile"], os.Getenv("PGPASSFILE"))
-	if path != "" && p.settings["password"] == "" {
-		if _, err := target.ReadBounded(path, 1<<20); err != nil && !errors.Is(err, syscall.ENOENT) {
-			return p.target.Errorf(probe.StageAuth, "passfile %q: %s", path, err)
-		}
+	if err := p.readFiles(); err != nil {
+		return err
 	}
 	var err error
 	if p.config, err = parsePostgres(p.target, p.settings); err != nil {

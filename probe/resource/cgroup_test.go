@@ -148,6 +148,8 @@ func TestMemoryRoom(t *testing.T) {
 		{"both limits are one", "memory.memsw.limit_in_bytes: 1000; memory.memsw.usage_in_bytes: 997; memory.stat: ACTIVE, total_swap 0", 5000, 990, 1000},
 		{"little room for both", "memory.memsw.limit_in_bytes: 1100; memory.stat: ACTIVE, total_swap 105", 5000, 1095, 1100},
 		{"never swapped", "memory.memsw.limit_in_bytes: 2000; memory.stat: ACTIVE, total_swap 0; memory.swappiness: 0", 5000, 990, 1000},
+		{"a limit above that is not to be seen", "memory.memsw.limit_in_bytes: 2000; memory.stat: ACTIVE, total_swap 0, hierarchical_memory_limit 995", 0, 990, 995},
+		{"no limit above", "memory.stat: ACTIVE, hierarchical_memory_limit 9223372036854771712", 0, 990, 1000},
 		{"not accounted for", "memory.swappiness: 60; memory.stat: ACTIVE", 5000, 990, 1000},
 	} {
 		fsys := v1Tree()

@@ -60,8 +60,14 @@ func (c cgroups) ownMemory() (float64, error) {
 // kill; it slows the group down until it is below.
 func (c cgroups) memoryLimit(h hierarchy, dir string) (limit float64, of string, err error) {
 	if !h.v2 {
-		limit, err = c.number(dir, "memory.limit_in_bytes")
-		return limit, fromLimit, err
+		if limit, err = c.number(dir, "memory.limit_in_bytes"); err != nil {
+			return 0, "", err
+		}
+		// A pod's limit holds for its containers, which do not see its group.
+		if above, err := c.field(dir, "memory.stat", "hierarchical_memory_limit"); err == nil && above > 0 {
+			limit = min(limit, above)
+		}
+		return limit, fromLimit, nil
 	}
 	if limit, err = c.number(dir, "memory.max"); err != nil {
 		return 0, "", err

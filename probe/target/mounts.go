@@ -54,6 +54,9 @@ func MayHang(paths ...string) bool {
 		return false
 	}
 	for _, path := range paths {
+		if path == "" {
+			continue
+		}
 		if !filepath.IsAbs(path) {
 			// os.Getwd may look at the directory itself.
 			buf := make([]byte, unix.PathMax)

@@ -29,6 +29,9 @@ type Environ struct {
 	// have some of their own. Ignored then names them.
 	Lenient bool
 	Ignored []string
+	// Theirs, if set, says of a variable with a flag's name that its value is
+	// another program's, so that it is left alone as those are.
+	Theirs func(name, value string) bool
 	// First, if set, is the flag that is read before the others.
 	First string
 	// Example completes the hint for a bad value.
@@ -84,6 +87,10 @@ func (e *Environ) Apply(environ []string) error {
 		// A file of variables or a command's output leaves an end of line.
 		value = strings.Trim(value, "\r\n")
 		if _, twice := vars[name]; strings.HasPrefix(name, e.Prefix) && value != "" && !twice { // the first counts, as for os.Getenv
+			if e.Theirs != nil && e.Theirs(name, value) {
+				e.Ignored = append(e.Ignored, name)
+				continue
+			}
 			names = append(names, name)
 			vars[name] = value
 		}

@@ -21,6 +21,10 @@ func newEnviron(fs *pflag.FlagSet, r *raw, read readFile) flags.Environ {
 		Prefix: "HEALTHCHECK_", Flags: fs, None: map[string]string{"version": success, "help": success},
 		First:   "timeout", // it bounds how long the files may take
 		Lenient: true,
+		// Where HEALTHCHECK_PORT is an image's own, HEALTHCHECK_HOST may be, too.
+		Theirs: func(name, value string) bool {
+			return name == "HEALTHCHECK_HOST" && (strings.ContainsAny(value, ".:/") || strings.EqualFold(value, "localhost"))
+		},
 		Example: example, Sample: "cpu-max",
 		Reader: "the file must be readable by the user that the probe runs as",
 		Read:   func(path string) (string, error) { return read(path, time.Duration(r.timeout)) },

@@ -448,6 +448,12 @@ func TestVariablesOfImages(t *testing.T) {
 	if stdout, stderr, code := execute(t, foreign, "--layers", "api", "--base-url", base, "--quiet"); code != 0 || stdout+stderr != "" {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
+	for value, want := range map[string]string{"localhost": "HEALTHCHECK_HOST", "0.0.0.0": "HEALTHCHECK_HOST", "http://x": "HEALTHCHECK_HOST", "true": "", "false": ""} {
+		stdout, stderr, code := execute(t, []string{"HEALTHCHECK_HOST=" + value}, "--layers", "api", "--base-url", base)
+		if code != 0 || strings.Contains(stdout, "warning: ") != (want != "") || !strings.Contains(stdout, want) {
+			t.Errorf("%s: exit %d: %s%s", value, code, stdout, stderr)
+		}
+	}
 	if stdout, _, _ := execute(t, nil, "--layers", "api", "--base-url", base); strings.Contains(stdout, "warning") {
 		t.Errorf("a warning about nothing: %s", stdout)
 	}

@@ -223,15 +223,15 @@ func (c cgroups) oomKills() int64 {
 	return int64(n)
 }
 
-// cpuQuota returns the smallest quota, in cores, and how many levels up it
-// stands.
-func (c cgroups) cpuQuota() (cores float64, up int, err error) {
+// cpuQuota returns the smallest quota of this group and those above it, in
+// cores.
+func (c cgroups) cpuQuota() (cores float64, err error) {
 	h, ok := c.of("cpu")
 	if !ok {
-		return 0, 0, errNoLimit
+		return 0, errNoLimit
 	}
 	if h.v2 {
-		return h.tightest(func(dir string) (float64, error) {
+		cores, _, err = h.tightest(func(dir string) (float64, error) {
 			text, err := fs.ReadFile(c.fsys, path.Join(dir, "cpu.max"))
 			if err != nil {
 				return 0, err
@@ -239,8 +239,9 @@ func (c cgroups) cpuQuota() (cores float64, up int, err error) {
 			quota, period, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 			return parseQuota("cpu.max", quota, period)
 		})
+		return cores, err
 	}
-	return h.tightest(func(dir string) (float64, error) {
+	cores, _, err = h.tightest(func(dir string) (float64, error) {
 		quota, err := fs.ReadFile(c.fsys, path.Join(dir, "cpu.cfs_quota_us"))
 		if err != nil {
 			return 0, err
@@ -251,6 +252,7 @@ func (c cgroups) cpuQuota() (cores float64, up int, err error) {
 		}
 		return parseQuota("cpu.cfs_quota_us", strings.TrimSpace(string(quota)), strings.TrimSpace(string(period)))
 	})
+	return cores, err
 }
 
 func parseQuota(name, quota, period string) (float64, error) {
@@ -271,20 +273,19 @@ func parseQuota(name, quota, period string) (float64, error) {
 	return q / p, nil
 }
 
-// cpuUsage returns the CPU time, in nanoseconds, that the group so many
-// levels up has used.
-func (c cgroups) cpuUsage(up int) (int64, error) {
+// cpuUsage returns the CPU time, in nanoseconds, that this group has used: its
+// own even where the quota is one that it shares, since an idle container is no
+// better for a restart when its pod is busy.
+func (c cgroups) cpuUsage() (int64, error) {
 	h, ok := c.of("cpuacct")
 	if !ok {
-		return 0, errors.New("no cgroup counts CPU time")
+		return 0, errUncounted
 	}
-	levels := h.levels()
-	dir := levels[min(up, len(levels)-1)]
 	if h.v2 {
-		v, err := c.field(dir, "cpu.stat", "usage_usec")
+		v, err := c.field(h.dir, "cpu.stat", "usage_usec")
 		return int64(v) * 1000, err
 	}
-	v, err := c.number(dir, "cpuacct.usage")
+	v, err := c.number(h.dir, "cpuacct.usage")
 	return int64(v), err
 }
 

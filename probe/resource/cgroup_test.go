@@ -213,14 +213,27 @@ func TestCPUOfCapturedTrees(t *testing.T) {
 		{"none", 0, 0, "no limit"},
 	} {
 		g := tree(c.tree)
-		cores, up, err := g.cpuQuota()
+		cores, err := g.cpuQuota()
 		var used int64
 		if err == nil {
-			used, err = g.cpuUsage(up)
+			used, err = g.cpuUsage()
 		}
 		if cores != c.cores || used != c.used || !sameError(err, c.err) {
 			t.Errorf("%s: %v cores, %v used, %v; want %v, %v, %v", c.tree, cores, used, err, c.cores, c.used, c.err)
 		}
+	}
+}
+
+// A quota that a pod's containers share: an idle one is not to blame for its
+// neighbours in the pod.
+func TestCPUOfAnIdleContainerInABusyPod(t *testing.T) {
+	fsys := v2Tree("/pod/c")
+	group(fsys, "sys/fs/cgroup/pod", "cpu.max: 100000 100000; cpu.stat: usage_usec 9000000")
+	group(fsys, "sys/fs/cgroup/pod/c", "cpu.max: max 100000; cpu.stat: usage_usec 1000")
+	g := findCgroups(fsys)
+	cores, err := g.cpuQuota()
+	if used, uerr := g.cpuUsage(); cores != 1 || used != 1_000_000 || err != nil || uerr != nil {
+		t.Errorf("%v cores, %v; %v ns, %v", cores, err, used, uerr)
 	}
 }
 
@@ -260,7 +273,7 @@ func TestCoresAllowed(t *testing.T) {
 		{"v2-nested", 8, 1, 1, false},   // a quota of all there is limits nothing
 		{"v2-docker", 1, 0, 0, false},   // the kernel lists no core
 	} {
-		if cores, _, limited := coresAllowed(tree(c.tree), c.allowed, c.host); cores != c.cores || limited != c.limited {
+		if cores, limited := coresAllowed(tree(c.tree), c.allowed, c.host); cores != c.cores || limited != c.limited {
 			t.Errorf("%+v: got %v, %v", c, cores, limited)
 		}
 	}

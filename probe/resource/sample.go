@@ -162,8 +162,8 @@ func (s *Sampler) read(ctx context.Context) (sample, error) {
 	}
 	var host int
 	v.HostBusy, v.HostTotal, host = hostTimes(string(stat))
-	cores, up, limited := coresAllowed(s.groups, affinity(), host)
-	if used, err := s.groups.cpuUsage(up); err == nil && cores > 0 {
+	cores, limited := coresAllowed(s.groups, affinity(), host)
+	if used, err := s.groups.cpuUsage(); err == nil && cores > 0 {
 		v.Cores, v.Used, v.limited = cores, used, limited
 	}
 
@@ -204,18 +204,15 @@ func hostTimes(stat string) (busy, total float64, cores int) {
 	return busy, total, cores
 }
 
-// coresAllowed returns how many cores this container may use at most, how many
-// levels up the group stands that shares them, and whether they are fewer than
-// the host has, by its quota or its CPU set.
-func coresAllowed(c cgroups, allowed, host int) (cores float64, up int, limited bool) {
-	cores, up, err := c.cpuQuota()
+// coresAllowed returns how many cores this container may use at most, and
+// whether they are fewer than the host has, by its quota or its CPU set.
+func coresAllowed(c cgroups, allowed, host int) (cores float64, limited bool) {
+	cores, err := c.cpuQuota()
 	if err != nil || cores > float64(host) {
-		cores, up = float64(host), 0
+		cores = float64(host)
 	}
-	if float64(allowed) < cores {
-		cores, up = float64(allowed), 0
-	}
-	return cores, up, cores < float64(host)
+	cores = min(cores, float64(allowed))
+	return cores, cores < float64(host)
 }
 
 // affinity is how many CPUs this process may run on; 0 never happens.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -583,5 +584,19 @@ func TestLayersThatAreNotSelectedAreNotBuilt(t *testing.T) {
 	}
 	if _, stderr, code := execute(t, environ, "--layers", "db", "--base-url", base); code != 1 || !strings.Contains(stderr, "HEALTHCHECK_DB") {
 		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// A CA's file may begin with the mark that editors on Windows write.
+func TestCAFileWithAMark(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	text := append([]byte("\xef\xbb\xbf"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})...)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := execute(t, nil, "--layers", "api", "--api", srv.URL, "--ca-cert", file); code != 0 {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
 }

@@ -109,9 +109,9 @@ func TestContainersOfAllKinds(t *testing.T) {
 		args []string
 		want string
 	}{
-		"root":         {nil, ", host"},
-		"nobody":       {[]string{"--user", "65534:65534"}, ", host"},
-		"read-only":    {[]string{"--read-only", "--user", "65534", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"}, ", host"},
+		"root":         {nil, ", no limit; host "},
+		"nobody":       {[]string{"--user", "65534:65534"}, ", no limit; host "},
+		"read-only":    {[]string{"--read-only", "--user", "65534", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"}, ", no limit; host "},
 		"cpuset":       {[]string{"--cpuset-cpus", "0"}, "% of 1 core "},
 		"pids":         {[]string{"--pids-limit", "40", "-e", "HEALTHCHECK_PIDS_MAX=99"}, "% of 40 tasks (max 99%), container limit"},
 		"no network":   {[]string{"--network", "none"}, "status 200"},

@@ -86,7 +86,7 @@ func TestExecProbe(t *testing.T) {
 		"unhealthy":          {1, "1 of 1 failed: ", []string{"--layers", "api", "--api", "/nothing"}},
 		"bad flag":           {1, "error: unknown flag --nothing", []string{"--nothing"}},
 		"own deadline":       {1, "vector: GET http://localhost:5000/hang: no answer within 800ms", []string{"--timeout", "800ms", "--vector", "/hang"}},
-		"a child that hangs": {1, "gpu: gpu: no answer within 800ms", []string{"--timeout", "800ms", "--gpu"}},
+		"a child that hangs": {1, "gpu: nvidia-smi: no answer within 800ms", []string{"--timeout", "800ms", "--gpu"}},
 	} {
 		out, code := run(c.args...)
 		if code != c.code || !strings.Contains(out, c.want) || len(out) > 4096 {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,38 @@ func TestHungMount(t *testing.T) {
 		if code != 1 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, want %q:\n%s", code, want, out)
 		}
+	}
+	// Whatever else it is that lies on such a mount: a socket, a CA, what libpq
+	// reads by itself.
+	const silent = ": no answer within 500ms"
+	for target, more := range map[string][]string{
+		"unix://" + dir + "/sock:/health":                nil,
+		"unix://" + dir + "/sock":                        nil,
+		"mysql://u@/x?socket=" + dir + "/sock":           nil,
+		"postgres://u@/x?host=" + dir:                    nil,
+		"postgres://u@127.0.0.1:1/x?passfile=" + dir:     nil,
+		"postgres://u@127.0.0.1:1/y":                     {"HOME=" + dir},
+		"postgres://u@127.0.0.1:1/x?sslmode=verify-full": {"PGSSLROOTCERT=" + dir + "/ca.pem"},
+		"postgres://u@127.0.0.1:1/x?sslmode=verify-ca":   {"HEALTHCHECK_CA_CERT=" + dir + "/ca.pem"},
+		"pgvector://u@127.0.0.1:1/x?sslrootcert=" + dir:  nil,
+		"postgres://u@127.0.0.1:1/x?sslmode=require":     {"PGSSLCERT=" + dir + "/c", "PGSSLKEY=" + dir + "/k"},
+	} {
+		out, code := output(t, append(more, "HEALTHCHECK_TIMEOUT=500ms"), filepath.Join(bin, "healthcheck"), "--layers", "api", "--api", target)
+		if code != 1 || !strings.Contains(out, target+silent) || !strings.Contains(out, "[host]") {
+			t.Errorf("%s %v: exit %d:\n%s", target, more, code, out)
+		}
+	}
+	// A CA of HTTPS is read once the server is connected to.
+	srv := httptest.NewTLSServer(nil)
+	defer srv.Close()
+	out, code := output(t, []string{"HEALTHCHECK_TIMEOUT=500ms"}, filepath.Join(bin, "healthcheck"), "--layers", "api", "--api", srv.URL, "--ca-cert", dir+"/ca.pem", "--optional", "api")
+	if code != 0 || !strings.Contains(out, srv.URL+silent) {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	// The sample of the last run decides nothing.
+	out, code = output(t, []string{"HEALTHCHECK_TIMEOUT=2s"}, filepath.Join(bin, "healthcheck"), "--layers", "resource", "--state-dir", dir, "--cpu-max", "off", "--mem-max", "off", "--disk-max", "off")
+	if code != 0 || !strings.Contains(out, "(no sample kept: "+dir+": no answer within ") {
+		t.Errorf("exit %d:\n%s", code, out)
 	}
 	eventually(t, "no process of the probe's is left", func() (string, bool) {
 		out, _ := output(t, nil, "pgrep", "-f", "^/proc/self/exe .*"+dir)

@@ -54,6 +54,9 @@ type Snapshot struct {
 	Source string
 	Driver string
 	Cards  []Card
+	// Warning is the source's own about a card that it reads all the same; empty
+	// for none.
+	Warning string
 }
 
 // Kind sorts the reasons why no card could be looked at.

@@ -44,6 +44,9 @@ func Judge(s Snapshot, l Limits) Verdict {
 		v.Hardware = true
 		failf("%d of %d GPUs are there", len(s.Cards), l.Count)
 	}
+	if s.Warning != "" {
+		warnf("%s", s.Warning)
+	}
 	for _, c := range s.Cards {
 		who := fmt.Sprintf("GPU %d", c.Index)
 		if c.Name != "" {

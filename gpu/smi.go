@@ -38,10 +38,37 @@ func (r Reader) smi(ctx context.Context) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if code != 0 {
+	return readSMI(code, out)
+}
+
+// smiInfoROM is nvidia-smi's exit code for a warning beside valid figures: the
+// infoROM of a card is corrupted (nvidia-smi(1), RETURN VALUE).
+const smiInfoROM = 14
+
+func readSMI(code int, out string) (Snapshot, error) {
+	if code != 0 && code != smiInfoROM {
 		return Snapshot{}, smiFault(code, out)
 	}
-	return parseSMI(out)
+	var figures, warning strings.Builder
+	for line := range strings.Lines(out) {
+		if code == smiInfoROM && strings.HasPrefix(strings.ToLower(line), "warning:") {
+			warning.WriteString(line)
+		} else {
+			figures.WriteString(line)
+		}
+	}
+	s, err := parseSMI(figures.String())
+	switch {
+	case code == 0:
+		return s, err
+	case err != nil || len(s.Cards) == 0:
+		return s, smiFault(code, out)
+	}
+	s.Warning = "nvidia-smi: infoROM is corrupted"
+	if text, _, _ := strings.Cut(warning.String(), "\n"); text != "" {
+		s.Warning = fmt.Sprintf("nvidia-smi: %q", text[:min(len(text), 200)])
+	}
+	return s, nil
 }
 
 // findSMI looks on PATH, which a probe's environment may lack, and where the

@@ -25,6 +25,13 @@ type Environ struct {
 	Others []string
 	// Foreign are variables of that prefix that other programs set.
 	Foreign []string
+	// Lenient lets variables of that prefix be that are like no flag's: images
+	// have some of their own. Ignored then names them.
+	Lenient bool
+	Ignored []string
+	// Theirs, if set, says of a variable with a flag's name that its value is
+	// another program's, so that it is left alone as those are.
+	Theirs func(name, value string) bool
 	// First, if set, is the flag that is read before the others.
 	First string
 	// Example completes the hint for a bad value.
@@ -77,7 +84,13 @@ func (e *Environ) Apply(environ []string) error {
 	var names []string
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
+		// A file of variables or a command's output leaves an end of line.
+		value = strings.Trim(value, "\r\n")
 		if _, twice := vars[name]; strings.HasPrefix(name, e.Prefix) && value != "" && !twice { // the first counts, as for os.Getenv
+			if e.Theirs != nil && e.Theirs(name, value) {
+				e.Ignored = append(e.Ignored, name)
+				continue
+			}
 			names = append(names, name)
 			vars[name] = value
 		}
@@ -95,6 +108,10 @@ func (e *Environ) Apply(environ []string) error {
 	for _, name := range names {
 		plain := strings.TrimSuffix(name, fileSuffix)
 		if flags[name] == nil && flags[plain] == nil && !others[name] && !others[plain] && !slices.Contains(e.Foreign, name) && !isServiceLink(e.Prefix, name, vars) {
+			if e.Lenient && !e.meant(plain) {
+				e.Ignored = append(e.Ignored, name)
+				continue
+			}
 			return Errorf(e.hint(name), "unknown variable %s", Clip(probe.Clean(name)))
 		}
 	}
@@ -110,6 +127,15 @@ func (e *Environ) Apply(environ []string) error {
 		}
 	})
 	return bad
+}
+
+// meant says whether a variable may be a misspelt one of a flag's: at most a
+// third of it is wrong.
+func (e *Environ) meant(variable string) bool {
+	flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, e.Prefix), "_", "-"))
+	return slices.ContainsFunc(slices.Concat(Names(e.Flags), e.Others), func(name string) bool {
+		return Distance(flag, name) <= max(1, len(flag)/3)
+	})
 }
 
 // hint says which variable was meant.
@@ -158,6 +184,9 @@ func (e *Environ) set(f *pflag.Flag, vars map[string]string) error {
 	case pflag.SliceValue:
 		list.Replace(SplitList(value, func(string) bool { return f.Value.Type() == "stringSlice" })) // no text is refused
 	default:
+		if f.Value.Type() != "string" {
+			value = strings.TrimSpace(value)
+		}
 		if err := f.Value.Set(value); err != nil {
 			return valueError(source, f, err, e.Example)
 		}

@@ -62,6 +62,20 @@ func TestEnviron(t *testing.T) {
 	}
 }
 
+// Where images have variables of that prefix for themselves, only what may be a
+// misspelt one is refused.
+func TestEnvironLenient(t *testing.T) {
+	for variable, refused := range map[string]bool{"X_MAX_ATEMPTS": true, "X_MAXATTEMPTS_FILE": true, "X_STATEFILE": true, "X_COMPOSED": true, "X_OUTPTU": true, "X_HELP": true,
+		"X_PORT": false, "X_ENDPOINT": false, "X_URL": false, "X_ATTEMPTS": false, "X_": false, "X_URL_FILE": false} {
+		e, _ := environFor(nil)
+		e.Lenient = true
+		err := e.Apply([]string{variable + "=1", "X_MAX_ATTEMPTS=5"})
+		if (err != nil) != refused || !refused && (len(e.Ignored) != 1 || e.Ignored[0] != variable || e.Given("max-attempts") != `X_MAX_ATTEMPTS "5"`) {
+			t.Errorf("%s: %v, ignored %q", variable, err, e.Ignored)
+		}
+	}
+}
+
 // A variable holds several values; a flag wins over it.
 func TestEnvironLists(t *testing.T) {
 	e, services := environFor(nil)

@@ -2,6 +2,8 @@ package flags
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"healthcheck/probe/target"
 )
@@ -23,6 +25,11 @@ func ReadFile(ctx context.Context, path string) (string, error) {
 	}()
 	select {
 	case o := <-done:
+		for _, mark := range []string{"\xff\xfe", "\xfe\xff"} { // UTF-16's, which PowerShell writes
+			if o.err == nil && strings.HasPrefix(string(o.text), mark) {
+				return "", errors.New("the text is UTF-16, want UTF-8")
+			}
+		}
 		return string(o.text), o.err
 	case <-ctx.Done():
 		return "", context.Cause(ctx)

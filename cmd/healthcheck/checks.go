@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -15,8 +16,9 @@ import (
 	"healthcheck/probe/target"
 )
 
-// newChecks builds the checks of a configuration, in declared order, those of
-// layers that are not selected included: a name in --optional may mean them.
+// newChecks builds the checks of the layers that are selected, in declared
+// order. Those of the others have a name alone, which --optional may mean:
+// what they would look at is nobody's business in this run.
 func newChecks(c *config) (selected []probe.Check, err error) {
 	all := resourceChecks(c)
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
@@ -44,31 +46,64 @@ func newChecks(c *config) (selected []probe.Check, err error) {
 }
 
 func resourceChecks(c *config) []probe.Check {
-	s := &resource.Sampler{Dir: stateDir(c.stateDir), Interval: c.interval, Window: c.cpuWindow}
-	add := func(name string, run probe.Func) probe.Check {
+	chosen := slices.Contains(c.layers, layerResource)
+	s := &resource.Sampler{Interval: c.interval, Window: c.cpuWindow}
+	if chosen {
+		s.Dir = stateDir(c.stateDir)
+	}
+	if s.Dir != "" && target.MayHang(s.Dir) {
+		s.Load, s.Save = samplesInChild(c)
+	}
+	add := func(name string, run probe.Func, paths ...string) probe.Check {
+		if chosen {
+			run = guarded(name, name, run, paths...)
+		}
 		return probe.Check{Name: name, Layer: layerResource, Run: run, Cause: probe.FailureCause{Class: resourceClass(name)}}
 	}
+	// LXC's file system in user space may lie over these.
+	const stat, meminfo, loadavg = "/proc/stat", "/proc/meminfo", "/proc/loadavg"
+	limit := func(percent float64) resource.Limit { return resource.Limit{Percent: percent, Host: c.host} }
 	checks := []probe.Check{
-		add("cpu", resource.CPU(s, c.cpuMax)),
-		add("memory", resource.Memory(s, c.memMax)),
+		add("cpu", resource.CPU(s, limit(c.cpuMax)), stat),
+		add("memory", resource.Memory(s, limit(c.memMax)), stat, meminfo),
 	}
 	for _, path := range c.diskPaths {
 		name := "disk"
 		if len(c.diskPaths) > 1 {
 			name += ":" + path
 		}
-		run := resource.Disk(path, c.diskMax, c.inodeMax)
-		if target.MayHang(path) {
-			run = isolated(name, fmt.Sprintf("disk %q", path), run)
+		check := add(name, resource.Disk(path, c.diskMax, c.inodeMax))
+		if chosen {
+			check.Run = guarded(name, fmt.Sprintf("disk %q", path), check.Run, path)
 		}
-		checks = append(checks, add(name, run))
+		checks = append(checks, check)
 	}
 	if c.pidsMax > 0 {
-		checks = append(checks, add("pids", resource.Pids(c.pidsMax)))
+		checks = append(checks, add("pids", resource.Pids(limit(c.pidsMax)), loadavg))
 	}
-	network := add("network", resource.Network(s, c.netErrorsMax))
+	network := add("network", resource.Network(s, c.netErrorsMax), stat)
 	network.Informational = c.netErrorsMax == 0
 	return append(checks, network)
+}
+
+// samplesInChild reads and writes the sample of the last run in a process of
+// its own, and leaves the check the time that it needs without one.
+func samplesInChild(c *config) (load func(string) ([]byte, error), save func(string, []byte) error) {
+	do := func(j fileJob) ([]byte, error) {
+		limit := min(c.checkTimeout/4, (c.checkTimeout-c.cpuWindow)/3)
+		ctx, cancel := context.WithTimeoutCause(context.Background(), limit, probe.Timeout(limit))
+		defer cancel()
+		text, err := j.inChild(ctx)
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%s: %w", j.Path, err)
+		}
+		return text, err
+	}
+	return func(dir string) ([]byte, error) { return do(fileJob{Do: "load", Path: dir}) },
+		func(dir string, text []byte) error {
+			_, err := do(fileJob{Do: "save", Path: dir, Text: text})
+			return err
+		}
 }
 
 // resourceClass is what helps against a resource that is used up: a restart
@@ -90,7 +125,7 @@ func stateDir(given string) string {
 		return ""
 	case given != "":
 		return given
-	case unix.Access(shm, unix.W_OK) == nil:
+	case !target.MayHang(shm) && unix.Access(shm, unix.W_OK) == nil:
 		return shm
 	}
 	return os.TempDir()
@@ -99,10 +134,6 @@ func stateDir(given string) string {
 func targetChecks(c *config, layer string) ([]probe.Check, error) {
 	var checks []probe.Check
 	for i, t := range c.targets[layer] {
-		run, err := targetCheck(t, c)
-		if err != nil {
-			return nil, targetError(c.source(layer), i, len(c.targets[layer]), err)
-		}
 		name := t.Name
 		if name == "" {
 			name = layer
@@ -110,9 +141,15 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 				name = fmt.Sprintf("%s-%d", layer, i+1)
 			}
 		}
-		if path := t.URL.Path; (t.URL.Scheme == "file" || t.URL.Scheme == "pidfile") && target.MayHang(path) {
-			run = isolated(name, t.String(), run)
+		if !slices.Contains(c.layers, layer) {
+			checks = append(checks, probe.Check{Name: name, Layer: layer})
+			continue
 		}
+		run, err := targetCheck(t, c)
+		if err != nil {
+			return nil, targetError(c.source(layer), i, len(c.targets[layer]), err)
+		}
+		run = guarded(name, t.String(), run, protocol.Paths(t, c.http)...)
 		check := probe.Check{Name: name, Layer: layer, Run: run, Target: t.String()}
 		throughApp := t.Relative || t.Local() && (t.URL.Scheme == "http" || t.URL.Scheme == "https")
 		check.Cause, check.Unreachable = protocol.CauseOf(t, throughApp && (layer == layerDB || layer == layerVector))

@@ -49,12 +49,14 @@ type config struct {
 	http                            protocol.Options
 	cpuMax, memMax, diskMax         float64 // percent; 0 is off
 	inodeMax, pidsMax, netErrorsMax float64
+	host                            bool // the host's CPU, memory and tasks are judged, too
 	diskPaths                       []string
 	gpu                             gpu.Limits
 	gpuOptional                     bool
 	cpuWindow                       time.Duration
 	stateDir                        string // "" is the default place, "none" is off
 	json, quiet, version, help      bool
+	ignored                         []string // variables that are no settings
 	// source says where a flag's value came from, for errors: --db or
 	// HEALTHCHECK_DB.
 	source func(flag string) string
@@ -76,7 +78,7 @@ type raw struct {
 	baseURL, method, status, body, output      string
 	caCert, stateDir                           string
 	maxRedirects                               int
-	insecure, proxy, failFast, quiet           bool
+	insecure, proxy, failFast, quiet, host     bool
 	version, help                              bool
 	environ                                    flags.Environ
 }
@@ -123,6 +125,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.Var(&r.cpuMax, "cpu-max", "unhealthy above")
 	fs.Var(&r.memMax, "mem-max", "unhealthy above")
 	fs.Var(&r.diskMax, "disk-max", "unhealthy above")
+	fs.BoolVar(&r.host, "host", false, "judge the host's CPU, memory and tasks, too")
 	fs.Var(&r.inodeMax, "inode-max", "unhealthy above")
 	fs.Var(&r.pidsMax, "pids-max", "unhealthy above")
 	fs.Var(&r.netErrorsMax, "net-errors-max", "unhealthy above")

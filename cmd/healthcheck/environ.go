@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -17,8 +20,28 @@ func newEnviron(fs *pflag.FlagSet, r *raw, read readFile) flags.Environ {
 	return flags.Environ{
 		Prefix: "HEALTHCHECK_", Flags: fs, None: map[string]string{"version": success, "help": success},
 		First:   "timeout", // it bounds how long the files may take
+		Lenient: true,
+		// Where HEALTHCHECK_PORT is an image's own, HEALTHCHECK_HOST may be, too.
+		Theirs: func(name, value string) bool {
+			return name == "HEALTHCHECK_HOST" && (strings.ContainsAny(value, ".:/") || strings.EqualFold(value, "localhost"))
+		},
 		Example: example, Sample: "cpu-max",
 		Reader: "the file must be readable by the user that the probe runs as",
 		Read:   func(path string) (string, error) { return read(path, time.Duration(r.timeout)) },
 	}
+}
+
+// ignoredText says of variables that they are no settings; empty for none.
+func ignoredText(names []string) string {
+	const most = 5
+	switch {
+	case len(names) == 0:
+		return ""
+	case len(names) > most:
+		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(names)-most))
+	}
+	for i, name := range names {
+		names[i] = flags.Clip(name)
+	}
+	return "ignored, as no setting has such a name: " + strings.Join(names, ", ")
 }

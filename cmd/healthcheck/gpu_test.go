@@ -265,3 +265,24 @@ func TestGPUWatchDrawsBars(t *testing.T) {
 		t.Errorf("exit %d: %s", code, seen)
 	}
 }
+
+// A corrupted infoROM is a warning of nvidia-smi's, exit 14, beside figures
+// that are as good as any.
+func TestCorruptedInfoROM(t *testing.T) {
+	const warning = `nvidia-smi: "WARNING: infoROM is corrupted at gpu 0000:00:1E.0"`
+	if out, _, code := bySMI(t, "inforom", 14, "--layers", "gpu", "--gpu-max-temp", "80"); code != 0 || !strings.HasPrefix(out, "degraded: ") || !strings.Contains(out, warning) {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if out, _, code := bySMI(t, "inforom", 14, "--layers", "gpu", "--gpu-max-temp", "60"); code != 1 || !strings.Contains(out, "temperature 61°C (max 60°C)") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if out, _, code := bySMI(t, "inforom", 14, "gpu", "fit", "a=40GiB", "b=10GiB"); code != 0 || strings.TrimSpace(out) != "b" {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if out, _, code := bySMI(t, "inforom", 1, "--layers", "gpu"); code != 1 {
+		t.Errorf("with another exit code: exit %d: %s", code, out)
+	}
+	if out, _, code := bySMI(t, "none", 14, "--layers", "gpu"); code != 1 {
+		t.Errorf("without a figure: exit %d: %s", code, out)
+	}
+}

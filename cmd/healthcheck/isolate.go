@@ -17,6 +17,8 @@ import (
 
 	"healthcheck/cmd/flags"
 	"healthcheck/probe"
+	"healthcheck/probe/resource"
+	"healthcheck/probe/target"
 )
 
 // A thread that is stuck in the kernel keeps its whole process from ending,
@@ -25,12 +27,21 @@ import (
 // environment, with a variable that names the check to run alone. If the child
 // hangs, it is killed, and left to the kernel if that does not end it.
 
-// isolateVariable names the child's check, readVariable the file
-// to read. Their names do not begin with HEALTHCHECK_, so they are no settings.
+// isolateVariable names the child's check, fileVariable holds a fileJob. Their
+// names do not begin with HEALTHCHECK_, so they are no settings.
 const (
 	isolateVariable = "_HEALTHCHECK_ISOLATED"
-	readVariable    = "_HEALTHCHECK_READ"
+	fileVariable    = "_HEALTHCHECK_FILE"
 )
+
+// guarded returns a check that looks at paths: in a child process where one of
+// them may hang. This is the one way for every path that a check touches.
+func guarded(name, looksAt string, run probe.Func, paths ...string) probe.Func {
+	if target.MayHang(paths...) {
+		return isolated(name, looksAt, run)
+	}
+	return run
+}
 
 // finding is what the child writes to its standard output, as JSON.
 type finding struct {
@@ -49,7 +60,9 @@ func isolated(name, target string, run probe.Func) probe.Func {
 	return func(ctx context.Context) (probe.Finding, error) {
 		out, err := runChild(ctx, isolateVariable, name)
 		if ctx.Err() != nil {
-			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: %w", target, context.Cause(ctx))}
+			// The child would have told of a silent server by now: it is stuck in
+			// the kernel, which no restart of this container mends.
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: fmt.Errorf("%s: %w", target, context.Cause(ctx)), Class: probe.Host}
 		}
 		var f finding
 		if err == nil {
@@ -151,8 +164,11 @@ func (g *killedGroups) reap(until time.Time) {
 	}
 }
 
-// runIsolated is the child's part: the one check that it was asked for.
-func runIsolated(ctx context.Context, checks []probe.Check, name string, stdout io.Writer) int {
+// runIsolated is the child's part: the one check that it was asked for, which
+// ends a little earlier than its parent's patience: its own words say more.
+func runIsolated(ctx context.Context, checks []probe.Check, limit time.Duration, name string, stdout io.Writer) int {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit*9/10, probe.Timeout(limit))
+	defer cancel()
 	for _, c := range checks {
 		if c.Name != name {
 			continue
@@ -173,32 +189,55 @@ func runIsolated(ctx context.Context, checks []probe.Check, name string, stdout 
 	return 1
 }
 
-// fileContent is what the child that reads a file writes, as JSON.
+// fileJob is what the child is to do with one file that may hang, as JSON.
+type fileJob struct {
+	Do   string // read a file; load or save the sample in a directory
+	Path string
+	Text []byte `json:",omitempty"` // to save
+}
+
+// fileContent is what that child writes, as JSON.
 type fileContent struct {
 	Text  []byte
 	Error string
 }
 
-// readInChild reads a file that may hang, in a child process.
-func readInChild(ctx context.Context, path string) (string, error) {
-	out, err := runChild(ctx, readVariable, path)
+// inChild does the job in a child process.
+func (j fileJob) inChild(ctx context.Context) ([]byte, error) {
+	text, err := json.Marshal(j)
 	if err != nil {
-		return "", err
+		return nil, err
+	}
+	out, err := runChild(ctx, fileVariable, string(text))
+	if err != nil {
+		return nil, err
 	}
 	var c fileContent
 	if err := json.Unmarshal(out, &c); err != nil {
-		return "", err
+		return nil, err
 	}
 	if c.Error != "" {
-		return "", errors.New(c.Error)
+		return nil, errors.New(c.Error)
 	}
-	return string(c.Text), nil
+	return c.Text, nil
 }
 
-// runRead is the child's part of readInChild.
-func runRead(path string, stdout io.Writer) int {
-	text, err := flags.ReadFile(context.Background(), path)
-	c := fileContent{Text: []byte(text)}
+// runFileJob is the child's part of it.
+func runFileJob(text string, stdout io.Writer) int {
+	var j fileJob
+	err := json.Unmarshal([]byte(text), &j)
+	var c fileContent
+	switch {
+	case err != nil:
+	case j.Do == "read":
+		var content string
+		content, err = flags.ReadFile(context.Background(), j.Path)
+		c.Text = []byte(content)
+	case j.Do == "load":
+		c.Text, err = resource.LoadSample(j.Path)
+	case j.Do == "save":
+		err = resource.SaveSample(j.Path, j.Text)
+	}
 	if err != nil {
 		c = fileContent{Error: strings.ToValidUTF8(err.Error(), "?")}
 	}

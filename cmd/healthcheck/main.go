@@ -57,8 +57,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 	}()
 	begin := time.Now()
-	if path := os.Getenv(readVariable); path != "" {
-		return runRead(path, stdout)
+	if job := os.Getenv(fileVariable); job != "" {
+		return runFileJob(job, stdout)
 	}
 	if len(args) > 0 {
 		switch args[0] {
@@ -92,10 +92,11 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	ctx, cancel := context.WithDeadlineCause(ctx, begin.Add(cfg.timeout), probe.Timeout(cfg.timeout))
 	defer cancel()
 	if name := os.Getenv(isolateVariable); name != "" {
-		return runIsolated(ctx, checks, name, stdout)
+		return runIsolated(ctx, checks, cfg.checkTimeout, name, stdout)
 	}
 	results := probe.Run(ctx, checks, probe.Options{CheckTimeout: cfg.checkTimeout, FailFast: cfg.failFast})
 	rep := report.New(results, time.Since(begin))
+	rep.Warning = ignoredText(cfg.ignored)
 	code = 1
 	if rep.Verdict != report.Unhealthy {
 		code = 0
@@ -148,7 +149,8 @@ func readSecret(ctx context.Context, path string, deadline time.Time) (string, e
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errors.New("no answer before the deadline"))
 	defer cancel()
 	if target.MayHang(path) {
-		return readInChild(ctx, path)
+		text, err := fileJob{Do: "read", Path: path}.inChild(ctx)
+		return string(text), err
 	}
 	return flags.ReadFile(ctx, path)
 }

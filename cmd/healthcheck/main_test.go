@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -419,4 +421,182 @@ func FuzzParseConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Images have HEALTHCHECK_ variables of their own: LocalAI, serversideup/php and
+// docker-postgres-backup-local are those of the first three. A misspelt one is
+// never let pass.
+func TestVariablesOfImages(t *testing.T) {
+	base := seedApp(t, nil)
+	foreign := []string{"HEALTHCHECK_ENDPOINT=http://localhost:8080/readyz", "HEALTHCHECK_PATH=/healthcheck", "HEALTHCHECK_PORT=8080",
+		"HEALTHCHECK_URL=http://u:hunter2@h/", "HEALTHCHECK_RETRIES=3", "HEALTHCHECK_START_PERIOD=5s", "HEALTHCHECK_COMMAND=x"}
+	const says = "ignored, as no setting has such a name: HEALTHCHECK_ENDPOINT, HEALTHCHECK_PATH, HEALTHCHECK_PORT, HEALTHCHECK_URL, HEALTHCHECK_RETRIES, and 2 more"
+	for _, app := range []string{base, base + "/none"} {
+		want := 0
+		if app != base {
+			want = 1
+		}
+		stdout, stderr, code := execute(t, foreign, "--layers", "api", "--base-url", app)
+		if code != want || stderr != "" || strings.Count(stdout, "warning: ") != 1 || !strings.HasSuffix(stdout, "warning: "+says+"\n") {
+			t.Errorf("exit %d: %s%s", code, stdout, stderr)
+		}
+	}
+	stdout, stderr, code := execute(t, foreign, "--layers", "api", "--base-url", base, "--output", "json")
+	var doc struct{ Status, Warning string }
+	if err := json.Unmarshal([]byte(stdout), &doc); err != nil || code != 0 || doc.Warning != says || doc.Status != "healthy" {
+		t.Errorf("exit %d, %v: %s%s", code, err, stdout, stderr)
+	}
+	if stdout, stderr, code := execute(t, foreign, "--layers", "api", "--base-url", base, "--quiet"); code != 0 || stdout+stderr != "" {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	for value, want := range map[string]string{"localhost": "HEALTHCHECK_HOST", "0.0.0.0": "HEALTHCHECK_HOST", "http://x": "HEALTHCHECK_HOST", "true": "", "false": ""} {
+		stdout, stderr, code := execute(t, []string{"HEALTHCHECK_HOST=" + value}, "--layers", "api", "--base-url", base)
+		if code != 0 || strings.Contains(stdout, "warning: ") != (want != "") || !strings.Contains(stdout, want) {
+			t.Errorf("%s: exit %d: %s%s", value, code, stdout, stderr)
+		}
+	}
+	if stdout, _, _ := execute(t, nil, "--layers", "api", "--base-url", base); strings.Contains(stdout, "warning") {
+		t.Errorf("a warning about nothing: %s", stdout)
+	}
+}
+
+// Whatever wrote a variable or its file, a line end and a byte order mark are
+// not part of its value.
+func TestValuesWithNewlinesAndMarks(t *testing.T) {
+	base := seedApp(t, nil)
+	file := filepath.Join(t.TempDir(), "base")
+	if err := os.WriteFile(file, []byte("\xef\xbb\xbf"+base+"\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"HEALTHCHECK_LAYERS=api\n", "HEALTHCHECK_BASE_URL_FILE=" + file + "\n", "HEALTHCHECK_TIMEOUT=\r\n7s\r\n", "HEALTHCHECK_EXPECT_STATUS=200\n",
+		"HEALTHCHECK_QUIET= false\n", "HEALTHCHECK_METHOD=GET\n", "HEALTHCHECK_OUTPUT=\n", "HEALTHCHECK_MAX_REDIRECTS=3\n", "HEALTHCHECK_API=/health\n\n/db/health\r\n"}
+	if stdout, stderr, code := execute(t, environ); code != 0 || !strings.HasPrefix(stdout, "healthy: 2 checks") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if err := os.WriteFile(file, []byte("\xff\xfeh\x00t\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := execute(t, environ); code != 1 || !strings.Contains(stderr, "the text is UTF-16, want UTF-8") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// A short deadline leaves the CPU's first sample time to be taken.
+func TestCPUWindowShrinksWithTheDeadline(t *testing.T) {
+	for timeout, want := range map[time.Duration]time.Duration{100 * time.Millisecond: 50 * time.Millisecond, time.Second: 200 * time.Millisecond} {
+		c, err := parseConfig([]string{"--timeout", timeout.String()}, nil, nil)
+		if err != nil || c.cpuWindow != want {
+			t.Errorf("%s: %+v, %v", timeout, c, err)
+		}
+	}
+}
+
+// A CA's file that is not there, or that nobody ever writes to, is the failure
+// of a check by every scheme with TLS: one that only warns where it is optional.
+func TestCAFileIsReadInsideTheCheck(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr := faultyServer(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	targets := map[string]string{"postgres": "postgres://u@" + addr + "/?sslmode=verify-full", "pgvector": "pgvector://u@" + addr + "/?sslmode=verify-full", "mongodb": "mongodb://" + addr + "/?tls=true"}
+	for _, scheme := range []string{"https", "grpcs", "rediss", "valkeys", "qdrants", "chromas", "weaviates", "elasticsearchs", "opensearchs", "ollamas"} {
+		targets[scheme] = scheme + "://" + addr
+	}
+	// MySQL asks for TLS only after the server's greeting.
+	targets["mysql"] = "mysql://u@" + addr + "/?tls=true"
+	for path, says := range map[string]string{filepath.Join(dir, "none"): "no such file or directory", fifo: "not a regular file"} {
+		for _, optional := range []bool{false, true} {
+			args := []string{"--layers", "api", "--ca-cert", path, "--output", "json"}
+			for name, target := range targets {
+				args = append(args, "--api", name+"="+target)
+			}
+			want, verdict := 1, "unhealthy"
+			if optional {
+				args, want, verdict = append(args, "--optional", "api"), 0, "degraded"
+			}
+			stdout, stderr, code := execute(t, nil, args...)
+			var doc struct {
+				Status string
+				Checks []struct {
+					Name, Message string
+					Cause         struct{ Class string }
+				}
+			}
+			if err := json.Unmarshal([]byte(stdout), &doc); err != nil || code != want || doc.Status != verdict || len(doc.Checks) == 0 {
+				t.Fatalf("exit %d, %v: %s%s", code, err, stdout, stderr)
+			}
+			for _, c := range doc.Checks {
+				if !strings.Contains(c.Message, says) && !strings.Contains(c.Message, "…") || c.Cause.Class != "config" {
+					t.Errorf("%s, optional %v: %+v", c.Name, optional, c)
+				}
+			}
+		}
+	}
+}
+
+// libpq's own variables and parameters name files, too.
+func TestPostgresFilesAreReadInsideTheCheck(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	if err := os.Symlink(fifo, filepath.Join(home, ".pgpass")); err != nil {
+		t.Fatal(err)
+	}
+	addr := faultyServer(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	for _, c := range []struct{ variable, query, says string }{
+		{"", "sslmode=verify-full&sslrootcert=" + fifo, "sslrootcert"},
+		{"", "sslmode=require&sslcert=" + fifo + "&sslkey=" + fifo, "sslcert"},
+		{"", "passfile=" + fifo, "passfile"},
+		{"PGPASSFILE=" + fifo, "", "passfile"},
+		{"PGSSLROOTCERT=" + fifo, "sslmode=verify-full", "sslrootcert"},
+		{"PGSERVICEFILE=" + fifo, "service=app", "service file"},
+		{"", "service=app&servicefile=" + fifo, "service file"},
+		{"HOME=" + home, "", "passfile"},
+	} {
+		stdout, stderr, code := execute(t, []string{c.variable}, "--layers", "db", "--db", "postgres://u@"+addr+"/?"+c.query)
+		if code != 1 || !regexp.MustCompile(c.says+` "[^"]*": not a regular file`).MatchString(stdout) {
+			t.Errorf("%s %s: exit %d: %s%s", c.variable, c.query, code, stdout, stderr)
+		}
+	}
+}
+
+// A password file that nobody named may be out of reach: /root is another
+// user's home where the probe runs as nobody.
+func TestPostgresPasswordFileOutOfReach(t *testing.T) {
+	addr := faultyServer(t, func(c net.Conn) {})
+	for _, home := range []string{"/dev/null", "/nonexistent"} {
+		if stdout, _, code := execute(t, []string{"HOME=" + home}, "--layers", "db", "--db", "postgres://u@"+addr+"/x"); code != 1 || strings.Contains(stdout, "passfile") {
+			t.Errorf("%s: %s", home, stdout)
+		}
+	}
+}
+
+// What a layer that is not selected would look at is nobody's business.
+func TestLayersThatAreNotSelectedAreNotBuilt(t *testing.T) {
+	base := seedApp(t, nil)
+	environ := []string{"HEALTHCHECK_DB=main=postgres://u@h/?sslmode=nonsense", "HEALTHCHECK_VECTOR=nosuch://h"}
+	if stdout, stderr, code := execute(t, environ, "--layers", "api", "--base-url", base, "--optional", "main", "--optional", "disk"); code != 0 {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if _, stderr, code := execute(t, environ, "--layers", "db", "--base-url", base); code != 1 || !strings.Contains(stderr, "HEALTHCHECK_DB") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// A CA's file may begin with the mark that editors on Windows write.
+func TestCAFileWithAMark(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	text := append([]byte("\xef\xbb\xbf"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})...)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := execute(t, nil, "--layers", "api", "--api", srv.URL, "--ca-cert", file); code != 0 {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
 }

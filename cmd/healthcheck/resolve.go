@@ -24,10 +24,13 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 		cpuWindow: time.Duration(r.cpuWindow), failFast: r.failFast, optional: r.optional,
 		cpuMax: float64(r.cpuMax), memMax: float64(r.memMax), diskMax: float64(r.diskMax),
 		inodeMax: float64(r.inodeMax), pidsMax: float64(r.pidsMax), netErrorsMax: float64(r.netErrorsMax),
-		stateDir: r.stateDir, quiet: r.quiet, source: r.source,
+		host: r.host, stateDir: r.stateDir, quiet: r.quiet, source: r.source, ignored: r.environ.Ignored,
 	}
 	if !fs.Changed("check-timeout") {
 		c.checkTimeout = min(c.checkTimeout, c.timeout)
+	}
+	if !fs.Changed("cpu-window") {
+		c.cpuWindow = min(c.cpuWindow, c.checkTimeout/2)
 	}
 	switch {
 	case c.timeout >= c.interval:
@@ -36,6 +39,9 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	case c.checkTimeout > c.timeout:
 		return nil, usagef("set --check-timeout to --timeout or less",
 			"%s %s exceeds %s %s", r.source("check-timeout"), c.checkTimeout, r.source("timeout"), c.timeout)
+	case c.cpuWindow >= c.checkTimeout:
+		return nil, usagef("set --cpu-window below --check-timeout: where there is no earlier sample, the check waits so long",
+			"%s %s is not shorter than %s %s", r.source("cpu-window"), c.cpuWindow, r.source("check-timeout"), c.checkTimeout)
 	case c.stateDir != "" && c.stateDir != "none" && !filepath.IsAbs(c.stateDir):
 		return nil, usagef("give an absolute path, or none", "%s %q is not absolute", r.source("state-dir"), flags.Clip(c.stateDir))
 	}

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"healthcheck/probe"
@@ -155,7 +154,7 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 		return nil, err
 	}
 	p := &postgresCheck{target: t, settings: settings, query: query, judge: judge}
-	if settings["service"] == "" && os.Getenv("PGSERVICE") == "" {
+	if settings["service"] == "" && os.Getenv("PGSERVICE") == "" && !target.MayHang(postgresPaths(t)...) {
 		// The words are judged now, the files when the check runs: one that
 		// hangs must not hold up the program, and one that is missing is a
 		// failed check.
@@ -170,9 +169,6 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 	}
 	return p.run, nil
 }
-
-// postgresFiles are libpq's parameters that name files for TLS.
-var postgresFiles = []string{"sslrootcert", "sslcert", "sslkey"}
 
 // postgresIgnored are parameters of libpq's and of other clients' that mean
 // nothing to a session of one query: what keeps connections alive, pools,
@@ -279,20 +275,8 @@ func parsePostgres(t target.Target, settings map[string]string) (*pgconn.Config,
 
 // configure reads the files and prepares the session.
 func (p *postgresCheck) configure() error {
-	for _, name := range postgresFiles {
-		path := p.settings[name]
-		if path == "" || path == "system" {
-			continue
-		}
-		if _, err := target.ReadBounded(path, 1<<20); err != nil {
-			return p.target.Errorf(probe.StageTLS, "%s %q: %s", name, path, err)
-		}
-	}
-	path := cmp.Or(p.settings["passfile"], os.Getenv("PGPASSFILE"))
-	if path != "" && p.settings["password"] == "" {
-		if _, err := target.ReadBounded(path, 1<<20); err != nil && !errors.Is(err, syscall.ENOENT) {
-			return p.target.Errorf(probe.StageAuth, "passfile %q: %s", path, err)
-		}
+	if err := p.readFiles(); err != nil {
+		return err
 	}
 	var err error
 	if p.config, err = parsePostgres(p.target, p.settings); err != nil {

@@ -51,6 +51,9 @@ type Report struct {
 	Summary  string // the first line of the text, without the verdict
 	Duration time.Duration
 	Results  []probe.Result // failures first, then warnings, ok, skipped
+	// Warning is about the run and changes no verdict; empty for none. Where
+	// something must go, it goes first.
+	Warning string
 }
 
 // New judges the results of a run that took d.
@@ -150,8 +153,13 @@ func (r Report) text(limit int) (text string, complete bool) {
 		}
 		b.WriteString(line)
 	}
+	if line := "warning: " + r.warning() + "\n"; r.Warning != "" && b.Len()+len(line) <= MaxOutput {
+		b.WriteString(line)
+	}
 	return b.String(), true
 }
+
+func (r Report) warning() string { return probe.Ellipsis(probe.Clean(r.Warning), maxMessage) }
 
 // causeText is a cause as a line shows it: dependency qdrant:6333.
 func causeText(c probe.FailureCause) string {
@@ -172,6 +180,7 @@ type jsonReport struct {
 	Duration  float64     `json:"duration_ms"`
 	Summary   string      `json:"summary"`
 	Checks    []jsonCheck `json:"checks"`
+	Warning   string      `json:"warning,omitempty"`
 	Truncated bool        `json:"truncated,omitempty"`
 }
 
@@ -198,7 +207,7 @@ type jsonCause struct {
 // bytes and a newline within them. Where it must be cut, the checks that are
 // ok go first, then words of the others, then those at the end.
 func (r Report) JSON() []byte {
-	out := jsonReport{Status: r.Verdict, Duration: tenths(r.Duration), Summary: r.Summary, Checks: []jsonCheck{}}
+	out := jsonReport{Status: r.Verdict, Duration: tenths(r.Duration), Summary: r.Summary, Checks: []jsonCheck{}, Warning: r.warning()}
 	for _, c := range r.Results {
 		check := jsonCheck{Name: c.Name, Layer: c.Layer, Status: c.Status, Stage: c.Stage, Message: c.Message, Target: c.Target,
 			Duration: tenths(c.Duration), Value: finite(c.Value), Limit: finite(c.Limit)}
@@ -217,6 +226,8 @@ func (r Report) JSON() []byte {
 		}
 		out.Truncated = true
 		switch {
+		case out.Warning != "":
+			out.Warning = ""
 		case dropOK(&out.Checks):
 		case len(limits) > 0:
 			for i := range out.Checks {

@@ -99,3 +99,18 @@ func FuzzReportIsBoundedAndValid(f *testing.F) {
 		}
 	})
 }
+
+// A warning changes no verdict, is safe to print, and is the first to go.
+func TestWarning(t *testing.T) {
+	rep := New([]probe.Result{{Name: "a", Status: probe.OK, Message: "fine"}}, time.Second)
+	rep.Warning = "odd\n\x1b[2J" + strings.Repeat("x", 9000)
+	if text := rep.Text(); !strings.Contains(text, "\nwarning: odd\\n\\x1b[2Jx") || rep.Verdict != Healthy || len(text) > 700 {
+		t.Errorf("%d bytes: %.200s", len(text), text)
+	}
+	for i := range 60 {
+		rep.Results = append(rep.Results, probe.Result{Name: fmt.Sprint("b", i), Status: probe.OK, Message: strings.Repeat("y", 100)})
+	}
+	if text, data := rep.Text(), rep.JSON(); strings.Contains(text, "warning: ") || strings.Contains(string(data), `"warning"`) || len(text) > MaxOutput || len(data) > MaxOutput || !strings.Contains(string(data), `"b9"`) {
+		t.Errorf("%s\n%s", text, data)
+	}
+}

@@ -44,7 +44,9 @@ func findCgroups(fsys fs.FS) cgroups {
 
 // locateCgroups maps each controller's path in /proc/self/cgroup to a
 // directory, through the root field of its mount: Docker gives a v1 container
-// the host's path, with a mount that begins at that very path.
+// the host's path, with a mount that begins at that very path. Monitoring
+// agents have the host's hierarchy mounted as well: a mount whose root does not
+// hold this process's path, as a namespace's "/../.." never does, is skipped.
 func locateCgroups(own string, mounts []target.Mount) map[string]hierarchy {
 	at := map[string]hierarchy{}
 	for line := range strings.Lines(own) {
@@ -54,25 +56,33 @@ func locateCgroups(own string, mounts []target.Mount) map[string]hierarchy {
 			continue
 		}
 		for c := range strings.SplitSeq(controllers, ",") {
+			nearest := hierarchy{}
 			for _, m := range mounts {
 				v2 := c == "" && m.Type == "cgroup2"
 				v1 := c != "" && m.Type == "cgroup" && hasOption(m.Options, c)
-				if !v1 && !v2 {
+				if !v1 && !v2 || isOutside(m.Root) {
 					continue
 				}
-				// A path outside of the mount (a namespace's "/../..") is
-				// not to be seen: the mount itself is the nearest ancestor.
-				rel := ""
-				if r, ok := below(dir, m.Root); ok {
-					rel = r
-				}
 				point := strings.TrimPrefix(m.Point, "/")
-				at[c] = hierarchy{v2, point, path.Join(point, rel)}
+				if rel, ok := below(dir, m.Root); ok {
+					at[c] = hierarchy{v2, point, path.Join(point, rel)}
+				} else if isOutside(dir) {
+					nearest = hierarchy{v2, point, point}
+				}
+			}
+			// A process that was started outside of its container's namespace
+			// (some engines' exec) is judged by the namespace's own group.
+			if _, found := at[c]; !found && nearest.mount != "" {
+				at[c] = nearest
 			}
 		}
 	}
 	return at
 }
+
+// isOutside says whether a path leads out of the reader's cgroup namespace,
+// which shows as leading dots (cgroup_namespaces(7)).
+func isOutside(dir string) bool { return dir == "/.." || strings.HasPrefix(dir, "/../") }
 
 func hasOption(options, name string) bool {
 	for o := range strings.SplitSeq(options, ",") {
@@ -85,6 +95,9 @@ func hasOption(options, name string) bool {
 
 // below returns dir relative to root.
 func below(dir, root string) (string, bool) {
+	if isOutside(dir) {
+		return "", false
+	}
 	dir, root = path.Clean(dir), path.Clean(root)
 	if root == "/" {
 		return dir[1:], true
@@ -163,46 +176,33 @@ func parseNumber(name, text string) (float64, error) {
 
 // field reads one "key value" line of a flat keyed file.
 func (c cgroups) field(dir, name, key string) (float64, error) {
-	text, err := fs.ReadFile(c.fsys, path.Join(dir, name))
+	all, err := c.fields(dir, name)
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(text)) {
-		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
-			return parseNumber(name+":"+key, v)
-		}
+	v, ok := all[key]
+	if !ok {
+		return 0, fmt.Errorf("%s has no %s", name, key)
 	}
-	return 0, fmt.Errorf("%s has no %s", name, key)
+	return v, nil
 }
 
-// memory returns the working set, in bytes, of the level with the smallest
-// limit, and that limit: what the kubelet counts, usage without the page
-// cache that can be dropped at once. A limit of hostTotal or more is none.
-func (c cgroups) memory(hostTotal float64) (used, limit float64, err error) {
-	h, ok := c.of("memory")
-	if !ok {
-		return 0, 0, errNoLimit
-	}
-	limitFile, usageFile, cacheKey := "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-	if h.v2 {
-		limitFile, usageFile, cacheKey = "memory.max", "memory.current", "inactive_file"
-	}
-	limit, up, err := h.tightest(func(dir string) (float64, error) { return c.number(dir, limitFile) })
+// fields reads the "key value" lines of a flat keyed file; lines that are none
+// are left out.
+func (c cgroups) fields(dir, name string) (map[string]float64, error) {
+	text, err := fs.ReadFile(c.fsys, path.Join(dir, name))
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	if limit >= hostTotal || limit < 0 {
-		return 0, 0, errNoLimit
+	all := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			if n, err := parseNumber(k, v); err == nil {
+				all[k] = n
+			}
+		}
 	}
-	dir := h.levels()[up]
-	if used, err = c.number(dir, usageFile); err != nil {
-		return 0, 0, err
-	}
-	cache, err := c.field(dir, "memory.stat", cacheKey)
-	if err != nil {
-		return 0, 0, err
-	}
-	return max(0, used-cache), limit, nil
+	return all, nil
 }
 
 // oomKills counts the processes of this group that the kernel has killed for
@@ -223,15 +223,15 @@ func (c cgroups) oomKills() int64 {
 	return int64(n)
 }
 
-// cpuQuota returns the smallest quota, in cores, and how many levels up it
-// stands.
-func (c cgroups) cpuQuota() (cores float64, up int, err error) {
+// cpuQuota returns the smallest quota of this group and those above it, in
+// cores.
+func (c cgroups) cpuQuota() (cores float64, err error) {
 	h, ok := c.of("cpu")
 	if !ok {
-		return 0, 0, errNoLimit
+		return 0, errNoLimit
 	}
 	if h.v2 {
-		return h.tightest(func(dir string) (float64, error) {
+		cores, _, err = h.tightest(func(dir string) (float64, error) {
 			text, err := fs.ReadFile(c.fsys, path.Join(dir, "cpu.max"))
 			if err != nil {
 				return 0, err
@@ -239,8 +239,9 @@ func (c cgroups) cpuQuota() (cores float64, up int, err error) {
 			quota, period, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 			return parseQuota("cpu.max", quota, period)
 		})
+		return cores, err
 	}
-	return h.tightest(func(dir string) (float64, error) {
+	cores, _, err = h.tightest(func(dir string) (float64, error) {
 		quota, err := fs.ReadFile(c.fsys, path.Join(dir, "cpu.cfs_quota_us"))
 		if err != nil {
 			return 0, err
@@ -251,6 +252,7 @@ func (c cgroups) cpuQuota() (cores float64, up int, err error) {
 		}
 		return parseQuota("cpu.cfs_quota_us", strings.TrimSpace(string(quota)), strings.TrimSpace(string(period)))
 	})
+	return cores, err
 }
 
 func parseQuota(name, quota, period string) (float64, error) {
@@ -271,20 +273,19 @@ func parseQuota(name, quota, period string) (float64, error) {
 	return q / p, nil
 }
 
-// cpuUsage returns the CPU time, in nanoseconds, that the group so many
-// levels up has used.
-func (c cgroups) cpuUsage(up int) (int64, error) {
+// cpuUsage returns the CPU time, in nanoseconds, that this group has used: its
+// own even where the quota is one that it shares, since an idle container is no
+// better for a restart when its pod is busy.
+func (c cgroups) cpuUsage() (int64, error) {
 	h, ok := c.of("cpuacct")
 	if !ok {
-		return 0, errors.New("no cgroup counts CPU time")
+		return 0, errUncounted
 	}
-	levels := h.levels()
-	dir := levels[min(up, len(levels)-1)]
 	if h.v2 {
-		v, err := c.field(dir, "cpu.stat", "usage_usec")
+		v, err := c.field(h.dir, "cpu.stat", "usage_usec")
 		return int64(v) * 1000, err
 	}
-	v, err := c.number(dir, "cpuacct.usage")
+	v, err := c.number(h.dir, "cpuacct.usage")
 	return int64(v), err
 }
 
@@ -301,6 +302,39 @@ func (c cgroups) pids() (used, limit float64, err error) {
 	}
 	used, err = c.number(h.levels()[up], "pids.current")
 	return used, limit, err
+}
+
+// ownPids is the number of tasks in this group, where nothing limits it.
+func (c cgroups) ownPids() (float64, error) {
+	h, ok := c.of("pids")
+	if !ok {
+		return 0, errUncounted
+	}
+	return c.number(h.dir, "pids.current")
+}
+
+// errUncounted says that no group counts what was asked for.
+var errUncounted = errors.New("no cgroup counts it")
+
+// isHost says whether this process is in the root group of a hierarchy, which
+// is all of the host and for which the kernel keeps no files of some counters:
+// a program in a virtual machine of its own, or in none.
+func (c cgroups) isHost(controller string) bool {
+	h, ok := c.of(controller)
+	if !ok || h.dir != h.mount {
+		return false
+	}
+	if _, err := fs.Stat(c.fsys, path.Join(h.dir, "cgroup.procs")); err != nil {
+		return false
+	}
+	// Of version 2 every other group has the one file, of version 1 none the
+	// other (kernel/cgroup/cgroup.c, cgroup-v1.c).
+	if h.v2 {
+		_, err := fs.Stat(c.fsys, path.Join(h.dir, "cgroup.events"))
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	_, err := fs.Stat(c.fsys, path.Join(h.dir, "release_agent"))
+	return err == nil
 }
 
 // identity distinguishes this container's groups from any other's since boot: the

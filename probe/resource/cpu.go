@@ -8,10 +8,10 @@ import (
 	"healthcheck/probe"
 )
 
-// CPU checks the CPU time used since the last run, in percent of the cores
-// that this container may use, or of the host's where it has no limit. With
-// no earlier sample it measures over s.Window. It fails above limit percent.
-func CPU(s *Sampler, limit float64) probe.Func {
+// CPU checks the CPU time that this container has used since the last run, in
+// percent of the cores that it may use. With no earlier sample it measures
+// over s.Window.
+func CPU(s *Sampler, limit Limit) probe.Func {
 	return func(ctx context.Context) (probe.Finding, error) {
 		if err := s.take(ctx); err != nil {
 			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: err}
@@ -33,42 +33,42 @@ func CPU(s *Sampler, limit float64) probe.Func {
 		if s.note != "" {
 			note = " (no sample kept: " + s.note + ")"
 		}
-		percent, of, source, ok := cpuPercent(*base, now)
-		if !ok {
+		own, host := cpuFigures(*base, now)
+		if own.of == "" && host.of == "" {
 			// The host's times advance in ticks of 10 ms: a window may be
 			// shorter, and some sandboxes count nothing at all.
 			return probe.Finding{Status: probe.Skip, Message: "the kernel counted no CPU time " + since + note}, nil
 		}
-		msg := fmt.Sprintf("%.1f%% of %s %s%s, %s", percent, of, since, maxNote(limit), source) + note
-		return judge(percent, limit, msg)
+		if own.of != "" {
+			own.of += " " + since
+		}
+		own.source += note
+		return judgeOwn(own, host, limit)
 	}
 }
 
-// The sources of a figure, as messages name them.
-const (
-	fromLimit = "container limit"
-	fromHost  = "host"
-)
-
-// cpuPercent compares two samples. The figure is the group's where both know
-// its limit, else the host's.
-func cpuPercent(old, now sample) (percent float64, of, source string, ok bool) {
+// cpuFigures compares two samples: this container's use and the host's.
+func cpuFigures(old, now sample) (own, host figure) {
+	elapsed := float64(now.At - old.At)
+	if elapsed <= 0 {
+		return own, host
+	}
+	own.source, own.limited = noLimit, now.limited
+	if now.limited {
+		own.source = fromLimit
+	}
 	if now.Cores > 0 && old.Cores == now.Cores {
-		elapsed := float64(now.At - old.At)
-		if elapsed <= 0 {
-			return 0, "", "", false
-		}
-		return 100 * float64(now.Used-old.Used) / elapsed / now.Cores, cores(now.Cores), fromLimit, true
+		own.percent, own.of = 100*float64(now.Used-old.Used)/elapsed/now.Cores, cores(now.Cores)
+	} else {
+		own.source = "no cgroup counts this container's CPU time"
 	}
-	total := now.HostTotal - old.HostTotal
-	if total <= 0 {
-		return 0, "", "", false
+	if total := now.HostTotal - old.HostTotal; total > 0 {
+		busy := min(max(0, now.HostBusy-old.HostBusy), total)
+		// /proc/stat counts every core's time: the host's cores are what it
+		// counted per second.
+		host = figure{percent: 100 * busy / total, of: cores(float64(int(total/(elapsed/1e9) + 0.5)))}
 	}
-	seconds := float64(now.At-old.At) / 1e9
-	busy := min(max(0, now.HostBusy-old.HostBusy), total)
-	// /proc/stat counts every core's time: the host's cores are what it
-	// counted per second.
-	return 100 * busy / total, cores(float64(int(total/seconds + 0.5))), fromHost, true
+	return own, host
 }
 
 func cores(n float64) string {
@@ -76,12 +76,4 @@ func cores(n float64) string {
 		return "1 core"
 	}
 	return fmt.Sprintf("%.4g cores", n)
-}
-
-// maxNote is the limit as messages show it; nothing where there is none.
-func maxNote(limit float64) string {
-	if limit <= 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (max %g%%)", limit)
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/shirou/gopsutil/v3/mem"
 )
 
-// Memory checks the working set in percent of the container's limit, or the
-// host's memory that is not available where there is none. It names processes
-// that were killed for lack of memory since the last run, and fails above
-// limit percent.
-func Memory(s *Sampler, limit float64) probe.Func {
+// Memory checks what this container uses of its limit, or of the host's memory
+// where it has none, without what the kernel can take back at once; see
+// cgroups.memoryUsed. It names processes that were killed for lack of memory
+// since the last run.
+func Memory(s *Sampler, limit Limit) probe.Func {
 	return func(ctx context.Context) (probe.Finding, error) {
 		host, err := mem.VirtualMemoryWithContext(ctx)
 		if err != nil {
@@ -23,32 +23,35 @@ func Memory(s *Sampler, limit float64) probe.Func {
 		// Without counters only the note on OOM kills is lost; the CPU check
 		// reports the fault itself.
 		_ = s.take(ctx)
-		f, err := judgeMemory(s.groups, float64(host.Total), float64(host.Available), limit)
+		f, err := judgeMemory(s.groups, host, limit)
 		if s.base != nil && s.now.OOMKills > s.base.OOMKills {
 			note := fmt.Sprintf(", %d killed for lack of memory since last probe", s.now.OOMKills-s.base.OOMKills)
 			f.Message += note
-			if err != nil {
-				err = &probe.StageError{Stage: probe.StageOf(err), Err: errors.New(err.Error() + note)}
+			if se, ok := errors.AsType[*probe.StageError](err); ok {
+				err = &probe.StageError{Stage: se.Stage, Class: se.Class, Err: errors.New(err.Error() + note)}
 			}
 		}
 		return f, err
 	}
 }
 
-func judgeMemory(c cgroups, hostTotal, hostAvailable, limit float64) (probe.Finding, error) {
-	used, total, err := c.memory(hostTotal)
-	source := fromLimit
-	if err != nil {
-		used, total, source = hostTotal-hostAvailable, hostTotal, fromHost
-		if !errors.Is(err, errNoLimit) {
-			source += " (container limit unreadable: " + err.Error() + ")"
-		}
-	}
+func judgeMemory(c cgroups, m *mem.VirtualMemoryStat, limit Limit) (probe.Finding, error) {
+	total := float64(m.Total)
 	if total <= 0 {
 		return probe.Finding{Status: probe.Skip, Message: "the kernel reports no memory here"}, nil
 	}
-	percent := 100 * used / total
-	return judge(percent, limit, fmt.Sprintf("%.1f%% of %s%s, %s", percent, bytesText(total), maxNote(limit), source))
+	host := figure{percent: 100 * (total - float64(m.Available)) / total, of: bytesText(total)}
+	return judgeOwn(memoryFigure(c, total, float64(m.SwapFree), host), host, limit)
+}
+
+// memoryFigure is this container's use of its limit, or of the host's total.
+func memoryFigure(c cgroups, total, swapFree float64, host figure) figure {
+	use, err := c.memory(total, swapFree)
+	if err == nil {
+		return figure{100 * use.used / use.limit, bytesText(use.limit), use.of, true}
+	}
+	used, uerr := c.ownMemory()
+	return unlimited(figure{percent: 100 * used / total, of: bytesText(total)}, err, uerr, c.isHost("memory"), host)
 }
 
 // bytesText prints an amount of memory or disk in binary units.

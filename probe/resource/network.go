@@ -16,7 +16,7 @@ func Network(s *Sampler, limit float64) probe.Func {
 			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: err}
 		}
 		if s.base == nil {
-			return probe.Finding{Message: "no earlier sample" + maxNote(limit)}, nil
+			return probe.Finding{Message: "no earlier sample" + Limit{Percent: limit}.note()}, nil
 		}
 		return judgeNetwork(*s.base, s.now, s.since, limit)
 	}
@@ -28,5 +28,5 @@ func judgeNetwork(old, now sample, since string, limit float64) (probe.Finding, 
 	if all := packets + faults; all > 0 {
 		percent = 100 * float64(faults) / float64(all)
 	}
-	return judge(percent, limit, fmt.Sprintf("%d errors and drops, %.1f%% of %d packets %s%s", faults, percent, packets, since, maxNote(limit)))
+	return judge(percent, limit, fmt.Sprintf("%d errors and drops, %.1f%% of %d packets %s%s", faults, percent, packets, since, Limit{Percent: limit}.note()))
 }

@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -10,27 +9,36 @@ import (
 	"healthcheck/probe/target"
 )
 
-// Pids checks the number of tasks in percent of the container's limit, or of
-// the host's kernel.pid_max where there is none. It fails above limit percent.
-func Pids(limit float64) probe.Func {
+// Pids checks the number of this container's tasks in percent of its limit, or
+// of the host's kernel.pid_max where it has none.
+func Pids(limit Limit) probe.Func {
 	return func(context.Context) (probe.Finding, error) {
-		used, total, err := findCgroups(target.KernelFS{}).pids()
-		source := fromLimit
-		if err != nil {
-			source = fromHost
-			if !errors.Is(err, errNoLimit) {
-				source += " (container limit unreadable: " + err.Error() + ")"
-			}
-			if used, total, err = hostTasks(); err != nil {
-				return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: err}
-			}
+		used, total, err := hostTasks()
+		host := figure{}
+		if err == nil && total > 0 {
+			host = figure{percent: 100 * used / total, of: fmt.Sprintf("%.0f tasks", total)}
 		}
-		if total <= 0 {
-			return probe.Finding{}, &probe.StageError{Stage: probe.StageLimit, Err: errors.New("the limit is 0 tasks")}
+		own := pidsFigure(findCgroups(target.KernelFS{}), total, host)
+		if err != nil && own.of == "" {
+			return probe.Finding{}, &probe.StageError{Stage: probe.StageRead, Err: err}
 		}
-		percent := 100 * used / total
-		return judge(percent, limit, fmt.Sprintf("%.1f%% of %.0f tasks%s, %s", percent, total, maxNote(limit), source))
+		return judgeOwn(own, host, limit)
 	}
+}
+
+// pidsFigure is the share of its limit that this container's tasks are, or of
+// the host's total.
+func pidsFigure(c cgroups, total float64, host figure) figure {
+	used, limit, err := c.pids()
+	if err != nil {
+		used, uerr := c.ownPids()
+		return unlimited(figure{percent: 100 * used / total, of: fmt.Sprintf("%.0f tasks", total)}, err, uerr, c.isHost("pids"), host)
+	}
+	own := figure{100, fmt.Sprintf("%.0f tasks", limit), fromLimit, true}
+	if limit > 0 {
+		own.percent = 100 * used / limit
+	}
+	return own
 }
 
 func hostTasks() (used, total float64, err error) {

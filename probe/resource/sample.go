@@ -28,13 +28,15 @@ type sample struct {
 	Boot      string  // the kernel's boot id
 	Container string  // cgroups.identity
 	At        int64   // CLOCK_BOOTTIME, nanoseconds: immune to a clock that is set
-	Cores     float64 // of the limit that Used counts against; 0: the host's count
+	Cores     float64 // that Used counts against: those of the limit, or the host's; 0: nothing counts Used
 	Used      int64   // CPU time of that group, nanoseconds
 	HostBusy  float64 // CPU time of the host, seconds
 	HostTotal float64
 	OOMKills  int64
 	Packets   uint64
 	NetErrors uint64 // errors and drops, both directions
+
+	limited bool // Cores are those of a limit
 }
 
 // state is what the file in --state-dir holds. Two samples are kept: when two
@@ -93,15 +95,18 @@ type Sampler struct {
 	Interval time.Duration
 	// Window is how long to sample the CPU when there is no earlier sample.
 	Window time.Duration
+	// Load and Save, if set, do what LoadSample and SaveSample do, in a process
+	// of their own and within some time: Dir is on a mount that may hang.
+	Load func(dir string) ([]byte, error)
+	Save func(dir string, text []byte) error
 
-	once    sync.Once
-	groups  cgroups
-	quotaAt int // levels up at which the CPU quota stands
-	now     sample
-	base    *sample // nil: none to compare with
-	since   string  // how the message calls the time since base
-	note    string  // why no sample was kept
-	err     error
+	once   sync.Once
+	groups cgroups
+	now    sample
+	base   *sample // nil: none to compare with
+	since  string  // how the message calls the time since base
+	note   string  // why no sample was kept
+	err    error
 }
 
 // take reads the counters, the first time that it is called.
@@ -111,18 +116,27 @@ func (s *Sampler) take(ctx context.Context) error {
 		if s.now, s.err = s.read(ctx); s.err != nil || s.Dir == "" {
 			return
 		}
-		name := stateName()
-		st, err := loadState(s.Dir, name)
+		load, save := LoadSample, SaveSample
+		if s.Load != nil && s.Save != nil {
+			load, save = s.Load, s.Save
+		}
+		var st state
+		text, err := load(s.Dir)
+		if err == nil {
+			st, err = parseState(text)
+		}
 		if err != nil && !errors.Is(err, errState) {
 			s.note = err.Error()
 			return
 		}
-		var save bool
-		if s.base, s.since, save = st.pick(s.now, s.Interval, s.Window); !save {
+		var keep bool
+		if s.base, s.since, keep = st.pick(s.now, s.Interval, s.Window); !keep {
 			return
 		}
-		next := state{Version: stateVersion, Last: &s.now, Prev: st.Last}
-		if err := saveState(s.Dir, name, next); err != nil {
+		if text, err = json.Marshal(state{Version: stateVersion, Last: &s.now, Prev: st.Last}); err == nil {
+			err = save(s.Dir, text)
+		}
+		if err != nil {
 			s.note = err.Error()
 		}
 	})
@@ -148,10 +162,9 @@ func (s *Sampler) read(ctx context.Context) (sample, error) {
 	}
 	var host int
 	v.HostBusy, v.HostTotal, host = hostTimes(string(stat))
-	if cores, up, ok := coresAllowed(s.groups, affinity(), host); ok {
-		if used, err := s.groups.cpuUsage(up); err == nil {
-			v.Cores, v.Used, s.quotaAt = cores, used, up
-		}
+	cores, limited := coresAllowed(s.groups, affinity(), host)
+	if used, err := s.groups.cpuUsage(); err == nil && cores > 0 {
+		v.Cores, v.Used, v.limited = cores, used, limited
 	}
 
 	// Best effort: the network's counters never decide unless asked to.
@@ -191,17 +204,15 @@ func hostTimes(stat string) (busy, total float64, cores int) {
 	return busy, total, cores
 }
 
-// coresAllowed returns how many cores this container may use at most, where
-// that is fewer than the host has: its quota or its CPU set.
-func coresAllowed(c cgroups, allowed, host int) (cores float64, up int, ok bool) {
-	cores, up, err := c.cpuQuota()
-	if err != nil {
-		cores, up = float64(host), 0
+// coresAllowed returns how many cores this container may use at most, and
+// whether they are fewer than the host has, by its quota or its CPU set.
+func coresAllowed(c cgroups, allowed, host int) (cores float64, limited bool) {
+	cores, err := c.cpuQuota()
+	if err != nil || cores > float64(host) {
+		cores = float64(host)
 	}
-	if float64(allowed) < cores {
-		cores, up = float64(allowed), 0
-	}
-	return cores, up, cores < float64(host)
+	cores = min(cores, float64(allowed))
+	return cores, cores < float64(host)
 }
 
 // affinity is how many CPUs this process may run on; 0 never happens.
@@ -224,59 +235,67 @@ func stateName() string {
 // errState marks a state file that may be replaced: garbage of our own.
 var errState = errors.New("state file unusable")
 
-// loadState reads the file. The directory may be shared with enemies: no link
-// is followed, no FIFO waited for, and the file must be a regular one of this
-// user's alone. A file that does not exist is an empty state.
-func loadState(dir, name string) (state, error) {
-	path := filepath.Join(dir, name)
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return state{}, nil
-	}
-	if err != nil {
-		if errors.Is(err, syscall.ELOOP) {
-			return state{}, fmt.Errorf("%s is a symbolic link", path)
-		}
-		return state{}, fmt.Errorf("%s: %w", path, probe.Bare(err))
-	}
-	defer f.Close()
-	var st syscall.Stat_t
-	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
-		return state{}, fmt.Errorf("%s: %w", path, err)
-	}
-	switch {
-	case st.Mode&syscall.S_IFMT != syscall.S_IFREG:
-		return state{}, fmt.Errorf("%s is not a regular file", path)
-	case int(st.Uid) != os.Geteuid():
-		return state{}, fmt.Errorf("%s belongs to user %d", path, st.Uid)
-	case st.Nlink > 1: // 0: another probe has just replaced it
-		return state{}, fmt.Errorf("%s has %d links", path, st.Nlink)
-	case st.Mode&0o022 != 0:
-		return state{}, fmt.Errorf("%s is writable by others", path)
-	}
-	buf := make([]byte, 4096)
-	n, _ := f.Read(buf)
+// parseState reads what a state file holds; nothing is an empty state.
+func parseState(text []byte) (state, error) {
 	var s state
-	if err := json.Unmarshal(buf[:n], &s); err != nil {
-		return state{}, fmt.Errorf("%s: %w", path, errState)
+	if len(text) == 0 {
+		return s, nil
+	}
+	if json.Unmarshal(text, &s) != nil {
+		return state{}, errState
 	}
 	return s, nil
 }
 
-// saveState replaces the file as a whole: a new one under a name of this
-// process's own, then a rename, which replaces a link and never follows it.
-func saveState(dir, name string, s state) error {
-	data, err := json.Marshal(s)
-	if err != nil {
-		return err
+// LoadSample reads this process's file in dir. The directory may be shared with
+// enemies: no link is followed, no FIFO waited for, and the file must be a
+// regular one of this user's alone. Nothing is read where there is no file.
+func LoadSample(dir string) ([]byte, error) { return readState(dir, stateName()) }
+
+func readState(dir, name string) ([]byte, error) {
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
+	if err != nil {
+		if errors.Is(err, syscall.ELOOP) {
+			return nil, fmt.Errorf("%s is a symbolic link", path)
+		}
+		return nil, fmt.Errorf("%s: %w", path, probe.Bare(err))
+	}
+	defer f.Close()
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	switch {
+	case st.Mode&syscall.S_IFMT != syscall.S_IFREG:
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case int(st.Uid) != os.Geteuid():
+		return nil, fmt.Errorf("%s belongs to user %d", path, st.Uid)
+	case st.Nlink > 1: // 0: another probe has just replaced it
+		return nil, fmt.Errorf("%s has %d links", path, st.Nlink)
+	case st.Mode&0o022 != 0:
+		return nil, fmt.Errorf("%s is writable by others", path)
+	}
+	buf := make([]byte, 4096)
+	n, _ := f.Read(buf)
+	return buf[:n], nil
+}
+
+// SaveSample replaces this process's file in dir as a whole: a new one under a
+// name of its own, then a rename, which replaces a link and never follows it.
+func SaveSample(dir string, text []byte) error { return writeState(dir, stateName(), text) }
+
+func writeState(dir, name string, text []byte) error {
 	path := filepath.Join(dir, name)
 	f, err := os.CreateTemp(dir, name+".*") // O_EXCL, 0600: follows no link
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, probe.Bare(err))
 	}
 	tmp := f.Name()
-	_, err = f.Write(data)
+	_, err = f.Write(text)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

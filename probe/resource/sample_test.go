@@ -59,19 +59,23 @@ func TestPickChoosesWhatToMeasureFrom(t *testing.T) {
 	}
 }
 
-func TestCPUPercent(t *testing.T) {
+func TestCPUOfContainerAndHost(t *testing.T) {
 	old := sample{At: 0, Cores: 0.5, Used: 0, HostTotal: 0, HostBusy: 0}
-	now := sample{At: 10e9, Cores: 0.5, Used: 4e9, HostTotal: 20, HostBusy: 5}
-	if p, of, from, ok := cpuPercent(old, now); p != 80 || of != "0.5 cores" || from != fromLimit || !ok {
-		t.Errorf("limit: %v %v %v %v", p, of, from, ok)
+	now := sample{At: 10e9, Cores: 0.5, Used: 4e9, HostTotal: 20, HostBusy: 19, limited: true}
+	if own, host := cpuFigures(old, now); own != (figure{80, "0.5 cores", fromLimit, true}) || host.percent != 95 || host.of != "2 cores" {
+		t.Errorf("a limit: %+v, %+v", own, host)
+	}
+	old.Cores, now.Cores, now.limited = 2, 2, false
+	if own, host := cpuFigures(old, now); own != (figure{20, "2 cores", noLimit, false}) || host.percent != 95 {
+		t.Errorf("no limit: %+v, %+v", own, host)
 	}
 	old.Cores, now.Cores = 0, 0
-	if p, of, from, ok := cpuPercent(old, now); p != 25 || of != "2 cores" || from != fromHost || !ok {
-		t.Errorf("host: %v %v %v %v", p, of, from, ok)
+	if own, host := cpuFigures(old, now); own.of != "" || own.source != "no cgroup counts this container's CPU time" || host.percent != 95 {
+		t.Errorf("nothing counts: %+v, %+v", own, host)
 	}
 	now.HostTotal = 0 // gVisor counts nothing
-	if _, _, _, ok := cpuPercent(old, now); ok {
-		t.Error("a percentage of no time")
+	if _, host := cpuFigures(old, now); host.of != "" {
+		t.Errorf("a percentage of no time: %+v", host)
 	}
 }
 
@@ -174,7 +178,7 @@ func TestStateSurvivesManyAtOnce(t *testing.T) {
 func TestSamplerMeasuresFromItsOwnFile(t *testing.T) {
 	dir := t.TempDir()
 	first := &Sampler{Dir: dir, Interval: time.Hour, Window: 10 * time.Millisecond}
-	if _, err := CPU(first, 0)(t.Context()); err != nil {
+	if _, err := CPU(first, Limit{})(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	st, err := os.Stat(filepath.Join(dir, stateName()))
@@ -183,7 +187,7 @@ func TestSamplerMeasuresFromItsOwnFile(t *testing.T) {
 		t.Errorf("mode %v", st.Mode())
 	}
 	second := &Sampler{Dir: dir, Interval: time.Hour, Window: 10 * time.Millisecond}
-	f, err := CPU(second, 0)(t.Context())
+	f, err := CPU(second, Limit{})(t.Context())
 	if err != nil || !strings.Contains(f.Message, "since last probe") {
 		t.Errorf("%q, %v", f.Message, err)
 	}
@@ -200,12 +204,14 @@ func FuzzStateFileNeverCrashes(f *testing.F) {
 			return
 		}
 		now := *at(0)
+		now.Cores, now.Used = 2, 1e9
 		base, _, _ := st.pick(now, 30*time.Second, time.Second)
 		if base == nil {
 			return
 		}
-		if p, _, _, ok := cpuPercent(*base, now); ok && !(p >= 0 && p <= 100) {
-			t.Errorf("%s leads to %v%%", text, p)
+		own, host := cpuFigures(*base, now)
+		if p := host.percent; !(p >= 0 && p <= 100) || !(own.percent >= 0) {
+			t.Errorf("%s leads to %v%% and %v%%", text, own.percent, p)
 		}
 	})
 }

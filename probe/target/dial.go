@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -235,8 +236,9 @@ func certNames(c *x509.Certificate) string {
 	return fmt.Sprintf("%q", probe.Cut(strings.Join(names, ", "), 80))
 }
 
-// ReadBounded reads a regular file of at most max bytes. It does not wait for
-// the writer of a FIFO.
+// ReadBounded reads a regular file of at most max bytes, without the mark of
+// UTF-8 that some editors put before a text. It does not wait for the writer of
+// a FIFO.
 func ReadBounded(path string, max int) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -263,5 +265,5 @@ func ReadBounded(path string, max int) ([]byte, error) {
 	if n > max {
 		return nil, fmt.Errorf("larger than %d bytes", max)
 	}
-	return buf[:n], nil
+	return bytes.TrimPrefix(buf[:n], []byte("\xef\xbb\xbf")), nil
 }

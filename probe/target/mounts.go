@@ -5,7 +5,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Mount is one line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
@@ -36,23 +40,47 @@ func unescapeMount(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
-// MayHang says whether looking at path may block in the kernel for ever, so
-// that not even SIGKILL ends it: it lies on a file system that asks another
-// program or host. Such a check must run in a process of its own. The root's
-// own file system is exempt: the program itself was just loaded from it.
+// MayHang says whether looking at one of paths may block in the kernel for
+// ever, so that not even SIGKILL ends it: it lies on a file system that asks
+// another program or host. What looks at it must run in a process of its own.
+// The root's own file system is exempt: the program itself was just loaded
+// from it.
 //
 // It touches nothing on such a mount: it follows symbolic links by itself and
 // looks every step up in the mount table first.
-func MayHang(path string) bool {
-	if path == "/" {
+func MayHang(paths ...string) bool {
+	mounts := mountTable()
+	if !slices.ContainsFunc(mounts, Mount.slow) {
 		return false
 	}
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		if !filepath.IsAbs(path) {
+			// os.Getwd may look at the directory itself.
+			buf := make([]byte, unix.PathMax)
+			n, err := unix.Getcwd(buf)
+			if err != nil || n < 1 {
+				continue
+			}
+			path = filepath.Join(string(buf[:n-1]), path)
+		}
+		if path != "/" && mayHang(mounts, path, os.Readlink) {
+			return true
+		}
+	}
+	return false
+}
+
+// mountTable is that of this process, read once.
+var mountTable = sync.OnceValue(func() []Mount {
 	text, err := ReadKernel("/proc/self/mountinfo")
 	if err != nil {
-		return false
+		return nil
 	}
-	return mayHang(ParseMountinfo(string(text)), path, os.Readlink)
-}
+	return ParseMountinfo(string(text))
+})
 
 func mayHang(mounts []Mount, path string, readlink func(string) (string, error)) bool {
 	const maxLinks = 40 // the kernel's own limit (path_resolution(7))
@@ -95,10 +123,16 @@ func slowMount(mounts []Mount, path string) bool {
 			best = m
 		}
 	}
-	if best.Point == "/" {
+	return best.slow()
+}
+
+// slow says whether a mount other than the root's is of a kind that asks
+// somebody else.
+func (m Mount) slow() bool {
+	if m.Point == "/" {
 		return false
 	}
-	kind, _, _ := strings.Cut(best.Type, ".") // fuse.sshfs
+	kind, _, _ := strings.Cut(m.Type, ".") // fuse.sshfs
 	switch kind {
 	case "fuse", "fuseblk", "virtiofs", "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "lustre",
 		"gpfs", "ocfs2", "gfs2", "beegfs", "orangefs", "coda", "autofs", "panfs", "vboxsf", "glusterfs":

@@ -156,7 +156,7 @@ func (e *Environ) set(f *pflag.Flag, vars map[string]string) error {
 	case interface{ SetAll(text string) }:
 		list.SetAll(value)
 	case pflag.SliceValue:
-		list.Replace(SplitList(value, func(string) bool { return f.Value.Type() == "stringSlice" })) // no text is refused
+		list.Replace(SplitList(value, func(_, _ string) bool { return f.Value.Type() == "stringSlice" })) // no text is refused
 	default:
 		if err := f.Value.Set(value); err != nil {
 			return valueError(source, f, err, e.Example)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 
 	"healthcheck/cmd/flags"
 	"healthcheck/probe/report"
+	"healthcheck/probe/target"
 )
 
 // binary is the program as users get it: static, stripped.
@@ -65,7 +67,7 @@ func TestUsageErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases := strings.Split(string(text), "$ ")[1:]
+	cases := strings.Split(string(text), "\n$ ")[1:]
 	if len(cases) < 40 {
 		t.Fatalf("only %d cases", len(cases))
 	}
@@ -73,7 +75,7 @@ func TestUsageErrors(t *testing.T) {
 		line, want, _ := strings.Cut(c, "\n")
 		want = strings.TrimSpace(want) + "\n"
 		var environ, args []string
-		for _, w := range strings.Fields(line) {
+		for _, w := range words(line) {
 			if name, _, ok := strings.Cut(w, "="); ok && strings.ToUpper(name) == name && len(args) == 0 {
 				environ = append(environ, w)
 			} else {
@@ -92,6 +94,14 @@ func TestUsageErrors(t *testing.T) {
 			t.Errorf("run(%s) = %d, %q", line, code, errs.String())
 		}
 	}
+}
+
+// words splits a line as a shell does that knows nothing but quotes.
+func words(line string) (out []string) {
+	for _, m := range regexp.MustCompile(`(?:[^\s'"]|'[^']*'|"[^"]*")+`).FindAllString(line, -1) {
+		out = append(out, regexp.MustCompile(`'([^']*)'|"([^"]*)"`).ReplaceAllString(m, "$1$2"))
+	}
+	return out
 }
 
 // seedApp serves the three endpoints of old; handler may take over a path.
@@ -258,14 +268,16 @@ func TestVariablesAndFiles(t *testing.T) {
 func TestSplitList(t *testing.T) {
 	for _, c := range []struct {
 		in     string
-		begins func(string) bool
+		begins func(before, text string) bool
 		want   []string
 	}{
 		{"a,b\nc, d,,\n", flags.Anything, []string{"a", "b", "c", "d"}},
-		{"/a,/b", targetStart, []string{"/a", "/b"}},
-		{"postgres://h1,h2/db,x=/b", targetStart, []string{"postgres://h1,h2/db", "x=/b"}},
-		{"http://x/#status=200,204", targetStart, []string{"http://x/#status=200,204"}},
-		{"Accept: text/html, application/json,X-A: b", headerStart, []string{"Accept: text/html, application/json", "X-A: b"}},
+		{"/a,/b", target.Begins, []string{"/a", "/b"}},
+		{"postgres://h1,h2/db,x=/b", target.Begins, []string{"postgres://h1,h2/db", "x=/b"}},
+		{"http://x/#status=200,ca-cert=/x,status=/y", target.Begins, []string{"http://x/#status=200,ca-cert=/x,status=/y"}},
+		{"http://x/,status=/y", target.Begins, []string{"http://x/", "status=/y"}},
+		{"http://x/#status=200,204", target.Begins, []string{"http://x/#status=200,204"}},
+		{"Accept: text/html, application/json,X-A: b", flags.ByStart(headerStart), []string{"Accept: text/html, application/json", "X-A: b"}},
 		{"", flags.Anything, nil},
 	} {
 		if got := flags.SplitList(c.in, c.begins); fmt.Sprint(got) != fmt.Sprint(c.want) {

@@ -64,7 +64,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	if err := r.resolveHTTP(c); err != nil {
 		return nil, err
 	}
-	return c, r.resolveTargets(c)
+	return c, r.resolveTargets(fs, c)
 }
 
 // resolveGPU reads the limits of GPUs; each of them asks for the layer.
@@ -140,7 +140,10 @@ func (r *raw) resolveHTTP(c *config) error {
 	return nil
 }
 
-func (r *raw) resolveTargets(c *config) error {
+func (r *raw) resolveTargets(fs *pflag.FlagSet, c *config) error {
+	if m := target.Mistake(r.baseURL); m != nil {
+		return usagef(m.Hint, "%s: %s", r.source("base-url"), m)
+	}
 	base, err := url.Parse(r.baseURL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
 		return usagef("--base-url "+defaultBaseURL, "%s: want an http or https URL with a host and no query", r.source("base-url"))
@@ -148,7 +151,10 @@ func (r *raw) resolveTargets(c *config) error {
 	c.targets = map[string][]target.Target{}
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		texts := *r.targets[layer]
-		if len(texts) == 0 {
+		switch {
+		case len(texts) == 0 && fs.Changed(layer):
+			texts = []string{""} // --db "$DB" where there is no such variable
+		case len(texts) == 0:
 			texts = []string{defaultPath(layer)}
 		}
 		for i, text := range texts {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"healthcheck/cmd/flags"
+	"healthcheck/probe/target"
 )
 
 // usageError is bad input: what is wrong, and what to write instead.
@@ -47,6 +48,9 @@ func targetError(source string, i, n int, err error) error {
 	hint := "a target is a path (/health) or a URL (http://localhost:5000/health, tcp://db:5432)"
 	if ue, ok := errors.AsType[*usageError](err); ok {
 		hint = ue.Hint
+	}
+	if m, ok := errors.AsType[*target.Misuse](err); ok {
+		hint = m.Hint
 	}
 	return usagef(hint, "%s: %s", which, err)
 }

@@ -65,6 +65,9 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	t := Target{Secrets: &Secrets{}}
 	s = strings.TrimSpace(s)
 	t.Name, s = cutName(s)
+	if m := Mistake(s); m != nil {
+		return t, m
+	}
 	// JDBC's URLs are those of the database behind a word of its own.
 	s = strings.TrimPrefix(s, "jdbc:")
 	s, fragment, _ := strings.Cut(s, "#")
@@ -113,11 +116,14 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 }
 
 // errMislaid is a credential in which a character of the URL's own stands.
-var errMislaid = errors.New("an @ or a # stands behind the host: in a user, password or token write # / ? @ % as %23 %2F %3F %40 %25 (percent-encoding)")
+var errMislaid = &Misuse{"an @ or a # stands behind the host",
+	"in a user, password or token write # / ? @ % as %23 %2F %3F %40 %25 (percent-encoding)"}
 
 // settingNames are what may stand before = behind #; see the protocols for
 // what each of them takes.
 var settingNames = []string{"status", "body", "json", "method", "header", "ca-cert", "insecure", "max-redirects"}
+
+func isSetting(name string) bool { return slices.Contains(settingNames, name) }
 
 // mislaid says whether a part of a password may have come to stand where a
 // path, a query or a setting belongs: an unescaped # / or ? ends the host, and
@@ -125,7 +131,7 @@ var settingNames = []string{"status", "body", "json", "method", "header", "ca-ce
 // printed.
 func mislaid(s, fragment string) bool {
 	key, _, _ := strings.Cut(fragment, "=")
-	if strings.Contains(fragment, "@") && !slices.Contains(settingNames, key) {
+	if strings.Contains(fragment, "@") && !isSetting(key) {
 		return true
 	}
 	_, rest, isURL := strings.Cut(s, "://")
@@ -230,7 +236,7 @@ func parseSettings(fragment string) ([]Setting, error) {
 	if fragment == "" {
 		return nil, nil
 	}
-	for part := range strings.SplitSeq(fragment, "&") {
+	for _, part := range splitSettings(fragment) {
 		key, value, ok := strings.Cut(part, "=")
 		if !ok {
 			key, value = part, "true" // a switch
@@ -243,6 +249,22 @@ func parseSettings(fragment string) ([]Setting, error) {
 		out = append(out, Setting{k, v})
 	}
 	return out, nil
+}
+
+// splitSettings splits a fragment at each & and at each comma before the name
+// of a setting: no shell takes that apart, and an & ends its command.
+func splitSettings(fragment string) (parts []string) {
+	for part := range strings.SplitSeq(fragment, "&") {
+		for i, piece := range strings.Split(part, ",") {
+			key, _, ok := strings.Cut(piece, "=")
+			if i == 0 || isSetting(key) && (ok || key == "insecure") {
+				parts = append(parts, piece)
+			} else {
+				parts[len(parts)-1] += "," + piece
+			}
+		}
+	}
+	return parts
 }
 
 // NoSettings returns an error when t carries settings behind # that its kind

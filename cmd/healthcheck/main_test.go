@@ -265,6 +265,19 @@ func TestVariablesAndFiles(t *testing.T) {
 	}
 }
 
+// A flag that some target takes is fine beside others, and so is one where no
+// target is checked at all.
+func TestFlagsOfSomeTargets(t *testing.T) {
+	for _, line := range []string{
+		"--expect-status 204 --api http://x/ --db redis://y", "--header 'X: y' --db redis://y", "--header 'X: y' --api grpc://x:1", "--method HEAD --api unix:///a.sock:/x",
+		"--expect-body ok --layers resource", "--expect-body ok --layers db", "--expect-body ok --api tcp://x:1 --db /health",
+	} {
+		if _, err := parseConfig(words(line), nil, nil); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
 func TestSplitList(t *testing.T) {
 	for _, c := range []struct {
 		in     string

@@ -64,7 +64,10 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	if err := r.resolveHTTP(c); err != nil {
 		return nil, err
 	}
-	return c, r.resolveTargets(fs, c)
+	if err := r.resolveTargets(fs, c); err != nil {
+		return nil, err
+	}
+	return c, r.checkUnused(fs, c)
 }
 
 // resolveGPU reads the limits of GPUs; each of them asks for the layer.

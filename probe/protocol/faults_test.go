@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -166,6 +167,45 @@ func TestGRPCServersThatSendClientsAway(t *testing.T) {
 		} else if c.want != "" {
 			wantFailure(t, err, probe.StageResponse, c.want)
 		}
+	}
+}
+
+// Headers are the call's metadata, but for those of a connection; a setting
+// takes the place of the command line's.
+func TestGRPCMetadata(t *testing.T) {
+	got := make(chan []hpack.HeaderField, 1)
+	addr := rawServer(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		io.ReadFull(r, make([]byte, len(http2.ClientPreface)))
+		f := http2.NewFramer(c, r)
+		f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch frame := frame.(type) {
+			case *http2.MetaHeadersFrame:
+				got <- frame.Fields
+			case *http2.DataFrame:
+				serving(f, func() {})
+			}
+		}
+	})
+	o := testOptions(t)
+	o.Header = http.Header{"X-Tenant": {"common"}, "Connection": {"close"}, "Content-Type": {"text/plain"}, "Authorization": {"Bearer t"}}
+	_, err := probeWith(t, GRPC, "grpc://"+addr+"#header=X-Tenant:own&header=Host:orders.example", o, patience)
+	must(t, err)
+	var sent []string
+	for _, f := range <-got {
+		if f.Name != "user-agent" {
+			sent = append(sent, f.Name+"="+f.Value)
+		}
+	}
+	want := ":method=POST :scheme=http :path=/grpc.health.v1.Health/Check :authority=orders.example content-type=application/grpc te=trailers authorization=Bearer t x-tenant=own"
+	if strings.Join(sent, " ") != want {
+		t.Errorf("sent %v, want %s", sent, want)
 	}
 }
 

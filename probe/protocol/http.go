@@ -90,13 +90,13 @@ func newHTTP(t target.Target, o Options, u *url.URL, sock string) (probe.Func, e
 		return nil, err
 	}
 	h := &httpCheck{t, o, u, sock, o.Method}
-	h.addSecrets()
+	addHeaderSecrets(t, o.Header)
 	return h.run, nil
 }
 
-// addSecrets marks the values of headers that may be credentials.
-func (h *httpCheck) addSecrets() {
-	for name, values := range h.opt.Header {
+// addHeaderSecrets marks the values of headers that may be credentials.
+func addHeaderSecrets(t target.Target, header http.Header) {
+	for name, values := range header {
 		if isPlainHeader(name) {
 			continue
 		}
@@ -104,9 +104,9 @@ func (h *httpCheck) addSecrets() {
 			if isPlainValue(v) {
 				continue
 			}
-			h.target.Secrets.Add(v)
+			t.Secrets.Add(v)
 			if _, token, ok := strings.Cut(v, " "); ok {
-				h.target.Secrets.Add(token) // Bearer TOKEN
+				t.Secrets.Add(token) // Bearer TOKEN
 			}
 		}
 	}

@@ -53,7 +53,7 @@ func newService(t target.Target, o Options, defaultPort string, params ...string
 		u.Scheme = "https"
 	}
 	s := &service{t, &httpCheck{target: t, opt: o, url: u}, strings.Trim(t.URL.Path, "/")}
-	s.http.addSecrets()
+	addHeaderSecrets(t, o.Header)
 	return s, q, nil
 }
 

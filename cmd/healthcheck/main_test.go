@@ -184,6 +184,37 @@ func TestJSONOutput(t *testing.T) {
 	}
 }
 
+// Whoever reads JSON gets it for bad input, too, and in the same place.
+func TestUsageErrorsAsJSON(t *testing.T) {
+	for _, c := range []struct {
+		environ []string
+		line    string
+		json    bool
+	}{
+		{nil, "--timeout 60s --output json", true},
+		{nil, "--output=json --nonsense", true},
+		{nil, "--nonsense --output=text --output json", true},
+		{nil, "--db postgress://app:hunter2@db/app --output json", true},
+		{[]string{"HEALTHCHECK_OUTPUT=json"}, "--nonsense", true},
+		{[]string{"HEALTHCHECK_OUTPUT=json"}, "--nonsense --output text", false},
+		{[]string{"HEALTHCHECK_OUTPUT=json"}, "gpu fit", false},
+		{nil, "gpu fit --output json", true},
+		{nil, "--nonsense -- --output json", false},
+	} {
+		stdout, stderr, code := execute(t, c.environ, words(c.line)...)
+		var doc struct{ Status, Summary, Error, Hint string }
+		err := json.Unmarshal([]byte(stdout), &doc)
+		switch {
+		case code != 1 || strings.Contains(stdout+stderr, "hunter2"):
+			t.Errorf("%s: exit %d, %q, %q", c.line, code, stdout, stderr)
+		case c.json && (err != nil || doc.Status != "unhealthy" || doc.Error == "" || doc.Error != doc.Summary || doc.Hint == "" || stderr != ""):
+			t.Errorf("%s: %v, %+v, %q", c.line, err, doc, stderr)
+		case !c.json && (stdout != "" || !strings.HasPrefix(stderr, "error: ")):
+			t.Errorf("%s: %q, %q", c.line, stdout, stderr)
+		}
+	}
+}
+
 func TestQuietPrintsNothingOnSuccess(t *testing.T) {
 	base := seedApp(t, nil)
 	if stdout, stderr, code := execute(t, noLimits, "--base-url", base, "--quiet"); code != 0 || stdout+stderr != "" {

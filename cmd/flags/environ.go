@@ -27,6 +27,8 @@ type Environ struct {
 	Foreign []string
 	// First, if set, is the flag that is read before the others.
 	First string
+	// Verbatim are flags whose values may stand in quotes.
+	Verbatim []string
 	// Example completes the hint for a bad value.
 	Example func(*pflag.Flag) string
 	// Sample is the flag that a hint shows with its variable.
@@ -152,6 +154,10 @@ func (e *Environ) set(f *pflag.Flag, vars map[string]string) error {
 		}
 		source = name
 	}
+	if quote := value[:1]; strings.Trim(quote, `"'`) == "" && len(value) > 1 && strings.HasSuffix(value, quote) &&
+		!strings.Contains(value[1:len(value)-1], quote) && !slices.Contains(e.Verbatim, f.Name) {
+		return Errorf("leave them out: an env file keeps quotes as part of the value", "%s: the value stands in quotes", name)
+	}
 	switch list := f.Value.(type) {
 	case interface{ SetAll(text string) }:
 		list.SetAll(value)
@@ -159,7 +165,7 @@ func (e *Environ) set(f *pflag.Flag, vars map[string]string) error {
 		list.Replace(SplitList(value, func(_, _ string) bool { return f.Value.Type() == "stringSlice" })) // no text is refused
 	default:
 		if err := f.Value.Set(value); err != nil {
-			return valueError(source, f, err, e.Example)
+			return valueError(source, value, f, err, e.Example)
 		}
 	}
 	f.Changed = true

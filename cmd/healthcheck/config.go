@@ -161,10 +161,10 @@ func defaultPath(layer string) string {
 func parseConfig(args, environ []string, read readFile) (*config, error) {
 	fs, r := newFlags()
 	if err := fs.Parse(args); err != nil {
-		return nil, flags.ParseError("healthcheck", fs, err, example)
+		return nil, parseError(fs, err)
 	}
 	if fs.NArg() > 0 {
-		return nil, argumentError(fs.Arg(0))
+		return nil, argumentError(fs, args, fs.Arg(0))
 	}
 	if r.version || r.help {
 		return &config{version: r.version, help: r.help}, nil

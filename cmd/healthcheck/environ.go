@@ -17,7 +17,8 @@ func newEnviron(fs *pflag.FlagSet, r *raw, read readFile) flags.Environ {
 	return flags.Environ{
 		Prefix: "HEALTHCHECK_", Flags: fs, None: map[string]string{"version": success, "help": success},
 		First:   "timeout", // it bounds how long the files may take
-		Example: example, Sample: "cpu-max",
+		Verbatim: []string{"expect-body"}, // a JSON text, perhaps
+		Example:  example, Sample: "cpu-max",
 		Reader: "the file must be readable by the user that the probe runs as",
 		Read:   func(path string) (string, error) { return read(path, time.Duration(r.timeout)) },
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -31,8 +32,11 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	}
 	switch {
 	case c.timeout >= c.interval:
-		return nil, usagef("set --timeout below the interval, so that probes never overlap",
-			"%s %s is not shorter than %s %s", r.source("timeout"), c.timeout, r.source("interval"), c.interval)
+		hint := "set --timeout below the interval, so that probes never overlap"
+		if !fs.Changed("interval") {
+			hint = fmt.Sprintf("give the engine's own interval, such as --interval %s, or a shorter --timeout", c.timeout*3/2)
+		}
+		return nil, usagef(hint, "%s %s is not shorter than %s %s", r.source("timeout"), c.timeout, r.source("interval"), c.interval)
 	case c.checkTimeout > c.timeout:
 		return nil, usagef("set --check-timeout to --timeout or less",
 			"%s %s exceeds %s %s", r.source("check-timeout"), c.checkTimeout, r.source("timeout"), c.timeout)

@@ -16,7 +16,7 @@ func newEnviron(fs *pflag.FlagSet, r *raw, read readFile) flags.Environ {
 	const success = "every probe would succeed"
 	return flags.Environ{
 		Prefix: "HEALTHCHECK_", Flags: fs, None: map[string]string{"version": success, "help": success},
-		First:   "timeout", // it bounds how long the files may take
+		First:    "timeout",               // it bounds how long the files may take
 		Verbatim: []string{"expect-body"}, // a JSON text, perhaps
 		Example:  example, Sample: "cpu-max",
 		Reader: "the file must be readable by the user that the probe runs as",

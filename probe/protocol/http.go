@@ -9,7 +9,6 @@ import (
 	"net/textproto"
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -101,7 +100,7 @@ func addHeaderSecrets(t target.Target, header http.Header) {
 			continue
 		}
 		for _, v := range values {
-			if isPlainValue(v) {
+			if target.IsPlain(v) {
 				continue
 			}
 			t.Secrets.Add(v)
@@ -110,17 +109,6 @@ func addHeaderSecrets(t target.Target, header http.Header) {
 			}
 		}
 	}
-}
-
-// isPlainValue says whether the value of a header is a number or a switch,
-// such as 5 or true, which no secret is.
-func isPlainValue(v string) bool {
-	if _, err := strconv.ParseBool(v); err == nil {
-		return true
-	}
-	_, err := strconv.Atoi(v)
-	const digits = 5 // a longer number may be a PIN
-	return err == nil && len(v) <= digits || v == "on" || v == "off" || v == "yes" || v == "no"
 }
 
 // isPlainHeader says whether a header, in its canonical form, holds no

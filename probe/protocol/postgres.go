@@ -441,6 +441,9 @@ func (p *postgresCheck) hostaddr(addr string) string {
 	return addr
 }
 
+// maxValue bounds what is kept of a query's answer, in bytes.
+const maxValue = 4 << 10
+
 // ask runs the query and keeps the first value of the first row of each of
 // its results; the rest is read past, whatever it is.
 func (p *postgresCheck) ask(ctx context.Context, conn *pgconn.PgConn) ([][]string, error) {
@@ -451,7 +454,7 @@ func (p *postgresCheck) ask(ctx context.Context, conn *pgconn.PgConn) ([][]strin
 		for r := results.ResultReader(); r.NextRow(); {
 			if first == nil {
 				for _, v := range r.Values()[:min(1, len(r.Values()))] {
-					first = append(first, probe.Cut(string(v), target.EchoBytes))
+					first = append(first, probe.Cut(string(v), maxValue)) // more than is shown: it is redacted first
 				}
 			}
 		}

@@ -83,7 +83,7 @@ func (s *service) check(judge func(*serviceSession) (string, error)) probe.Func 
 		if err != nil {
 			return probe.Finding{}, err
 		}
-		f := probe.Finding{Message: s.target.String() + ": " + probe.Clean(probe.Cut(text, 2*target.EchoBytes))}
+		f := probe.Finding{Message: s.target.String() + ": " + probe.Clean(probe.Cut(s.target.Secrets.Redact(text), 2*target.EchoBytes))}
 		if c.warn {
 			f.Status = probe.Warn
 		}

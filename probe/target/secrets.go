@@ -35,6 +35,24 @@ func (s *Secrets) Add(v string) {
 	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
 }
 
+// IsPlain says whether a value is a number or a switch, such as 5 or true:
+// a header or a parameter that has it is no token, whatever its name.
+func IsPlain(v string) bool {
+	if _, err := strconv.ParseBool(v); err == nil {
+		return true
+	}
+	_, err := strconv.Atoi(v)
+	const digits = 5 // a longer number may be a PIN
+	return err == nil && len(v) <= digits || v == "on" || v == "off" || v == "yes" || v == "no"
+}
+
+// AddToken marks a user that has no password: it is a token, and goes over
+// the wire as the user of HTTP's basic authentication.
+func (s *Secrets) AddToken(v string) {
+	s.Add(v)
+	s.Add(base64.StdEncoding.EncodeToString([]byte(v + ":")))
+}
+
 // AddUser marks the password of u, and the form that HTTP's basic
 // authentication gives it.
 func (s *Secrets) AddUser(u *url.Userinfo) {

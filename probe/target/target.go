@@ -54,9 +54,18 @@ func isSecretParam(key string) bool {
 	case "target_session_attrs", "passfile", "sslkey", "require_auth", "authsource", "authmechanism", "authmechanismproperties",
 		"allowpublickeyretrieval":
 		return false // named like secrets, and none: libpq's, MongoDB's and JDBC's own
+	case "keyword", "keywords", "keyspace", "author", "authors", "design", "signal", "bypass", "passive", "tokenizer", "tokens", "max_tokens":
+		return false // words that begin like one
 	}
-	return !strings.HasPrefix(key, "keepalive") && slices.ContainsFunc([]string{"pass", "pwd", "secret", "token", "key", "auth", "sig", "cred", "session"},
+	return isPassword(key) || !strings.HasPrefix(key, "keepalive") && slices.ContainsFunc([]string{"token", "key", "auth", "sig", "cred", "session"},
 		func(part string) bool { return strings.Contains(key, part) })
+}
+
+// isPassword says whether a parameter's name tells that its value is a
+// password, be it as short as 5.
+func isPassword(key string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc([]string{"pass", "pwd", "secret"}, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // ParseTarget reads [NAME=]TARGET. A path is resolved against base. Errors
@@ -101,13 +110,15 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	t.Secrets.AddUser(t.URL.User)
 	if u := t.URL.User; u != nil && !hasUserNames(t.URL.Scheme) {
 		if _, ok := u.Password(); !ok {
-			t.Secrets.Add(u.Username()) // a token in the user's place
+			t.Secrets.AddToken(u.Username())
 		}
 	}
 	for k, vs := range t.URL.Query() {
 		if isSecretParam(k) {
 			for _, v := range vs {
-				t.Secrets.Add(v)
+				if isPassword(k) || !IsPlain(v) {
+					t.Secrets.Add(v)
+				}
 			}
 		}
 	}
@@ -229,51 +240,6 @@ func urlFault(err error) string {
 		}
 	}
 	return "it cannot be parsed"
-}
-
-func parseSettings(fragment string) ([]Setting, error) {
-	var out []Setting
-	if fragment == "" {
-		return nil, nil
-	}
-	for _, part := range splitSettings(fragment) {
-		key, value, ok := strings.Cut(part, "=")
-		if !ok {
-			key, value = part, "true" // a switch
-		}
-		k, err1 := url.PathUnescape(key)
-		v, err2 := url.PathUnescape(value)
-		if err1 != nil || err2 != nil {
-			return nil, errors.New("the setting " + fmt.Sprintf("%q", probe.Cut(key, 40)) + " behind # has a malformed % escape")
-		}
-		out = append(out, Setting{k, v})
-	}
-	return out, nil
-}
-
-// splitSettings splits a fragment at each & and at each comma before the name
-// of a setting: no shell takes that apart, and an & ends its command.
-func splitSettings(fragment string) (parts []string) {
-	for part := range strings.SplitSeq(fragment, "&") {
-		for i, piece := range strings.Split(part, ",") {
-			key, _, ok := strings.Cut(piece, "=")
-			if i == 0 || isSetting(key) && (ok || key == "insecure") {
-				parts = append(parts, piece)
-			} else {
-				parts[len(parts)-1] += "," + piece
-			}
-		}
-	}
-	return parts
-}
-
-// NoSettings returns an error when t carries settings behind # that its kind
-// of check does not know; nothing is silently ignored.
-func (t Target) NoSettings() error {
-	if len(t.Settings) > 0 {
-		return fmt.Errorf("a %s target takes no settings behind #", t.URL.Scheme)
-	}
-	return nil
 }
 
 // Params returns the values of the query parameters that a check knows, and

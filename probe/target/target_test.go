@@ -31,6 +31,7 @@ func TestParseTarget(t *testing.T) {
 		"postgres://u:p@h1:5432,h2/db":                   "postgres://u:***@h1:5432,h2/db",
 		"postgresql+psycopg2://u@%2Fvar%2Frun%2Fpg/db":   "postgresql+psycopg2://u@%2Fvar%2Frun%2Fpg/db",
 		"jdbc:postgresql://h/db?user=u&password=hunter2": "postgresql://h/db?user=u&password=***",
+		"http://x/?design=a&keyword=b&tokens=3&my_key=k": "http://x/?design=a&keyword=b&tokens=3&my_key=***",
 		// Named like secrets, and none.
 		"postgres://h/db?target_session_attrs=any&passfile=/p&sslkey=/k": "postgres://h/db?target_session_attrs=any&passfile=/p&sslkey=/k",
 		"postgres://h/db?user=me@server":                                 "postgres://h/db?user=me@server",
@@ -68,6 +69,27 @@ func TestMislaidPasswords(t *testing.T) {
 	}
 	if _, err := ParseTarget("http://u:50%off@h/", testBase); err == nil || !strings.Contains(err.Error(), "%25") || strings.Contains(err.Error(), "off@") {
 		t.Error(err)
+	}
+}
+
+// What is printed of a server's text: neither the secret nor the form in which
+// HTTP sends it, but what is no secret.
+func TestSecretsOfATarget(t *testing.T) {
+	for in, c := range map[string]struct{ said, want string }{
+		"qdrant://hunter2tok@x":               {"Basic aHVudGVyMnRvazo= of hunter2tok", "Basic *** of ***"},
+		"http://u:hunter2@x/":                 {"Basic dTpodW50ZXIy of hunter2", "Basic *** of ***"},
+		"http://x/?token_version=200":         {"status 200", "status 200"},
+		"http://x/?authenticated=true&key=no": {"true or no", "true or no"},
+		"http://x/?password=200":              {"status 200", "status ***"},
+		"http://x/?key=123456":                {"a 123456", "a ***"},
+	} {
+		tg, err := ParseTarget(in, testBase)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tg.Secrets.Redact(c.said); got != c.want {
+			t.Errorf("%s: %q, want %q", in, got, c.want)
+		}
 	}
 }
 

@@ -90,6 +90,11 @@ func TestServersThatDieInTheMiddle(t *testing.T) {
 		{"grpc://" + half(settings+"\x00\x00\x10\x00"), GRPC, "closed the connection in the middle of an answer"},
 		{"grpc://" + half(settings), GRPC, "the server closed the connection"},
 		{"grpc://" + resets(settings), GRPC, "connection reset by peer"},
+		{"http://" + half("HTTP/1.1 200 OK\r\nContent-Le"), HTTP, "the server closed the connection in the middle of its answer"},
+		{"http://" + resets("HTTP/1.1 200 OK\r\nContent-Le"), HTTP, "connection reset by peer"},
+		{"qdrant://" + half("HTTP/1.1 200 OK\r\n"), Qdrant, "the server closed the connection in the middle of its answer"},
+		{"postgres://u@" + dyingPostgres(t, false) + "/db?sslmode=disable", Postgres, "the server closed the connection"},
+		{"postgres://u@" + dyingPostgres(t, true) + "/db?sslmode=disable", Postgres, "connection reset by peer"},
 	} {
 		_, err := probeOnce(t, c.make, c.text, patience)
 		wantFailure(t, err, probe.StageResponse, c.want)
@@ -97,6 +102,21 @@ func TestServersThatDieInTheMiddle(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// dyingPostgres lets anybody in and dies at the query.
+func dyingPostgres(t *testing.T, reset bool) string {
+	return rawServer(t, func(c net.Conn) {
+		b := pgproto3.NewBackend(c, c)
+		b.ReceiveStartupMessage()
+		b.Send(&pgproto3.AuthenticationOk{})
+		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		b.Flush()
+		c.Read(make([]byte, 1024))
+		if reset {
+			c.(*net.TCPConn).SetLinger(0)
+		}
+	})
 }
 
 // grpcServer speaks HTTP/2's frames: serve answers each call.

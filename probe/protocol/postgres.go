@@ -361,7 +361,7 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 	if err != nil {
 		return probe.Finding{}, p.connectFault(ctx, begin, d, err)
 	}
-	d.connected = true
+	d.connected, d.last.Known = true, true
 	answers, err := p.ask(begin, conn)
 	if err != nil {
 		// Nothing where pgconn is calling the query off already, which dials
@@ -533,7 +533,7 @@ func (p *postgresCheck) describe(ctx, begin context.Context, h *target.Conn, err
 		return stage, probe.WithClass(err, postgresClass(pg.Code))
 	}
 	if se, ok := errors.AsType[*probe.StageError](err); ok {
-		return se.Stage, se.Err
+		return se.Stage, se
 	}
 	switch text := err.Error(); {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,9 @@ type Conn struct {
 	// Known is set once the server was found to speak the protocol that it was
 	// asked in: what fails then is not that.
 	Known bool
+	// Ended is what ended the reads, if not this side's own limit: drivers keep
+	// it to themselves at times.
+	Ended error
 	// secure is set where this is TLS on top of another connection.
 	secure bool
 }
@@ -34,6 +38,9 @@ func (h *Conn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
 	if room := FirstBytes - len(h.First); room > 0 {
 		h.First = append(h.First, p[:min(n, room)]...)
+	}
+	if h.Ended == nil && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+		h.Ended = err
 	}
 	return n, err
 }
@@ -69,6 +76,9 @@ func protocolFault(ctx context.Context, t Target, protocol string, h *Conn, err 
 	cause := probe.Cause(ctx, err)
 	said := h != nil && len(h.First) > 0
 	known := h != nil && h.Known
+	if h != nil && h.Ended != nil {
+		err = fmt.Errorf("%w: %w", err, h.Ended)
+	}
 	own, isFault := errors.AsType[Fault](err)
 	alert, isAlert := TLSAlert(err)
 	switch other := ""; {

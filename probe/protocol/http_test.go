@@ -417,6 +417,13 @@ func TestHTTPAgainstFaultyServers(t *testing.T) {
 		{"resets", "http", func(c net.Conn) { readRequest(c); c.(*net.TCPConn).SetLinger(0) }, "", probe.StageResponse, "connection reset by peer"},
 		{"closes", "http", func(c net.Conn) { readRequest(c) }, "", probe.StageResponse, "closed the connection without an answer"},
 		{"not HTTP", "http", func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1\r\n"); untilClosed(c) }, "", probe.StageResponse, "does not speak HTTP"},
+		{"TLS", "http", func(c net.Conn) { readRequest(c); io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46"); untilClosed(c) }, "", probe.StageResponse, "does not speak HTTP but TLS"},
+		{"HTTP/2", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, "\x00\x00\x00\x04\x00\x00\x00\x00\x00\r\n")
+			untilClosed(c)
+		}, "", probe.StageResponse, "does not speak HTTP/1.1 but HTTP/2"},
+		{"TLS handshake ends", "https", func(c net.Conn) { c.Read(make([]byte, 16)); c.(*net.TCPConn).CloseWrite(); untilClosed(c) }, "", probe.StageTLS, "TLS handshake: the server closed the connection"},
 		{"TLS handshake hangs", "https", untilClosed, "", probe.StageTLS, "TLS handshake: no answer within 300ms"},
 		{"no TLS", "https", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); untilClosed(c) }, "", probe.StageTLS, "does not speak TLS"},
 		{"redirects to itself for ever", "http", func(c net.Conn) {

@@ -198,6 +198,7 @@ func TestUsageErrorsAsJSON(t *testing.T) {
 		{[]string{"HEALTHCHECK_OUTPUT=json"}, "--nonsense", true},
 		{[]string{"HEALTHCHECK_OUTPUT=json"}, "--nonsense --output text", false},
 		{[]string{"HEALTHCHECK_OUTPUT=json"}, "gpu fit", false},
+		{[]string{"HEALTHCHECK_OUTPUT=json"}, "install", false},
 		{nil, "gpu fit --output json", true},
 		{nil, "--nonsense -- --output json", false},
 	} {

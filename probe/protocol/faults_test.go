@@ -139,20 +139,22 @@ func grpcServer(t *testing.T, serve func(f *http2.Framer, call int32)) string {
 	})
 }
 
+// fields is a block of header fields: name, value, name, …
+func fields(texts ...string) []byte {
+	var b bytes.Buffer
+	enc := hpack.NewEncoder(&b)
+	for i := 0; i < len(texts); i += 2 {
+		enc.WriteField(hpack.HeaderField{Name: texts[i], Value: texts[i+1]})
+	}
+	return b.Bytes()
+}
+
 // serving writes the answer SERVING, with more frames before its end.
 func serving(f *http2.Framer, between func()) {
-	block := func(fields ...string) []byte {
-		var b bytes.Buffer
-		enc := hpack.NewEncoder(&b)
-		for i := 0; i < len(fields); i += 2 {
-			enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
-		}
-		return b.Bytes()
-	}
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":status", "200", "content-type", "application/grpc"), EndHeaders: true})
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields(":status", "200", "content-type", "application/grpc"), EndHeaders: true})
 	f.WriteData(1, false, append(binary.BigEndian.AppendUint32([]byte{0}, 2), 1<<3, 1))
 	between()
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block("grpc-status", "0"), EndHeaders: true, EndStream: true})
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields("grpc-status", "0"), EndHeaders: true, EndStream: true})
 }
 
 func TestGRPCServersThatSendClientsAway(t *testing.T) {
@@ -227,6 +229,13 @@ func TestGRPCMetadata(t *testing.T) {
 	if strings.Join(sent, " ") != want {
 		t.Errorf("sent %v, want %s", sent, want)
 	}
+	// What a server repeats of it is not printed.
+	addr = grpcServer(t, func(f *http2.Framer, _ int32) {
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields(":status", "200", "grpc-status", "16", "grpc-message", "no hunter2hunter2"), EndHeaders: true, EndStream: true})
+	})
+	o.Header = http.Header{"Authorization": {"Bearer hunter2hunter2"}}
+	_, err = probeWith(t, GRPC, "grpc://"+addr, o, patience)
+	wantFailure(t, err, probe.StageAuth, `"no ***"`)
 }
 
 // postgresServer lets anybody in and hangs at the query; cancelled counts the

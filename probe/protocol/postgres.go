@@ -361,7 +361,7 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 	if err != nil {
 		return probe.Finding{}, p.connectFault(ctx, begin, d, err)
 	}
-	d.connected, d.last.Known = true, true
+	d.connected = true
 	answers, err := p.ask(begin, conn)
 	if err != nil {
 		// Nothing where pgconn is calling the query off already, which dials

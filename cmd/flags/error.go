@@ -102,6 +102,9 @@ func valueError(source, value string, f *pflag.Flag, err error, example func(*pf
 	if strings.EqualFold(f.Value.Type(), "duration") && value != "" && strings.Trim(value, "0123456789") == "" && len(value) < 6 {
 		hint = "with its unit: " + value + "s"
 	}
+	if strings.Contains(value, " --") {
+		hint = "make each argument an element of its own"
+	}
 	return Errorf(hint, "%s: %s", source, want)
 }
 

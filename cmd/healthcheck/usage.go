@@ -67,6 +67,8 @@ func argumentError(fs *pflag.FlagSet, args []string, arg string) error {
 		return usagef(before+", or "+before+"=false", "%s is followed by %q, which belongs to no flag", before, arg)
 	case strings.HasSuffix(before, ":"): // a token, perhaps
 		return usagef("quotes around it: --header 'NAME: VALUE'", "unexpected argument behind %q", flags.Clip(before))
+	case strings.HasPrefix(arg, `"`), strings.HasPrefix(arg, "'"):
+		return flags.ArgumentError("leave the quotes out: the exec form keeps them", arg)
 	case strings.Contains(arg, "://") || strings.HasPrefix(arg, "/"):
 		return flags.ArgumentError("name the layer that it belongs to: --api, --db or --vector", arg)
 	}

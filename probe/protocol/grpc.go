@@ -39,6 +39,9 @@ func GRPC(t target.Target, o Options) (probe.Func, error) {
 	if _, err := t.Params(); err != nil {
 		return nil, err
 	}
+	if err := t.NoUser(); err != nil {
+		return nil, err
+	}
 	if t.URL.Port() == "" {
 		return nil, errors.New("a grpc target needs a host and a port: grpc://host:port/service")
 	}

@@ -41,6 +41,8 @@ func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
 		"dns://x?sever=1.1.1.1":          `unknown parameter "sever"`,
 		"dns://x/y":                      "a dns target is a name",
 		"dns://127.0.0.1?server=1.1.1.1": "not an address",
+		"grpc://u:hunter2secret@x:1":     "takes no user",
+		"tcp://u:hunter2secret@x:1":      "takes no user",
 		"grpc://x:1#status=200":          `unknown setting "status"`,
 		"file://relative/path":           "absolute",
 		"file:///x?max-age=60":           "such as 60s",

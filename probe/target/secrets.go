@@ -46,9 +46,12 @@ func IsPlain(v string) bool {
 	return err == nil && len(v) <= digits || v == "on" || v == "off" || v == "yes" || v == "no"
 }
 
-// AddToken marks a user that has no password: it is a token, and goes over
-// the wire as the user of HTTP's basic authentication.
+// AddToken marks a user that has no password, or an empty one: it is a token,
+// and goes over the wire as the user of HTTP's basic authentication.
 func (s *Secrets) AddToken(v string) {
+	if v == "" {
+		return
+	}
 	s.Add(v)
 	s.Add(base64.StdEncoding.EncodeToString([]byte(v + ":")))
 }

@@ -45,6 +45,15 @@ func splitSettings(fragment string) (parts []string) {
 	return parts
 }
 
+// NoUser returns an error when t carries a user that its kind of check has no
+// use for.
+func (t Target) NoUser() error {
+	if t.URL.User != nil {
+		return fmt.Errorf("a %s target takes no user and no password", t.URL.Scheme)
+	}
+	return nil
+}
+
 // NoSettings returns an error when t carries settings behind # that its kind
 // of check does not know; nothing is silently ignored.
 func (t Target) NoSettings() error {

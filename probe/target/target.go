@@ -109,7 +109,7 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	t.URL.Scheme = strings.ToLower(t.URL.Scheme)
 	t.Secrets.AddUser(t.URL.User)
 	if u := t.URL.User; u != nil && !hasUserNames(t.URL.Scheme) {
-		if _, ok := u.Password(); !ok {
+		if pw, _ := u.Password(); pw == "" {
 			t.Secrets.AddToken(u.Username())
 		}
 	}
@@ -290,9 +290,9 @@ func (t Target) String() string {
 	s := u.String()
 	if t.URL.User != nil {
 		user := redacted
-		if pw, has := t.URL.User.Password(); hasUserNames(u.Scheme) || has {
+		if pw, _ := t.URL.User.Password(); hasUserNames(u.Scheme) || pw != "" {
 			user = url.User(t.URL.User.Username()).String()
-			if has && pw != "" {
+			if pw != "" {
 				user += ":" + redacted
 			}
 		}

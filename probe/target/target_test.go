@@ -22,6 +22,9 @@ func TestParseTarget(t *testing.T) {
 		"HTTP://x/y":                             "http://x/y",
 		"http://u:p@x/y?token=abc&n=1#status=20": "http://u:***@x/y?token=***&n=1",
 		"http://tok@x/":                          "http://***@x/",
+		"http://sk_live:@x/":                     "http://***@x/",
+		"http://:pw@x/":                          "http://:***@x/",
+		"http://:@x/":                            "http://***@x/",
 		"postgres://user:p%40ss@db/app":          "postgres://user:***@db/app",
 		"unix:///run/a.sock:/health":             "unix:///run/a.sock:/health",
 		// Tokens in the user's place, and user names that are none.
@@ -77,6 +80,7 @@ func TestMislaidPasswords(t *testing.T) {
 func TestSecretsOfATarget(t *testing.T) {
 	for in, c := range map[string]struct{ said, want string }{
 		"qdrant://hunter2tok@x":               {"Basic aHVudGVyMnRvazo= of hunter2tok", "Basic *** of ***"},
+		"http://hunter2tok:@x":                {"Basic aHVudGVyMnRvazo=", "Basic ***"},
 		"http://u:hunter2@x/":                 {"Basic dTpodW50ZXIy of hunter2", "Basic *** of ***"},
 		"http://x/?token_version=200":         {"status 200", "status 200"},
 		"http://x/?authenticated=true&key=no": {"true or no", "true or no"},

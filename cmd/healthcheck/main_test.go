@@ -297,6 +297,24 @@ func TestVariablesAndFiles(t *testing.T) {
 	}
 }
 
+// Settings need no quotes in a shell, where an & would end the command.
+func TestSettingsInAShell(t *testing.T) {
+	body := `{"db":"up"}`
+	base := seedApp(t, map[string]http.HandlerFunc{"/x": func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(201)
+		io.WriteString(w, body)
+	}})
+	for _, want := range []int{0, 1} {
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", binary+" --layers api --api "+base+"/x#status=200,201,json=db=up")
+		cmd.Env = []string{}
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want {
+			t.Errorf("exit %d, want %d: %s", code, want, out)
+		}
+		body = `{"db":"down"}`
+	}
+}
+
 // A flag that some target takes is fine beside others, and so is one where no
 // target is checked at all.
 func TestFlagsOfSomeTargets(t *testing.T) {

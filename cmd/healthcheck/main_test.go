@@ -299,19 +299,14 @@ func TestVariablesAndFiles(t *testing.T) {
 
 // Settings need no quotes in a shell, where an & would end the command.
 func TestSettingsInAShell(t *testing.T) {
-	body := `{"db":"up"}`
-	base := seedApp(t, map[string]http.HandlerFunc{"/x": func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(201)
-		io.WriteString(w, body)
-	}})
-	for _, want := range []int{0, 1} {
-		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", binary+" --layers api --api "+base+"/x#status=200,201,json=db=up")
+	base := seedApp(t, map[string]http.HandlerFunc{"/up": status(201, `{"db":"up"}`), "/down": status(201, `{"db":"down"}`)})
+	for path, want := range map[string]int{"/up": 0, "/down": 1} {
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", binary+" --layers api --api "+base+path+"#status=200,201,json=db=up")
 		cmd.Env = []string{}
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != want {
 			t.Errorf("exit %d, want %d: %s", code, want, out)
 		}
-		body = `{"db":"down"}`
 	}
 }
 

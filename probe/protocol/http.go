@@ -63,6 +63,9 @@ func Unix(t target.Target, o Options) (probe.Func, error) {
 		if err := t.NoSettings(); err != nil {
 			return nil, err
 		}
+		if _, err := t.Params(); err != nil {
+			return nil, err
+		}
 		return connectOnly(t, "unix", sock), nil
 	}
 	if !strings.HasPrefix(reqPath, "/") {

@@ -50,6 +50,7 @@ func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
 		"pidfile:///":                    "absolute",
 		"unix://run/a.sock:/x":           "absolute",
 		"unix:///run/a.sock:health":      "must begin with /",
+		"unix:///run/a.sock?x=1":         "takes no parameters",
 		"unix:///run/a.sock#status=200":  "takes no settings",
 	} {
 		tg, err := target.ParseTarget(in, testBase)

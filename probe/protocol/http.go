@@ -120,7 +120,8 @@ func isPlainHeader(name string) bool {
 	switch name {
 	case "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection",
 		"Content-Type", "Host", "Origin", "Pragma", "Range", "Referer", "User-Agent",
-		"X-Forwarded-Proto", "X-Forwarded-For", "X-Forwarded-Host":
+		"X-Forwarded-Proto", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "Forwarded", "Via",
+		"X-Real-Ip", "X-Request-Id", "X-Correlation-Id", "X-Requested-With", "Traceparent", "Date":
 		return true
 	}
 	return false

@@ -314,15 +314,15 @@ func TestProxyCredentials(t *testing.T) {
 	}
 }
 
-// A header's number or switch is no secret.
+// A header's number, switch or address is no secret.
 func TestPlainHeaderValues(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(500)
-		fmt.Fprintf(w, "status 5 is true, %s", r.Header.Get("X-Token"))
+		fmt.Fprintf(w, "status 5 is true at 127.0.0.1, %s", r.Header.Get("X-Token"))
 	}))
 	defer srv.Close()
-	_, err := probeOnce(t, HTTP, srv.URL+"/#header=X-Depth:5&header=X-Deep:true&header=X-Token:hunter2hunter2", patience)
-	wantFailure(t, err, probe.StageStatus, `"status 5 is true, ***"`)
+	_, err := probeOnce(t, HTTP, srv.URL+"/#header=X-Depth:5&header=X-Deep:true&header=X-Client:127.0.0.1&header=X-Token:hunter2hunter2", patience)
+	wantFailure(t, err, probe.StageStatus, `"status 5 is true at 127.0.0.1, ***"`)
 }
 
 func parseBasic(header string) (user, pw string, ok bool) {

@@ -2,6 +2,7 @@ package target
 
 import (
 	"encoding/base64"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -35,15 +36,16 @@ func (s *Secrets) Add(v string) {
 	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
 }
 
-// IsPlain says whether a value is a number or a switch, such as 5 or true:
-// a header or a parameter that has it is no token, whatever its name.
+// IsPlain says whether a value is a number, a switch or an address, such as 5,
+// true or 127.0.0.1: a header or a parameter that has it is no token, whatever
+// its name.
 func IsPlain(v string) bool {
 	if _, err := strconv.ParseBool(v); err == nil {
 		return true
 	}
 	_, err := strconv.Atoi(v)
 	const digits = 5 // a longer number may be a PIN
-	return err == nil && len(v) <= digits || v == "on" || v == "off" || v == "yes" || v == "no"
+	return err == nil && len(v) <= digits || net.ParseIP(v) != nil || v == "on" || v == "off" || v == "yes" || v == "no"
 }
 
 // AddToken marks a user that has no password, or an empty one: it is a token,

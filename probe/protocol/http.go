@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -107,8 +108,19 @@ func addHeaderSecrets(t target.Target, header http.Header) {
 				continue
 			}
 			t.Secrets.Add(v)
-			if _, token, ok := strings.Cut(v, " "); ok {
+			if kind, token, ok := strings.Cut(v, " "); ok {
 				t.Secrets.Add(token) // Bearer TOKEN
+				if text, err := base64.StdEncoding.DecodeString(token); err == nil && strings.EqualFold(kind, "Basic") {
+					_, password, _ := strings.Cut(string(text), ":")
+					t.Secrets.Add(password)
+				}
+			}
+			if name == "Cookie" {
+				for cookie := range strings.SplitSeq(v, ";") {
+					if _, value, ok := strings.Cut(cookie, "="); ok && !target.IsPlain(value) {
+						t.Secrets.Add(value)
+					}
+				}
 			}
 		}
 	}

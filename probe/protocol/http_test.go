@@ -325,6 +325,20 @@ func TestPlainHeaderValues(t *testing.T) {
 	wantFailure(t, err, probe.StageStatus, `"status 5 is true at 127.0.0.1, ***"`)
 }
 
+// What a server may make of a header is as secret as the header.
+func TestSecretsInHeaders(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, pw, _ := r.BasicAuth()
+		id, err := r.Cookie("id")
+		w.WriteHeader(500)
+		must(t, err)
+		fmt.Fprint(w, pw, " ", id.Value)
+	}))
+	defer srv.Close()
+	_, err := probeOnce(t, HTTP, srv.URL+"/#header=Authorization:basic%20dTpodW50ZXIyaHVudGVyMg==&header=Cookie:theme=dark;%20id=hunter3hunter3;%20x=1", patience)
+	wantFailure(t, err, probe.StageStatus, `"*** ***"`)
+}
+
 func parseBasic(header string) (user, pw string, ok bool) {
 	return (&http.Request{Header: http.Header{"Authorization": {header}}}).BasicAuth()
 }

@@ -152,11 +152,35 @@ func (s *Secrets) longest() int {
 // Quote bounds, redacts and quotes text that came from outside; control
 // characters, invalid UTF-8 and invisible runes come out escaped.
 func (s *Secrets) Quote(text string) string {
-	text = s.Redact(strings.TrimSpace(text))
+	text = hidePasswords(s.Redact(strings.TrimSpace(text)))
 	cut := probe.Cut(text, EchoBytes)
 	q := strconv.Quote(cut)
 	if len(cut) < len(text) {
 		q += "…"
 	}
 	return q
+}
+
+// hidePasswords takes the passwords out of the URLs in a text: an application
+// may answer with the connection string that it failed with.
+func hidePasswords(text string) string {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(text, "://")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		b.WriteString("://")
+		authority := rest
+		if i := strings.IndexAny(rest, "/?# \t\r\n\"'`<>\\"); i >= 0 {
+			authority = rest[:i]
+		}
+		text = rest
+		user, password, ok := strings.Cut(authority[:strings.LastIndex(authority, "@")+1], ":")
+		if ok && password != "@" {
+			b.WriteString(user + ":" + redacted + "@")
+			text = rest[len(user)+1+len(password):]
+		}
+	}
 }

@@ -3,6 +3,7 @@ package target
 import (
 	"encoding/base64"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -87,4 +88,19 @@ func FuzzSecretsNeverSurvive(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The connection string that an application failed with is none to print.
+func TestQuoteHidesPasswordsInURLs(t *testing.T) {
+	var s Secrets
+	for in, want := range map[string]string{
+		"no route to postgresql://app:hunter2@db:5432/app, redis://:pw@r:6379": "no route to postgresql://app:***@db:5432/app, redis://:***@r:6379",
+		"{'url': 'amqp://u:p@ss@h'}":                       "{'url': 'amqp://u:***@h'}",
+		"http://h:80/a@b:c and http://u@h and http://u:@h": "http://h:80/a@b:c and http://u@h and http://u:@h",
+		"://://a:b@": "://://a:***@", "a://": "a://",
+	} {
+		if got := s.Quote(in); got != strconv.Quote(want) {
+			t.Errorf("%s: %s, want %q", in, got, want)
+		}
+	}
 }

@@ -321,6 +321,15 @@ func TestFlagsOfSomeTargets(t *testing.T) {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
+	// Probes of one container share its variables, and name their layers.
+	if _, err := parseConfig(words("--layers db --db redis://y"), []string{"HEALTHCHECK_HEADER=X: y"}, nil); err != nil {
+		t.Error(err)
+	}
+	for _, environ := range []string{"HEALTHCHECK_LAYERS=db", "HEALTHCHECK_API=tcp://x:1"} {
+		if _, err := parseConfig(words("--db redis://y --api tcp://x:1"), []string{"HEALTHCHECK_HEADER=X: y", environ}, nil); err == nil {
+			t.Errorf("%s: no error", environ)
+		}
+	}
 }
 
 func TestSplitList(t *testing.T) {

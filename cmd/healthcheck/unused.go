@@ -32,6 +32,9 @@ func (r *raw) checkUnused(fs *pflag.FlagSet, c *config) error {
 		if len(own) == 0 || !fs.Changed(flag) || slices.ContainsFunc(own, takes) {
 			continue
 		}
+		if r.source(flag) != "--"+flag && fs.Changed("layers") && r.source("layers") == "--layers" {
+			continue // the variable is for other probes of this container, of other layers
+		}
 		kinds, hint := "HTTP", "leave it out, or check an http:// target"
 		if flag == "header" {
 			kinds, hint = "HTTP and gRPC", "a vector store's own stands behind #: qdrant://host#header=NAME:%20VALUE"

@@ -76,12 +76,12 @@ func isVariable(s string) bool {
 // nameChars are those of a variable's name.
 const nameChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
-// holdsAnother finds a second target, or a flag, behind a comma, a semicolon
-// or white space.
+// holdsAnother finds a second target, or a flag, behind a comma, a semicolon,
+// a bar or white space.
 func holdsAnother(s string) bool {
 	for i, r := range s {
 		blank := unicode.IsSpace(r)
-		if !blank && r != ',' && r != ';' {
+		if !blank && r != ',' && r != ';' && r != '|' {
 			continue
 		}
 		before, behind := s[:i], strings.TrimLeft(s[i+1:], " \t\r\n")

@@ -104,7 +104,7 @@ func TestMistakes(t *testing.T) {
 		texts []string
 	}{
 		{errSeveral, []string{
-			"http://a/,http://b/", "http://a/ http://b/", "http://a/;http://b/", "http://a/; http://b/", "/health /ready", "/health;/ready", "/a\t/b",
+			"http://a/,http://b/", "http://a/ http://b/", "http://a/;http://b/", "http://a/; http://b/", "http://a/|http://b/", "/health /ready", "/health;/ready", "/a\t/b",
 			"http://a/health check", "http://a/x?y=1 2", "unix:///a.sock:/x y", "file:///my file", "http://a/\nhttp://b/",
 			"/health --db postgres://app:hunter2@h/db", "x=/health --db y=/z", "/health#status=200 --db /x", "postgres://h/db?query=SELECT 1 --db redis://x", "postgres://h/db?query=SELECT 1 --quiet",
 			"http://a/#status=200 http://b/", "http://a/#header=X: y http://b/", "http://a/#json=a=b;http://b/", "http://a/?x=1,x=/b",

@@ -15,8 +15,6 @@ import (
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
-
-	"golang.org/x/net/http2"
 )
 
 // exchange is one request and its answer over a connection of its own. It
@@ -84,8 +82,6 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 			return nil, &probe.StageError{Stage: probe.StageTLS, Err: errors.New(alert)}
 		case target.Recognize(h.First) != "" && target.Recognize(h.First) != "HTTP":
 			cause = fmt.Errorf("the server does not speak HTTP but %s: it sent %s", target.Recognize(h.First), x.h.target.Secrets.QuoteCut(string(h.First)))
-		case strings.HasPrefix(string(h.First), "\x00\x00") && len(h.First) > 4 && h.First[3] == byte(http2.FrameSettings):
-			cause = errors.New("the server does not speak HTTP/1.1 but HTTP/2 (grpc:// asks a gRPC server)")
 		case ctx.Err() != nil:
 		case head.N <= 0:
 			cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)

@@ -436,7 +436,8 @@ func TestHTTPAgainstFaultyServers(t *testing.T) {
 			readRequest(c)
 			io.WriteString(c, "\x00\x00\x00\x04\x00\x00\x00\x00\x00\r\n")
 			untilClosed(c)
-		}, "", probe.StageResponse, "does not speak HTTP/1.1 but HTTP/2"},
+		}, "", probe.StageResponse, "does not speak HTTP but HTTP/2"},
+		{"MySQL", "http", func(c net.Conn) { io.WriteString(c, "\x4a\x00\x00\x00\x0a8.0.36\x00"); untilClosed(c) }, "", probe.StageResponse, "does not speak HTTP but MySQL"},
 		{"TLS handshake ends", "https", func(c net.Conn) { c.Read(make([]byte, 16)); c.(*net.TCPConn).CloseWrite(); untilClosed(c) }, "", probe.StageTLS, "TLS handshake: the server closed the connection"},
 		{"TLS handshake hangs", "https", untilClosed, "", probe.StageTLS, "TLS handshake: no answer within 300ms"},
 		{"no TLS", "https", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); untilClosed(c) }, "", probe.StageTLS, "does not speak TLS"},

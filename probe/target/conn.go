@@ -114,7 +114,7 @@ func protocolFault(ctx context.Context, t Target, protocol string, h *Conn, err 
 // which.
 func foreign(first []byte, protocol string, name *string) bool {
 	*name = Recognize(first)
-	return *name != "" && *name != protocol
+	return *name != "" && *name != protocol && !(*name == "HTTP/2" && protocol == "gRPC")
 }
 
 // Recognize names a protocol by how its servers begin; empty for none that is
@@ -125,6 +125,13 @@ func Recognize(first []byte) string {
 		if strings.HasPrefix(string(first), prefix) {
 			return name
 		}
+	}
+	const settings = 4 // the frame that HTTP/2 begins with (RFC 9113, 3.4)
+	switch {
+	case len(first) > 7 && first[3] == 0 && first[4] == 10 && IsDigit(rune(first[5])) && (first[6] == '.' || first[7] == '.'):
+		return "MySQL" // a packet's number, the version of the protocol, and the server's: 8.0, 10.11
+	case len(first) > 8 && first[0] == 0 && first[3] == settings && string(first[5:9]) == "\x00\x00\x00\x00":
+		return "HTTP/2"
 	}
 	return ""
 }

@@ -47,6 +47,30 @@ func TestServersThatWantACertificate(t *testing.T) {
 		_, err := probeWith(t, make, text, o, patience)
 		wantFailure(t, err, probe.StageTLS, "the server ends the TLS session: certificate required")
 	}
+	// So do those whose TLS begins in the middle of the connection.
+	greeting := "\x0a8.0.36\x00\x01\x00\x00\x0012345678\x00\xff\xff\x21\x02\x00\xff\xdf\x15" + strings.Repeat("\x00", 10) + "123456789012\x00mysql_native_password\x00"
+	for text, c := range map[string]struct {
+		make makeFunc
+		say  string
+		read int
+	}{
+		"mysql://u:p@localhost:@/d?tls=true":           {MySQL, string(rune(len(greeting))) + "\x00\x00\x00" + greeting, 36},
+		"postgres://u:p@localhost:@/d?sslmode=require": {Postgres, "", 8},
+	} {
+		port := portOf(rawServer(t, func(conn net.Conn) {
+			io.WriteString(conn, c.say)
+			io.ReadFull(conn, make([]byte, c.read))
+			if c.say == "" {
+				io.WriteString(conn, "S")
+			}
+			tls.Server(conn, cfg).Handshake()
+			untilClosed(conn)
+		}))
+		o := testOptions(t)
+		o.TLS.CACert = file
+		_, err := probeWith(t, c.make, strings.Replace(text, ":@", ":"+port, 1), o, patience)
+		wantFailure(t, err, probe.StageTLS, "the server ends the TLS session: certificate required")
+	}
 	// Another protocol above TLS is told by what it says.
 	port = tlsServer(t, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}, func(c net.Conn) {
 		c.Read(make([]byte, 16))

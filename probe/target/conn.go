@@ -36,13 +36,18 @@ const FirstBytes = 64
 
 func (h *Conn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
+	h.Note(p[:n], err)
+	return n, err
+}
+
+// Note records what a read brought.
+func (h *Conn) Note(text []byte, err error) {
 	if room := FirstBytes - len(h.First); room > 0 {
-		h.First = append(h.First, p[:min(n, room)]...)
+		h.First = append(h.First, text[:min(len(text), room)]...)
 	}
 	if h.Ended == nil && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
 		h.Ended = err
 	}
-	return n, err
 }
 
 // Over records what comes over conn, which is TLS on top of another: what

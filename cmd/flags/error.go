@@ -99,7 +99,7 @@ func valueError(source, value string, f *pflag.Flag, err error, example func(*pf
 		want = "not valid"
 	}
 	hint := "for example: " + example(f)
-	if strings.EqualFold(f.Value.Type(), "duration") && value != "" && strings.Trim(value, "0123456789") == "" && len(value) < 6 {
+	if strings.EqualFold(f.Value.Type(), "duration") && strings.Trim(value, "0") != "" && strings.Trim(value, "0123456789") == "" && len(value) < 6 {
 		hint = "with its unit: " + value + "s"
 	}
 	if strings.Contains(value, " --") {

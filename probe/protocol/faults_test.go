@@ -112,6 +112,7 @@ func TestServersThatDieInTheMiddle(t *testing.T) {
 		{"redis://" + half("$100\r\nabc"), Redis, "closed the connection in the middle of an answer"},
 		{"mongodb://" + half("\x40\x00\x00\x00"), MongoDB, "closed the connection in the middle of an answer"},
 		{"grpc://" + half(settings+"\x00\x00\x10\x00"), GRPC, "closed the connection in the middle of an answer"},
+		{"grpc://" + half("\x00\x00\x12\x04\x00\x00\x00\x00\x00"), GRPC, "the server closed the connection"},
 		{"grpc://" + half(settings), GRPC, "the server closed the connection"},
 		{"grpc://" + resets(settings), GRPC, "connection reset by peer"},
 		{"http://" + half("HTTP/1.1 200 OK\r\nContent-Le"), HTTP, "the server closed the connection in the middle of its answer"},

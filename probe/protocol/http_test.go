@@ -339,6 +339,16 @@ func TestSecretsInHeaders(t *testing.T) {
 	wantFailure(t, err, probe.StageStatus, `"*** ***"`)
 }
 
+// Neither is a secret printed that a healthy server answers with.
+func TestSecretsOfAHealthyServer(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"version":"hunter2hunter2"}`) }))
+	defer srv.Close()
+	f, err := probeOnce(t, Ollama, "ollama"+strings.TrimPrefix(srv.URL, "http")+"?api_key=hunter2hunter2", patience)
+	if err != nil || !strings.HasSuffix(f.Message, ": version ***") {
+		t.Errorf("%q, %v", f.Message, err)
+	}
+}
+
 func parseBasic(header string) (user, pw string, ok bool) {
 	return (&http.Request{Header: http.Header{"Authorization": {header}}}).BasicAuth()
 }

@@ -15,9 +15,12 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	grpchealth "google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 const password = "hunter2@pw:/?x"
@@ -513,4 +516,19 @@ func TestGRPC(t *testing.T) {
 	}
 	want(t, "grpcs://localhost:"+port, 1, "certificate signed by an unknown authority")
 	want(t, "grpc://"+secure, 1)
+
+	// Metadata, by the flag and by a setting.
+	private, _ := serve(true, grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		md, _ := metadata.FromIncomingContext(ctx)
+		if got := fmt.Sprint(md["authorization"], md["x-tenant"]); got != "[Bearer hunter2hunter2] [a b]" {
+			return nil, status.Error(codes.Unauthenticated, "you sent "+got)
+		}
+		return next(ctx, req)
+	}))
+	if out, code := probe(t, "grpc://"+private+"#header=x-tenant:a,header=X-Tenant:%20b", "--header", "Authorization: Bearer hunter2hunter2", "--header", "Content-Type: text/plain"); code != 0 {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if out, code := probe(t, "grpc://"+private, "--header", "Authorization: Bearer hunter2hunter2"); code != 1 || !strings.Contains(out, `"you sent [***] []"`) {
+		t.Errorf("exit %d: %s", code, out)
+	}
 }

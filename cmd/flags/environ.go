@@ -34,6 +34,8 @@ type Environ struct {
 	Theirs func(name, value string) bool
 	// First, if set, is the flag that is read before the others.
 	First string
+	// Verbatim are flags whose values may stand in quotes.
+	Verbatim []string
 	// Example completes the hint for a bad value.
 	Example func(*pflag.Flag) string
 	// Sample is the flag that a hint shows with its variable.
@@ -178,17 +180,21 @@ func (e *Environ) set(f *pflag.Flag, vars map[string]string) error {
 		}
 		source = name
 	}
+	if quote := value[:1]; strings.Trim(quote, `"'`) == "" && len(value) > 1 && strings.HasSuffix(value, quote) &&
+		!strings.Contains(value[1:len(value)-1], quote) && !slices.Contains(e.Verbatim, f.Name) {
+		return Errorf("leave them out: an env file keeps quotes as part of the value", "%s: the value stands in quotes", name)
+	}
 	switch list := f.Value.(type) {
 	case interface{ SetAll(text string) }:
 		list.SetAll(value)
 	case pflag.SliceValue:
-		list.Replace(SplitList(value, func(string) bool { return f.Value.Type() == "stringSlice" })) // no text is refused
+		list.Replace(SplitList(value, func(_, _ string) bool { return f.Value.Type() == "stringSlice" })) // no text is refused
 	default:
 		if f.Value.Type() != "string" {
 			value = strings.TrimSpace(value)
 		}
 		if err := f.Value.Set(value); err != nil {
-			return valueError(source, f, err, e.Example)
+			return valueError(source, value, f, err, e.Example)
 		}
 	}
 	f.Changed = true

@@ -22,6 +22,7 @@ func environFor(files map[string]string) (*Environ, *[]string) {
 	fs.Bool("help", false, "")
 	return &Environ{Prefix: "X_", Flags: fs, None: map[string]string{"help": "nothing would run"}, Others: []string{"output"}, Foreign: []string{"X_PID"},
 		Example: func(f *pflag.Flag) string { return "--" + f.Name + " 3" }, Sample: "max-attempts", Reader: "may it be read?",
+		Verbatim: []string{"state-file"},
 		Read: func(path string) (string, error) {
 			if text, ok := files[path]; ok {
 				return text, nil
@@ -42,6 +43,10 @@ func TestEnviron(t *testing.T) {
 		{"X_MAX_ATTEMPTS_FILE=/none", `X_MAX_ATTEMPTS_FILE: reading "/none": no such file`, "may it be read?"},
 		{"X_MAX_ATTEMPTS_FILE=hunter2", "X_MAX_ATTEMPTS_FILE: reading the file: no such file", "the path of a file belongs there; a value goes into X_MAX_ATTEMPTS"},
 		{"X_MAX_ATTEMPTS=5 X_MAX_ATTEMPTS_FILE=/five", "X_MAX_ATTEMPTS and X_MAX_ATTEMPTS_FILE are both set", "unset one of them"},
+		{`X_MAX_ATTEMPTS="5"`, "X_MAX_ATTEMPTS: the value stands in quotes", "leave them out: an env file keeps quotes as part of the value"},
+		{"X_MAX_ATTEMPTS_FILE=/quoted", "X_MAX_ATTEMPTS_FILE: the value stands in quotes", "leave them out: an env file keeps quotes as part of the value"},
+		{`X_MAX_ATTEMPTS="a""`, `X_MAX_ATTEMPTS "\"a\"\"": want a whole number`, "for example: --max-attempts 3"},
+		{`X_STATE_FILE="x"`, `--max-attempts "3"`, ""},
 		{"X_MAX_ATEMPTS=5", "unknown variable X_MAX_ATEMPTS", "did you mean X_MAX_ATTEMPTS?"},
 		{"X_MAX_ATEMPTS_FILE=/five", "unknown variable X_MAX_ATEMPTS_FILE", "did you mean X_MAX_ATTEMPTS?"},
 		{"X_OUTPTU=json", "unknown variable X_OUTPTU", "did you mean X_OUTPUT?"},
@@ -50,7 +55,7 @@ func TestEnviron(t *testing.T) {
 		{"X_STATE_FILE=/x", `--max-attempts "3"`, ""},
 		{"X_STATE_FILE_FILE=/five", `--max-attempts "3"`, ""},
 	} {
-		e, _ := environFor(map[string]string{"/five": " 5\n", "/secret": "hunter2", "/empty": " \n"})
+		e, _ := environFor(map[string]string{"/five": " 5\n", "/secret": "hunter2", "/quoted": "'hunter2'\n", "/empty": " \n"})
 		err := e.Apply(strings.Fields(c.environ))
 		got, hint := e.Given("max-attempts"), ""
 		if ue, ok := errors.AsType[*Error](err); ok {

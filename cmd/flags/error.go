@@ -35,8 +35,14 @@ func ParseError(command string, fs *pflag.FlagSet, err error, example func(*pfla
 	help := command + " --help lists the flags"
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		name := "--" + e.GetSpecifiedName()
-		if e.GetSpecifiedShortnames() != "" {
+		if short := e.GetSpecifiedShortnames(); short != "" {
 			name = "-" + e.GetSpecifiedName()
+			if long, _, _ := strings.Cut(short, "="); fs.Lookup(long) != nil {
+				return Errorf("did you mean --"+long+"?", "unknown flag -%s", long)
+			}
+		}
+		if first, _, several := strings.Cut(name, " "); several { // what is behind it may hold a password
+			return severalInOne(fs, strings.TrimPrefix(first, "--"))
 		}
 		if near := Nearest(e.GetSpecifiedName(), Names(fs)); near != "" {
 			return Errorf("did you mean --"+near+"?", "unknown flag %s", Clip(probe.Clean(name)))
@@ -48,7 +54,7 @@ func ParseError(command string, fs *pflag.FlagSet, err error, example func(*pfla
 		return Errorf("--"+e.GetFlag().Name+" "+kind, "--%s needs a value", e.GetFlag().Name)
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return valueError(fmt.Sprintf("--%s %q", e.GetFlag().Name, Clip(e.GetValue())), e.GetFlag(), e.Unwrap(), example)
+		return valueError(fmt.Sprintf("--%s %q", e.GetFlag().Name, Clip(e.GetValue())), e.GetValue(), e.GetFlag(), e.Unwrap(), example)
 	}
 	return Errorf(help, "malformed argument")
 }
@@ -62,8 +68,22 @@ func ArgumentError(hint, arg string) *Error {
 	return Errorf(hint, "unexpected argument %q", Clip(arg))
 }
 
+// severalInOne is about a flag and its value in one element of the exec form.
+func severalInOne(fs *pflag.FlagSet, name string) *Error {
+	const problem = "a flag and what follows it are one argument: %s …"
+	f := fs.Lookup(name)
+	if f == nil {
+		return Errorf("make each an element of its own", problem, Clip(probe.Clean("--"+name)))
+	}
+	hint := `"--` + name + `"`
+	if kind, _ := Kind(f); kind != "" {
+		hint += `, "` + strings.ToUpper(kind) + `"`
+	}
+	return Errorf("make each an element of its own: "+hint, problem, "--"+name)
+}
+
 // valueError says what is wrong with a value; source names it as it was given.
-func valueError(source string, f *pflag.Flag, err error, example func(*pflag.Flag) string) *Error {
+func valueError(source, value string, f *pflag.Flag, err error, example func(*pflag.Flag) string) *Error {
 	want, ok := errors.AsType[Want](err)
 	switch {
 	case ok:
@@ -78,7 +98,14 @@ func valueError(source string, f *pflag.Flag, err error, example func(*pflag.Fla
 	default:
 		want = "not valid"
 	}
-	return Errorf("for example: "+example(f), "%s: %s", source, want)
+	hint := "for example: " + example(f)
+	if strings.EqualFold(f.Value.Type(), "duration") && strings.Trim(value, "0") != "" && strings.Trim(value, "0123456789") == "" && len(value) < 6 {
+		hint = "with its unit: " + value + "s"
+	}
+	if strings.Contains(value, " --") {
+		hint = "make each argument an element of its own"
+	}
+	return Errorf(hint, "%s: %s", source, want)
 }
 
 // Kind is the type of a flag's value as people read it, empty for a flag that
@@ -104,8 +131,15 @@ func Names(fs *pflag.FlagSet) (names []string) {
 	return names
 }
 
-// Clip bounds what an error repeats of its input, to 60 characters.
+// Clip bounds what an error repeats of its input, to 60 characters. Of what
+// looks like an address it leaves the beginning and the end: a password stands
+// in between more often than not.
 func Clip(s string) string {
+	if i := strings.Index(s, "://"); i >= 0 {
+		s = s[:i+3] + "…"
+	} else if i := strings.LastIndex(s, "@"); i > 0 {
+		s = "…" + s[i:]
+	}
 	if r := []rune(s); len(r) > 60 {
 		return string(r[:60]) + "…"
 	}

@@ -9,8 +9,9 @@ import (
 // another.
 type List struct {
 	Values *[]string
-	// Begins says whether the text behind a comma starts a new value.
-	Begins func(string) bool
+	// Begins says whether the text behind a comma starts a new value, and not
+	// more of the one before it.
+	Begins func(before, text string) bool
 	Commas bool   // the flag itself takes a list, too
 	Spaces bool   // no value holds a space: they separate the variable's values, too
 	Kind   string // for the help text
@@ -40,16 +41,21 @@ func (l *List) SetAll(text string) {
 }
 
 // Anything is List's Begins of values that hold no comma.
-func Anything(string) bool { return true }
+func Anything(_, _ string) bool { return true }
+
+// ByStart is List's Begins of values that can be told by their beginning.
+func ByStart(begins func(text string) bool) func(before, text string) bool {
+	return func(_, text string) bool { return begins(text) }
+}
 
 // SplitList splits a variable's text on newlines and on the commas behind
 // which a new value begins: a comma inside a value is none.
-func SplitList(text string, begins func(string) bool) []string {
+func SplitList(text string, begins func(before, text string) bool) []string {
 	var out []string
 	for line := range strings.Lines(text) {
 		first := true
 		for part := range strings.SplitSeq(strings.TrimSpace(line), ",") {
-			if trimmed := strings.TrimSpace(part); first || begins(trimmed) {
+			if trimmed := strings.TrimSpace(part); first || begins(out[len(out)-1], trimmed) {
 				out = append(out, trimmed)
 			} else {
 				out[len(out)-1] += "," + part

@@ -109,15 +109,15 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		var list []string
 		r.targets[layer] = &list
-		fs.Var(&flags.List{Values: &list, Begins: targetStart, Kind: "[NAME=]TARGET"}, layer,
+		fs.Var(&flags.List{Values: &list, Begins: target.Begins, Commas: true, Kind: "[NAME=]TARGET"}, layer,
 			"default "+defaultPath(layer))
 	}
 	fs.BoolVar(&r.proxy, "proxy", false, "honour HTTP_PROXY, NO_PROXY and so on")
-	fs.Var(&flags.List{Values: &r.headers, Begins: headerStart, Kind: "NAME: VALUE"}, "header", "send this header")
+	fs.Var(&flags.List{Values: &r.headers, Begins: flags.ByStart(headerStart), Kind: "NAME: VALUE"}, "header", "send this header")
 	fs.StringVar(&r.method, "method", http.MethodGet, "HTTP method")
 	fs.StringVar(&r.status, "expect-status", "200", "codes wanted: 200,204 or 2xx")
 	fs.StringVar(&r.body, "expect-body", "", "regular expression that the body matches")
-	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(s string) bool { return strings.Contains(s, "=") }, Kind: "PATH=VALUE"},
+	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(_, s string) bool { return strings.Contains(s, "=") }, Kind: "PATH=VALUE"},
 		"expect-json", "member of the JSON body: data.db=up")
 	fs.StringVar(&r.caCert, "ca-cert", "", "PEM file to trust")
 	fs.BoolVar(&r.insecure, "insecure", false, "accept any certificate")
@@ -164,10 +164,10 @@ func defaultPath(layer string) string {
 func parseConfig(args, environ []string, read readFile) (*config, error) {
 	fs, r := newFlags()
 	if err := fs.Parse(args); err != nil {
-		return nil, flags.ParseError("healthcheck", fs, err, example)
+		return nil, parseError(fs, err)
 	}
 	if fs.NArg() > 0 {
-		return nil, argumentError(fs.Arg(0))
+		return nil, argumentError(fs, args, fs.Arg(0))
 	}
 	if r.version || r.help {
 		return &config{version: r.version, help: r.help}, nil

@@ -19,8 +19,9 @@ func newEnviron(fs *pflag.FlagSet, r *raw, read readFile) flags.Environ {
 	const success = "every probe would succeed"
 	return flags.Environ{
 		Prefix: "HEALTHCHECK_", Flags: fs, None: map[string]string{"version": success, "help": success},
-		First:   "timeout", // it bounds how long the files may take
-		Lenient: true,
+		First:    "timeout", // it bounds how long the files may take
+		Lenient:  true,
+		Verbatim: []string{"expect-body"}, // a JSON text, perhaps
 		// Where HEALTHCHECK_PORT is an image's own, HEALTHCHECK_HOST may be, too.
 		Theirs: func(name, value string) bool {
 			return name == "HEALTHCHECK_HOST" && (strings.ContainsAny(value, ".:/") || strings.EqualFold(value, "localhost"))

@@ -50,6 +50,9 @@ func main() {
 // environ is the whole environment: an unknown HEALTHCHECK_ variable is an
 // error, so looking single ones up would not do.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) (code int) {
+	if wantsJSON(args, environ) {
+		stderr = jsonErrors{stderr, stdout}
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			fail(stderr, usagef("this is a fault in healthcheck", "panic: %v", p))
@@ -136,11 +139,18 @@ func writeBy(w io.Writer, text []byte, deadline time.Time) {
 
 // fail reports bad input and returns the exit code for it.
 func fail(stderr io.Writer, err error) int {
-	text := "error: " + probe.Clean(err.Error()) + "\n"
-	if ue, ok := errors.AsType[*usageError](err); ok && ue.Hint != "" {
-		text += "hint: " + probe.Clean(ue.Hint) + "\n"
+	hint := ""
+	if ue, ok := errors.AsType[*usageError](err); ok {
+		hint = ue.Hint
 	}
-	writeBy(stderr, []byte(text), time.Now().Add(writeGrace))
+	text := []byte("error: " + probe.Clean(err.Error()) + "\n")
+	if hint != "" {
+		text = append(text, "hint: "+probe.Clean(hint)+"\n"...)
+	}
+	if j, ok := stderr.(jsonErrors); ok {
+		stderr, text = j.stdout, report.Misuse(err.Error(), hint)
+	}
+	writeBy(stderr, text, time.Now().Add(writeGrace))
 	return 1
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"healthcheck/cmd/flags"
 	"healthcheck/probe/report"
+	"healthcheck/probe/target"
 )
 
 // binary is the program as users get it: static, stripped.
@@ -67,7 +68,7 @@ func TestUsageErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases := strings.Split(string(text), "$ ")[1:]
+	cases := strings.Split(string(text), "\n$ ")[1:]
 	if len(cases) < 40 {
 		t.Fatalf("only %d cases", len(cases))
 	}
@@ -75,7 +76,7 @@ func TestUsageErrors(t *testing.T) {
 		line, want, _ := strings.Cut(c, "\n")
 		want = strings.TrimSpace(want) + "\n"
 		var environ, args []string
-		for _, w := range strings.Fields(line) {
+		for _, w := range words(line) {
 			if name, _, ok := strings.Cut(w, "="); ok && strings.ToUpper(name) == name && len(args) == 0 {
 				environ = append(environ, w)
 			} else {
@@ -94,6 +95,14 @@ func TestUsageErrors(t *testing.T) {
 			t.Errorf("run(%s) = %d, %q", line, code, errs.String())
 		}
 	}
+}
+
+// words splits a line as a shell does that knows nothing but quotes.
+func words(line string) (out []string) {
+	for _, m := range regexp.MustCompile(`(?:[^\s'"]|'[^']*'|"[^"]*")+`).FindAllString(line, -1) {
+		out = append(out, regexp.MustCompile(`'([^']*)'|"([^"]*)"`).ReplaceAllString(m, "$1$2"))
+	}
+	return out
 }
 
 // seedApp serves the three endpoints of old; handler may take over a path.
@@ -172,6 +181,38 @@ func TestJSONOutput(t *testing.T) {
 	for _, c := range doc.Checks {
 		if c.Name == "memory" && (c.Value == nil || *c.Value <= 0) {
 			t.Errorf("memory has no value: %+v", c)
+		}
+	}
+}
+
+// Whoever reads JSON gets it for bad input, too, and in the same place.
+func TestUsageErrorsAsJSON(t *testing.T) {
+	for _, c := range []struct {
+		environ []string
+		line    string
+		json    bool
+	}{
+		{nil, "--timeout 60s --output json", true},
+		{nil, "--output=json --nonsense", true},
+		{nil, "--nonsense --output=text --output json", true},
+		{nil, "--db postgress://app:hunter2@db/app --output json", true},
+		{[]string{"HEALTHCHECK_OUTPUT=json"}, "--nonsense", true},
+		{[]string{"HEALTHCHECK_OUTPUT=json"}, "--nonsense --output text", false},
+		{[]string{"HEALTHCHECK_OUTPUT=json"}, "gpu fit", false},
+		{[]string{"HEALTHCHECK_OUTPUT=json"}, "install", false},
+		{nil, "gpu fit --output json", true},
+		{nil, "--nonsense -- --output json", false},
+	} {
+		stdout, stderr, code := execute(t, c.environ, words(c.line)...)
+		var doc struct{ Status, Summary, Error, Hint string }
+		err := json.Unmarshal([]byte(stdout), &doc)
+		switch {
+		case code != 1 || strings.Contains(stdout+stderr, "hunter2"):
+			t.Errorf("%s: exit %d, %q, %q", c.line, code, stdout, stderr)
+		case c.json && (err != nil || doc.Status != "unhealthy" || doc.Error == "" || doc.Error != doc.Summary || doc.Hint == "" || stderr != ""):
+			t.Errorf("%s: %v, %+v, %q", c.line, err, doc, stderr)
+		case !c.json && (stdout != "" || !strings.HasPrefix(stderr, "error: ")):
+			t.Errorf("%s: %q, %q", c.line, stdout, stderr)
 		}
 	}
 }
@@ -257,17 +298,54 @@ func TestVariablesAndFiles(t *testing.T) {
 	}
 }
 
+// Settings need no quotes in a shell, where an & would end the command.
+func TestSettingsInAShell(t *testing.T) {
+	base := seedApp(t, map[string]http.HandlerFunc{"/up": status(201, `{"db":"up"}`), "/down": status(201, `{"db":"down"}`)})
+	for path, want := range map[string]int{"/up": 0, "/down": 1} {
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", binary+" --layers api --api "+base+path+"#status=200,201,json=db=up")
+		cmd.Env = []string{}
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want {
+			t.Errorf("exit %d, want %d: %s", code, want, out)
+		}
+	}
+}
+
+// A flag that some target takes is fine beside others, and so is one where no
+// target is checked at all.
+func TestFlagsOfSomeTargets(t *testing.T) {
+	for _, line := range []string{
+		"--expect-status 204 --api http://x/ --db redis://y", "--header 'X: y' --db redis://y", "--header 'X: y' --api grpc://x:1", "--method HEAD --api unix:///a.sock:/x",
+		"--expect-body ok --layers resource", "--expect-body ok --layers db", "--expect-body ok --api tcp://x:1 --db /health",
+	} {
+		if _, err := parseConfig(words(line), nil, nil); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	// Probes of one container share its variables, and name their layers.
+	if _, err := parseConfig(words("--layers db --db redis://y"), []string{"HEALTHCHECK_HEADER=X: y"}, nil); err != nil {
+		t.Error(err)
+	}
+	for _, environ := range []string{"HEALTHCHECK_LAYERS=db", "HEALTHCHECK_API=tcp://x:1"} {
+		if _, err := parseConfig(words("--db redis://y --api tcp://x:1"), []string{"HEALTHCHECK_HEADER=X: y", environ}, nil); err == nil {
+			t.Errorf("%s: no error", environ)
+		}
+	}
+}
+
 func TestSplitList(t *testing.T) {
 	for _, c := range []struct {
 		in     string
-		begins func(string) bool
+		begins func(before, text string) bool
 		want   []string
 	}{
 		{"a,b\nc, d,,\n", flags.Anything, []string{"a", "b", "c", "d"}},
-		{"/a,/b", targetStart, []string{"/a", "/b"}},
-		{"postgres://h1,h2/db,x=/b", targetStart, []string{"postgres://h1,h2/db", "x=/b"}},
-		{"http://x/#status=200,204", targetStart, []string{"http://x/#status=200,204"}},
-		{"Accept: text/html, application/json,X-A: b", headerStart, []string{"Accept: text/html, application/json", "X-A: b"}},
+		{"/a,/b", target.Begins, []string{"/a", "/b"}},
+		{"postgres://h1,h2/db,x=/b", target.Begins, []string{"postgres://h1,h2/db", "x=/b"}},
+		{"http://x/#status=200,ca-cert=/x,status=/y", target.Begins, []string{"http://x/#status=200,ca-cert=/x,status=/y"}},
+		{"http://x/,status=/y", target.Begins, []string{"http://x/", "status=/y"}},
+		{"http://x/#status=200,204", target.Begins, []string{"http://x/#status=200,204"}},
+		{"Accept: text/html, application/json,X-A: b", flags.ByStart(headerStart), []string{"Accept: text/html, application/json", "X-A: b"}},
 		{"", flags.Anything, nil},
 	} {
 		if got := flags.SplitList(c.in, c.begins); fmt.Sprint(got) != fmt.Sprint(c.want) {

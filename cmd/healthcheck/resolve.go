@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -34,8 +35,11 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	}
 	switch {
 	case c.timeout >= c.interval:
-		return nil, usagef("set --timeout below the interval, so that probes never overlap",
-			"%s %s is not shorter than %s %s", r.source("timeout"), c.timeout, r.source("interval"), c.interval)
+		hint := "set --timeout below the interval, so that probes never overlap"
+		if !fs.Changed("interval") {
+			hint = fmt.Sprintf("give the engine's own interval, such as --interval %s, or a shorter --timeout", c.timeout*3/2)
+		}
+		return nil, usagef(hint, "%s %s is not shorter than %s %s", r.source("timeout"), c.timeout, r.source("interval"), c.interval)
 	case c.checkTimeout > c.timeout:
 		return nil, usagef("set --check-timeout to --timeout or less",
 			"%s %s exceeds %s %s", r.source("check-timeout"), c.checkTimeout, r.source("timeout"), c.timeout)
@@ -70,7 +74,10 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	if err := r.resolveHTTP(c); err != nil {
 		return nil, err
 	}
-	return c, r.resolveTargets(c)
+	if err := r.resolveTargets(fs, c); err != nil {
+		return nil, err
+	}
+	return c, r.checkUnused(fs, c)
 }
 
 // resolveGPU reads the limits of GPUs; each of them asks for the layer.
@@ -146,7 +153,10 @@ func (r *raw) resolveHTTP(c *config) error {
 	return nil
 }
 
-func (r *raw) resolveTargets(c *config) error {
+func (r *raw) resolveTargets(fs *pflag.FlagSet, c *config) error {
+	if m := target.Mistake(r.baseURL); m != nil {
+		return usagef(m.Hint, "%s: %s", r.source("base-url"), m)
+	}
 	base, err := url.Parse(r.baseURL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
 		return usagef("--base-url "+defaultBaseURL, "%s: want an http or https URL with a host and no query", r.source("base-url"))
@@ -154,7 +164,10 @@ func (r *raw) resolveTargets(c *config) error {
 	c.targets = map[string][]target.Target{}
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		texts := *r.targets[layer]
-		if len(texts) == 0 {
+		switch {
+		case len(texts) == 0 && fs.Changed(layer):
+			texts = []string{""} // --db "$DB" where there is no such variable
+		case len(texts) == 0:
 			texts = []string{defaultPath(layer)}
 		}
 		for i, text := range texts {

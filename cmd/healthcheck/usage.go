@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"healthcheck/cmd/flags"
+	"healthcheck/probe/target"
 )
 
 // usageError is bad input: what is wrong, and what to write instead.
@@ -31,8 +34,42 @@ func example(f *pflag.Flag) string {
 	return "--" + f.Name + " 3"
 }
 
-func argumentError(arg string) error {
-	if strings.Contains(arg, "://") || strings.HasPrefix(arg, "/") {
+// others are flags of other probes and of the engine, with what to write here.
+var others = []struct{ names, hint string }{
+	{"url uri http https endpoint target address addr port path host tcp grpc dns", "the layer says why, and the scheme how: --api http://localhost:5000/health, --db tcp://db:5432"},
+	{"retries retry start-period start-interval initial-delay", "that is the engine's: HEALTHCHECK --retries=3 CMD …, failureThreshold in Kubernetes"},
+}
+
+// parseError is flags.ParseError, with a hint for flags that other programs
+// have.
+func parseError(fs *pflag.FlagSet, err error) *usageError {
+	ue := flags.ParseError("healthcheck", fs, err, example)
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		for _, o := range others {
+			if slices.Contains(strings.Fields(o.names), e.GetSpecifiedName()) {
+				ue.Hint = o.hint
+			}
+		}
+	}
+	return ue
+}
+
+// argumentError is about arg, which belongs to no flag.
+func argumentError(fs *pflag.FlagSet, args []string, arg string) error {
+	before := ""
+	if i := slices.Index(args, arg); i > 0 {
+		before = args[i-1]
+	}
+	f := fs.Lookup(strings.TrimPrefix(before, "--"))
+	_, notBool := strconv.ParseBool(arg)
+	switch {
+	case f != nil && f.Value.Type() == "bool" && notBool == nil:
+		return usagef(before+", or "+before+"=false", "%s is followed by %q, which belongs to no flag", before, arg)
+	case strings.HasSuffix(before, ":"): // a token, perhaps
+		return usagef("quotes around it: --header 'NAME: VALUE'", "unexpected argument behind %q", flags.Clip(before))
+	case strings.HasPrefix(arg, `"`), strings.HasPrefix(arg, "'"):
+		return flags.ArgumentError("leave the quotes out: the exec form keeps them", arg)
+	case strings.Contains(arg, "://") || strings.HasPrefix(arg, "/"):
 		return flags.ArgumentError("name the layer that it belongs to: --api, --db or --vector", arg)
 	}
 	return flags.ArgumentError("healthcheck --help lists the flags", arg)
@@ -47,6 +84,9 @@ func targetError(source string, i, n int, err error) error {
 	hint := "a target is a path (/health) or a URL (http://localhost:5000/health, tcp://db:5432)"
 	if ue, ok := errors.AsType[*usageError](err); ok {
 		hint = ue.Hint
+	}
+	if m, ok := errors.AsType[*target.Misuse](err); ok {
+		hint = m.Hint
 	}
 	return usagef(hint, "%s: %s", which, err)
 }

@@ -99,13 +99,7 @@ func (v *limitValue) Set(s string) error {
 	return nil
 }
 
-// The patterns are compiled when a variable is split, which few runs do.
-var (
-	targetStart = pattern(`^([A-Za-z0-9][A-Za-z0-9_.-]*=)?(/|[A-Za-z][A-Za-z0-9+.-]*://)`)
-	headerStart = pattern(`^[A-Za-z0-9!#$%&'*+.^_|~-]+:`)
-)
+// headerPattern is compiled when a variable is split, which few runs do.
+var headerPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+.^_|~-]+:`) })
 
-func pattern(expr string) func(string) bool {
-	compiled := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
-	return func(s string) bool { return compiled().MatchString(s) }
-}
+func headerStart(s string) bool { return headerPattern().MatchString(s) }

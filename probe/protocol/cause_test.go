@@ -159,6 +159,14 @@ func TestCauseOfTLS(t *testing.T) {
 	if got := causeOf(t, "https://"+ln.Addr().String(), false); got.Class != probe.Self {
 		t.Errorf("a handshake that broke off: %+v", got)
 	}
+	postgres := rawServer(t, func(c net.Conn) {
+		c.Read(make([]byte, 8))
+		c.Write([]byte("S"))
+		c.Read(make([]byte, 16))
+	})
+	if got := causeOf(t, "postgres://u@"+postgres+"/db?sslmode=require", false); got.Class != probe.Self {
+		t.Errorf("PostgreSQL's handshake that broke off: %+v", got)
+	}
 }
 
 func TestLocal(t *testing.T) {

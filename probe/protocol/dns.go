@@ -115,6 +115,11 @@ func DNS(t target.Target, _ Options) (probe.Func, error) {
 			look = func(ctx context.Context, _ *net.Resolver, name string) ([]string, error) {
 				return askDNS(ctx, server, name, types)
 			}
+		} else {
+			relative := look
+			look = func(ctx context.Context, r *net.Resolver, name string) ([]string, error) {
+				return relative(ctx, r, strings.TrimSuffix(name, ".")+".") // without this machine's search list
+			}
 		}
 	}
 	return func(ctx context.Context) (probe.Finding, error) {

@@ -63,7 +63,8 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 	// answer says more than the failed write.
 	werr := via.write(conn, req)
 
-	head := &io.LimitedReader{R: conn, N: maxHeader}
+	h := &target.Conn{Conn: conn}
+	head := &io.LimitedReader{R: h, N: maxHeader}
 	buf := bufio.NewReader(head)
 	for range 5 { // informational answers come before the real one
 		resp, err := http.ReadResponse(buf, req)
@@ -79,11 +80,17 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 		switch {
 		case isAlert:
 			return nil, &probe.StageError{Stage: probe.StageTLS, Err: errors.New(alert)}
+		case target.Recognize(h.First) != "" && target.Recognize(h.First) != "HTTP":
+			cause = fmt.Errorf("the server does not speak HTTP but %s: it sent %s", target.Recognize(h.First), x.h.target.Secrets.QuoteCut(string(h.First)))
 		case ctx.Err() != nil:
 		case head.N <= 0:
 			cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)
 		case werr != nil && errors.Is(err, io.ErrUnexpectedEOF):
 			return nil, &probe.StageError{Stage: probe.StageRequest, Err: probe.Bare(werr), Class: probe.AsTarget}
+		case h.Ended != nil && strings.HasPrefix(string(h.First), "HTTP/") && errors.Is(h.Ended, io.EOF):
+			cause = errors.New("the server closed the connection in the middle of its answer")
+		case h.Ended != nil && strings.HasPrefix(string(h.First), "HTTP/"):
+			cause = h.Ended
 		case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
 			cause = errors.New("the server closed the connection without an answer")
 		case strings.Contains(err.Error(), "malformed"):

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,6 +45,30 @@ func TestServersThatWantACertificate(t *testing.T) {
 		o := testOptions(t)
 		o.TLS.CACert = file
 		_, err := probeWith(t, make, text, o, patience)
+		wantFailure(t, err, probe.StageTLS, "the server ends the TLS session: certificate required")
+	}
+	// So do those whose TLS begins in the middle of the connection.
+	greeting := "\x0a8.0.36\x00\x01\x00\x00\x0012345678\x00\xff\xff\x21\x02\x00\xff\xdf\x15" + strings.Repeat("\x00", 10) + "123456789012\x00mysql_native_password\x00"
+	for text, c := range map[string]struct {
+		make makeFunc
+		say  string
+		read int
+	}{
+		"mysql://u:p@localhost:@/d?tls=true":           {MySQL, string(rune(len(greeting))) + "\x00\x00\x00" + greeting, 36},
+		"postgres://u:p@localhost:@/d?sslmode=require": {Postgres, "", 8},
+	} {
+		port := portOf(rawServer(t, func(conn net.Conn) {
+			io.WriteString(conn, c.say)
+			io.ReadFull(conn, make([]byte, c.read))
+			if c.say == "" {
+				io.WriteString(conn, "S")
+			}
+			tls.Server(conn, cfg).Handshake()
+			untilClosed(conn)
+		}))
+		o := testOptions(t)
+		o.TLS.CACert = file
+		_, err := probeWith(t, c.make, strings.Replace(text, ":@", ":"+port, 1), o, patience)
 		wantFailure(t, err, probe.StageTLS, "the server ends the TLS session: certificate required")
 	}
 	// Another protocol above TLS is told by what it says.
@@ -87,8 +112,14 @@ func TestServersThatDieInTheMiddle(t *testing.T) {
 		{"redis://" + half("$100\r\nabc"), Redis, "closed the connection in the middle of an answer"},
 		{"mongodb://" + half("\x40\x00\x00\x00"), MongoDB, "closed the connection in the middle of an answer"},
 		{"grpc://" + half(settings+"\x00\x00\x10\x00"), GRPC, "closed the connection in the middle of an answer"},
+		{"grpc://" + half("\x00\x00\x12\x04\x00\x00\x00\x00\x00"), GRPC, "the server closed the connection"},
 		{"grpc://" + half(settings), GRPC, "the server closed the connection"},
 		{"grpc://" + resets(settings), GRPC, "connection reset by peer"},
+		{"http://" + half("HTTP/1.1 200 OK\r\nContent-Le"), HTTP, "the server closed the connection in the middle of its answer"},
+		{"http://" + resets("HTTP/1.1 200 OK\r\nContent-Le"), HTTP, "connection reset by peer"},
+		{"qdrant://" + half("HTTP/1.1 200 OK\r\n"), Qdrant, "the server closed the connection in the middle of its answer"},
+		{"postgres://u@" + dyingPostgres(t, false) + "/db?sslmode=disable", Postgres, "the server closed the connection"},
+		{"postgres://u@" + dyingPostgres(t, true) + "/db?sslmode=disable", Postgres, "connection reset by peer"},
 	} {
 		_, err := probeOnce(t, c.make, c.text, patience)
 		wantFailure(t, err, probe.StageResponse, c.want)
@@ -96,6 +127,21 @@ func TestServersThatDieInTheMiddle(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// dyingPostgres lets anybody in and dies at the query.
+func dyingPostgres(t *testing.T, reset bool) string {
+	return rawServer(t, func(c net.Conn) {
+		b := pgproto3.NewBackend(c, c)
+		b.ReceiveStartupMessage()
+		b.Send(&pgproto3.AuthenticationOk{})
+		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		b.Flush()
+		c.Read(make([]byte, 1024))
+		if reset {
+			c.(*net.TCPConn).SetLinger(0)
+		}
+	})
 }
 
 // grpcServer speaks HTTP/2's frames: serve answers each call.
@@ -118,20 +164,22 @@ func grpcServer(t *testing.T, serve func(f *http2.Framer, call int32)) string {
 	})
 }
 
+// fields is a block of header fields: name, value, name, …
+func fields(texts ...string) []byte {
+	var b bytes.Buffer
+	enc := hpack.NewEncoder(&b)
+	for i := 0; i < len(texts); i += 2 {
+		enc.WriteField(hpack.HeaderField{Name: texts[i], Value: texts[i+1]})
+	}
+	return b.Bytes()
+}
+
 // serving writes the answer SERVING, with more frames before its end.
 func serving(f *http2.Framer, between func()) {
-	block := func(fields ...string) []byte {
-		var b bytes.Buffer
-		enc := hpack.NewEncoder(&b)
-		for i := 0; i < len(fields); i += 2 {
-			enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
-		}
-		return b.Bytes()
-	}
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":status", "200", "content-type", "application/grpc"), EndHeaders: true})
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields(":status", "200", "content-type", "application/grpc"), EndHeaders: true})
 	f.WriteData(1, false, append(binary.BigEndian.AppendUint32([]byte{0}, 2), 1<<3, 1))
 	between()
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block("grpc-status", "0"), EndHeaders: true, EndStream: true})
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields("grpc-status", "0"), EndHeaders: true, EndStream: true})
 }
 
 func TestGRPCServersThatSendClientsAway(t *testing.T) {
@@ -167,6 +215,52 @@ func TestGRPCServersThatSendClientsAway(t *testing.T) {
 			wantFailure(t, err, probe.StageResponse, c.want)
 		}
 	}
+}
+
+// Headers are the call's metadata, but for those of a connection; a setting
+// takes the place of the command line's.
+func TestGRPCMetadata(t *testing.T) {
+	got := make(chan []hpack.HeaderField, 1)
+	addr := rawServer(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		io.ReadFull(r, make([]byte, len(http2.ClientPreface)))
+		f := http2.NewFramer(c, r)
+		f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch frame := frame.(type) {
+			case *http2.MetaHeadersFrame:
+				got <- frame.Fields
+			case *http2.DataFrame:
+				serving(f, func() {})
+			}
+		}
+	})
+	o := testOptions(t)
+	o.Header = http.Header{"X-Tenant": {"common"}, "Connection": {"close"}, "Content-Type": {"text/plain"}, "Authorization": {"Bearer t"}}
+	_, err := probeWith(t, GRPC, "grpc://"+addr+"#header=X-Tenant:own&header=Host:orders.example", o, patience)
+	must(t, err)
+	var sent []string
+	for _, f := range <-got {
+		if f.Name != "user-agent" {
+			sent = append(sent, f.Name+"="+f.Value)
+		}
+	}
+	want := ":method=POST :scheme=http :path=/grpc.health.v1.Health/Check :authority=orders.example content-type=application/grpc te=trailers authorization=Bearer t x-tenant=own"
+	if strings.Join(sent, " ") != want {
+		t.Errorf("sent %v, want %s", sent, want)
+	}
+	// What a server repeats of it is not printed.
+	addr = grpcServer(t, func(f *http2.Framer, _ int32) {
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields(":status", "200", "grpc-status", "16", "grpc-message", "no hunter2hunter2"), EndHeaders: true, EndStream: true})
+	})
+	o.Header = http.Header{"Authorization": {"Bearer hunter2hunter2"}}
+	_, err = probeWith(t, GRPC, "grpc://"+addr, o, patience)
+	wantFailure(t, err, probe.StageAuth, `"no ***"`)
 }
 
 // postgresServer lets anybody in and hangs at the query; cancelled counts the

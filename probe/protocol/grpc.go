@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,10 +27,19 @@ import (
 // One call over one connection needs HTTP/2's frames alone (0.17 MB), neither
 // grpc-go (6 MB) nor http.Transport (0.6 MB).
 func GRPC(t target.Target, o Options) (probe.Func, error) {
-	if err := t.NoSettings(); err != nil {
+	for _, s := range t.Settings {
+		if s.Key != "header" {
+			return nil, fmt.Errorf("unknown setting %q behind #: %s knows header", probe.Cut(s.Key, 40), t.URL.Scheme)
+		}
+	}
+	o, err := o.with(t.Settings)
+	if err != nil {
 		return nil, err
 	}
 	if _, err := t.Params(); err != nil {
+		return nil, err
+	}
+	if err := t.NoUser(); err != nil {
 		return nil, err
 	}
 	if t.URL.Port() == "" {
@@ -37,7 +49,8 @@ func GRPC(t target.Target, o Options) (probe.Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &grpcCheck{target: t, addr: addr, service: strings.TrimPrefix(t.URL.Path, "/"), agent: o.UserAgent}
+	g := &grpcCheck{target: t, addr: addr, service: strings.TrimPrefix(t.URL.Path, "/"), agent: o.UserAgent, metadata: metadata(o.Header)}
+	addHeaderSecrets(t, o.Header)
 	if t.URL.Scheme == "grpcs" {
 		g.tls = &o.TLS
 	}
@@ -48,6 +61,7 @@ type grpcCheck struct {
 	target        target.Target
 	addr, service string
 	agent         string
+	metadata      []hpack.HeaderField
 	tls           *target.TLSOptions // nil: in the clear
 }
 
@@ -160,13 +174,44 @@ func (g *grpcCheck) headers() []byte {
 	if g.tls != nil {
 		scheme = "https"
 	}
+	host, agent := g.target.URL.Host, g.agent
+	var more []hpack.HeaderField
+	for _, f := range g.metadata {
+		switch f.Name {
+		case "host":
+			host = f.Value
+		case "user-agent":
+			agent = f.Value
+		default:
+			more = append(more, f)
+		}
+	}
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, kv := range [][2]string{{":method", "POST"}, {":scheme", scheme}, {":path", "/grpc.health.v1.Health/Check"},
-		{":authority", g.target.URL.Host}, {"content-type", "application/grpc"}, {"te", "trailers"}, {"user-agent", g.agent}} {
+		{":authority", host}, {"content-type", "application/grpc"}, {"te", "trailers"}, {"user-agent", agent}} {
 		enc.WriteField(hpack.HeaderField{Name: kv[0], Value: kv[1]})
 	}
+	for _, f := range more {
+		enc.WriteField(f)
+	}
 	return block.Bytes()
+}
+
+// metadata is what of a request's headers a call sends: all but those that
+// gRPC sets itself and those of a connection, which HTTP/2 forbids (RFC 9113,
+// 8.2.2). Their values do not enter the compressor's table.
+func metadata(header http.Header) (fields []hpack.HeaderField) {
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		switch name {
+		case "Content-Type", "Te", "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
+			continue
+		}
+		for _, value := range header[name] {
+			fields = append(fields, hpack.HeaderField{Name: strings.ToLower(name), Value: value, Sensitive: true})
+		}
+	}
+	return fields
 }
 
 // take digests one frame and answers it through f; done says that the stream

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -9,7 +10,6 @@ import (
 	"net/textproto"
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -64,6 +64,9 @@ func Unix(t target.Target, o Options) (probe.Func, error) {
 		if err := t.NoSettings(); err != nil {
 			return nil, err
 		}
+		if _, err := t.Params(); err != nil {
+			return nil, err
+		}
 		return connectOnly(t, "unix", sock), nil
 	}
 	if !strings.HasPrefix(reqPath, "/") {
@@ -90,37 +93,37 @@ func newHTTP(t target.Target, o Options, u *url.URL, sock string) (probe.Func, e
 		return nil, err
 	}
 	h := &httpCheck{t, o, u, sock, o.Method}
-	h.addSecrets()
+	addHeaderSecrets(t, o.Header)
 	return h.run, nil
 }
 
-// addSecrets marks the values of headers that may be credentials.
-func (h *httpCheck) addSecrets() {
-	for name, values := range h.opt.Header {
+// addHeaderSecrets marks the values of headers that may be credentials.
+func addHeaderSecrets(t target.Target, header http.Header) {
+	for name, values := range header {
 		if isPlainHeader(name) {
 			continue
 		}
 		for _, v := range values {
-			if isPlainValue(v) {
+			if target.IsPlain(v) {
 				continue
 			}
-			h.target.Secrets.Add(v)
-			if _, token, ok := strings.Cut(v, " "); ok {
-				h.target.Secrets.Add(token) // Bearer TOKEN
+			t.Secrets.Add(v)
+			if kind, token, ok := strings.Cut(v, " "); ok {
+				t.Secrets.Add(token) // Bearer TOKEN
+				if text, err := base64.StdEncoding.DecodeString(token); err == nil && strings.EqualFold(kind, "Basic") {
+					_, password, _ := strings.Cut(string(text), ":")
+					t.Secrets.Add(password)
+				}
+			}
+			if name == "Cookie" {
+				for cookie := range strings.SplitSeq(v, ";") {
+					if _, value, ok := strings.Cut(cookie, "="); ok && !target.IsPlain(value) {
+						t.Secrets.Add(value)
+					}
+				}
 			}
 		}
 	}
-}
-
-// isPlainValue says whether the value of a header is a number or a switch,
-// such as 5 or true, which no secret is.
-func isPlainValue(v string) bool {
-	if _, err := strconv.ParseBool(v); err == nil {
-		return true
-	}
-	_, err := strconv.Atoi(v)
-	const digits = 5 // a longer number may be a PIN
-	return err == nil && len(v) <= digits || v == "on" || v == "off" || v == "yes" || v == "no"
 }
 
 // isPlainHeader says whether a header, in its canonical form, holds no
@@ -129,7 +132,8 @@ func isPlainHeader(name string) bool {
 	switch name {
 	case "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection",
 		"Content-Type", "Host", "Origin", "Pragma", "Range", "Referer", "User-Agent",
-		"X-Forwarded-Proto", "X-Forwarded-For", "X-Forwarded-Host":
+		"X-Forwarded-Proto", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "Forwarded", "Via",
+		"X-Real-Ip", "X-Request-Id", "X-Correlation-Id", "X-Requested-With", "Traceparent", "Date":
 		return true
 	}
 	return false

@@ -314,15 +314,39 @@ func TestProxyCredentials(t *testing.T) {
 	}
 }
 
-// A header's number or switch is no secret.
+// A header's number, switch or address is no secret.
 func TestPlainHeaderValues(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(500)
-		fmt.Fprintf(w, "status 5 is true, %s", r.Header.Get("X-Token"))
+		fmt.Fprintf(w, "status 5 is true at 127.0.0.1, %s", r.Header.Get("X-Token"))
 	}))
 	defer srv.Close()
-	_, err := probeOnce(t, HTTP, srv.URL+"/#header=X-Depth:5&header=X-Deep:true&header=X-Token:hunter2hunter2", patience)
-	wantFailure(t, err, probe.StageStatus, `"status 5 is true, ***"`)
+	_, err := probeOnce(t, HTTP, srv.URL+"/#header=X-Depth:5&header=X-Deep:true&header=X-Client:127.0.0.1&header=X-Token:hunter2hunter2", patience)
+	wantFailure(t, err, probe.StageStatus, `"status 5 is true at 127.0.0.1, ***"`)
+}
+
+// What a server may make of a header is as secret as the header.
+func TestSecretsInHeaders(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, pw, _ := r.BasicAuth()
+		id, err := r.Cookie("id")
+		w.WriteHeader(500)
+		must(t, err)
+		fmt.Fprint(w, pw, " ", id.Value)
+	}))
+	defer srv.Close()
+	_, err := probeOnce(t, HTTP, srv.URL+"/#header=Authorization:basic%20dTpodW50ZXIyaHVudGVyMg==&header=Cookie:theme=dark;%20id=hunter3hunter3;%20x=1", patience)
+	wantFailure(t, err, probe.StageStatus, `"*** ***"`)
+}
+
+// Neither is a secret printed that a healthy server answers with.
+func TestSecretsOfAHealthyServer(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"version":"hunter2hunter2"}`) }))
+	defer srv.Close()
+	f, err := probeOnce(t, Ollama, "ollama"+strings.TrimPrefix(srv.URL, "http")+"?api_key=hunter2hunter2", patience)
+	if err != nil || !strings.HasSuffix(f.Message, ": version ***") {
+		t.Errorf("%q, %v", f.Message, err)
+	}
 }
 
 func parseBasic(header string) (user, pw string, ok bool) {
@@ -417,6 +441,14 @@ func TestHTTPAgainstFaultyServers(t *testing.T) {
 		{"resets", "http", func(c net.Conn) { readRequest(c); c.(*net.TCPConn).SetLinger(0) }, "", probe.StageResponse, "connection reset by peer"},
 		{"closes", "http", func(c net.Conn) { readRequest(c) }, "", probe.StageResponse, "closed the connection without an answer"},
 		{"not HTTP", "http", func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1\r\n"); untilClosed(c) }, "", probe.StageResponse, "does not speak HTTP"},
+		{"TLS", "http", func(c net.Conn) { readRequest(c); io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46"); untilClosed(c) }, "", probe.StageResponse, "does not speak HTTP but TLS"},
+		{"HTTP/2", "http", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, "\x00\x00\x00\x04\x00\x00\x00\x00\x00\r\n")
+			untilClosed(c)
+		}, "", probe.StageResponse, "does not speak HTTP but HTTP/2"},
+		{"MySQL", "http", func(c net.Conn) { io.WriteString(c, "\x4a\x00\x00\x00\x0a8.0.36\x00"); untilClosed(c) }, "", probe.StageResponse, "does not speak HTTP but MySQL"},
+		{"TLS handshake ends", "https", func(c net.Conn) { c.Read(make([]byte, 16)); c.(*net.TCPConn).CloseWrite(); untilClosed(c) }, "", probe.StageTLS, "TLS handshake: the server closed the connection"},
 		{"TLS handshake hangs", "https", untilClosed, "", probe.StageTLS, "TLS handshake: no answer within 300ms"},
 		{"no TLS", "https", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); untilClosed(c) }, "", probe.StageTLS, "does not speak TLS"},
 		{"redirects to itself for ever", "http", func(c net.Conn) {

@@ -332,7 +332,8 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 	}
 	begin, cancel := early(ctx)
 	defer cancel()
-	d := &postgresDial{check: p, conns: map[string]*target.Conn{}}
+	begin = context.WithValue(begin, ownDial{}, true)
+	d := &postgresDial{check: p, conns: map[string]*target.Conn{}, modes: map[string]postgresTLS{}}
 	cfg := p.config.Copy()
 	// The names are resolved by dial, which knows what localhost means.
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
@@ -343,9 +344,9 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 	}
 	conn, err := pgconn.ConnectConfig(begin, cfg)
 	if err != nil {
+		d.stop()
 		return probe.Finding{}, p.connectFault(ctx, begin, d, err)
 	}
-	d.connected = true
 	answers, err := p.ask(begin, conn)
 	if err != nil {
 		// Nothing where pgconn is calling the query off already, which dials
@@ -359,6 +360,7 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 			<-ctx.Done() // its cause says how long that was
 			return probe.Finding{}, p.target.Errorf(probe.StageResponse, "the query hangs: %s", context.Cause(ctx))
 		}
+		d.stop()
 		stage, fault := p.describe(ctx, begin, d.last, err)
 		return probe.Finding{}, p.target.Errorf(stage, "%s", fault)
 	}
@@ -375,55 +377,8 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 	return probe.Finding{Message: fmt.Sprintf("%s: %s", p.target, probe.Clean(text))}, nil
 }
 
-// postgresDial opens the connections of one run.
-type postgresDial struct {
-	check *postgresCheck
-	conns map[string]*target.Conn // by the address that pgconn asked for
-	last  *target.Conn
-	used  postgresTLS
-	// connected is set once the session is there: what is dialled later is
-	// pgconn's request to call a query off, which runs beside the check and
-	// must leave the rest alone.
-	connected bool
-}
-
-func (d *postgresDial) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	// The address of a request to cancel is the server's own.
-	mode, ok := d.check.tls[addr]
-	if !ok || d.connected {
-		mode = d.used
-	}
-	conn, err := target.DialConn(ctx, network, d.check.hostaddr(addr))
-	if err != nil {
-		return nil, err
-	}
-	if !d.connected {
-		d.conns[addr], d.last, d.used = conn, conn, mode
-	}
-	if network == "unix" || mode.config == nil {
-		return conn, nil
-	}
-	secure, err := d.check.startTLS(ctx, conn, mode)
-	if err != nil {
-		return nil, err
-	}
-	if !d.connected {
-		d.conns[addr], d.last = secure, secure
-	}
-	return secure, nil
-}
-
-// hostaddr is where to dial for the host:port of the settings: libpq's
-// hostaddr gives each host the address that it need not be looked up for.
-func (p *postgresCheck) hostaddr(addr string) string {
-	addrs := strings.Split(p.settings["hostaddr"], ",")
-	for i, name := range strings.Split(p.settings["host"], ",") {
-		if host, port, err := net.SplitHostPort(addr); err == nil && host == name && i < len(addrs) && addrs[i] != "" {
-			return net.JoinHostPort(addrs[i], port)
-		}
-	}
-	return addr
-}
+// maxValue bounds what is kept of a query's answer, in bytes.
+const maxValue = 4 << 10
 
 // ask runs the query and keeps the first value of the first row of each of
 // its results; the rest is read past, whatever it is.
@@ -435,52 +390,13 @@ func (p *postgresCheck) ask(ctx context.Context, conn *pgconn.PgConn) ([][]strin
 		for r := results.ResultReader(); r.NextRow(); {
 			if first == nil {
 				for _, v := range r.Values()[:min(1, len(r.Values()))] {
-					first = append(first, probe.Cut(string(v), target.EchoBytes))
+					first = append(first, probe.Cut(string(v), maxValue)) // more than is shown: it is redacted first
 				}
 			}
 		}
 		answers = append(answers, first)
 	}
 	return answers, results.Close()
-}
-
-// sslRequest asks a PostgreSQL server for TLS (protocol 3.0, 55.7).
-var sslRequest = []byte{0, 0, 0, 8, 4, 210, 22, 47}
-
-// startTLS negotiates TLS as libpq does. Its errors are StageErrors.
-func (p *postgresCheck) startTLS(ctx context.Context, h *target.Conn, mode postgresTLS) (*target.Conn, error) {
-	if !p.direct {
-		stop := target.InterruptWith(ctx, h)
-		_, err := h.Write(sslRequest)
-		answer := make([]byte, 1) // not one byte more: it would be unencrypted
-		if err == nil {
-			_, err = h.Read(answer)
-		}
-		if err == nil && answer[0] != 'S' && answer[0] != 'N' {
-			h.Read(make([]byte, target.FirstBytes-1))
-			err = errors.New("neither yes nor no")
-		}
-		stop()
-		switch {
-		case err != nil:
-			h.Close()
-			return nil, target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
-		case answer[0] == 'N' && mode.optional:
-			h.First = nil
-			return h, nil
-		case answer[0] == 'N':
-			h.Close()
-			return nil, &probe.StageError{Stage: probe.StageTLS, Err: errors.New("the server refuses TLS, which sslmode asks for")}
-		}
-	}
-	conn, err := target.HandshakeConfig(ctx, h, mode.config)
-	if err != nil && target.Recognize(h.First) != "" { // SSH begins with an S, too
-		return nil, target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return target.Over(conn), nil
 }
 
 // connectFault is the error of a session that did not come about; of several
@@ -514,7 +430,7 @@ func (p *postgresCheck) describe(ctx, begin context.Context, h *target.Conn, err
 		return stage, probe.WithClass(err, postgresClass(pg.Code))
 	}
 	if se, ok := errors.AsType[*probe.StageError](err); ok {
-		return se.Stage, se.Err
+		return se.Stage, se
 	}
 	switch text := err.Error(); {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:

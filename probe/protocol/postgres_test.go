@@ -1,8 +1,11 @@
 package protocol
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,4 +89,32 @@ func TestPostgresFiles(t *testing.T) {
 	t.Setenv("PGPASSFILE", fifo)
 	_, err := probeOnce(t, Postgres, "postgres://u@127.0.0.1:1/db", 10*time.Second)
 	wantFailure(t, err, probe.StageAuth, "passfile", "not a regular file")
+}
+
+// What pgconn dials and reads beside the check leaves the record alone.
+func TestPostgresBesideTheCheck(t *testing.T) {
+	addr := rawServer(t, untilClosed)
+	d := &postgresDial{check: &postgresCheck{}, conns: map[string]*target.Conn{}, modes: map[string]postgresTLS{}}
+	own, err := d.dial(context.WithValue(t.Context(), ownDial{}, true), "tcp", addr)
+	must(t, err)
+	defer own.Close()
+	record := d.last
+	cancel, err := d.dial(t.Context(), "tcp", addr)
+	must(t, err)
+	defer cancel.Close()
+	if record == nil || d.last != record || d.conns[addr] != record {
+		t.Error("a request to call a query off is recorded")
+	}
+	here, there := net.Pipe()
+	w := watched{here, d, record}
+	for _, text := range []string{"a", "b"} {
+		go io.WriteString(there, text)
+		if _, err := w.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		d.stop()
+	}
+	if string(record.First) != "a" {
+		t.Errorf("recorded %q", record.First)
+	}
 }

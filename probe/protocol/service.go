@@ -53,7 +53,7 @@ func newService(t target.Target, o Options, defaultPort string, params ...string
 		u.Scheme = "https"
 	}
 	s := &service{t, &httpCheck{target: t, opt: o, url: u}, strings.Trim(t.URL.Path, "/")}
-	s.http.addSecrets()
+	addHeaderSecrets(t, o.Header)
 	return s, q, nil
 }
 
@@ -83,7 +83,7 @@ func (s *service) check(judge func(*serviceSession) (string, error)) probe.Func 
 		if err != nil {
 			return probe.Finding{}, err
 		}
-		f := probe.Finding{Message: s.target.String() + ": " + probe.Clean(probe.Cut(text, 2*target.EchoBytes))}
+		f := probe.Finding{Message: s.target.String() + ": " + probe.Clean(probe.Cut(s.target.Secrets.Redact(text), 2*target.EchoBytes))}
 		if c.warn {
 			f.Status = probe.Warn
 		}

@@ -23,7 +23,7 @@ import (
 )
 
 func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
-	kinds := map[string]func(target.Target, Options) (probe.Func, error){"http": HTTP, "tcp": TCP, "dns": DNS, "file": File, "pidfile": Pidfile, "unix": Unix}
+	kinds := map[string]func(target.Target, Options) (probe.Func, error){"http": HTTP, "tcp": TCP, "dns": DNS, "grpc": GRPC, "file": File, "pidfile": Pidfile, "unix": Unix}
 	for in, want := range map[string]string{
 		"http:///health":                 "no host",
 		"http://x:70000/":                "the port is not between 1 and 65535",
@@ -41,12 +41,16 @@ func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
 		"dns://x?sever=1.1.1.1":          `unknown parameter "sever"`,
 		"dns://x/y":                      "a dns target is a name",
 		"dns://127.0.0.1?server=1.1.1.1": "not an address",
+		"grpc://u:hunter2secret@x:1":     "takes no user",
+		"tcp://u:hunter2secret@x:1":      "takes no user",
+		"grpc://x:1#status=200":          `unknown setting "status"`,
 		"file://relative/path":           "absolute",
 		"file:///x?max-age=60":           "such as 60s",
 		"file:///x?maxage=60s":           "unknown parameter",
 		"pidfile:///":                    "absolute",
 		"unix://run/a.sock:/x":           "absolute",
 		"unix:///run/a.sock:health":      "must begin with /",
+		"unix:///run/a.sock?x=1":         "takes no parameters",
 		"unix:///run/a.sock#status=200":  "takes no settings",
 	} {
 		tg, err := target.ParseTarget(in, testBase)

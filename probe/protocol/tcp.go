@@ -23,6 +23,9 @@ func TCP(t target.Target, _ Options) (probe.Func, error) {
 	if _, err := t.Params(); err != nil {
 		return nil, err
 	}
+	if err := t.NoUser(); err != nil {
+		return nil, err
+	}
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,4 +94,19 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What a program says that was called wrongly is a report, too.
+func TestParseMisuse(t *testing.T) {
+	for _, problem := range []string{"--timeout 60s is not shorter", strings.Repeat("\"\x1b<", 5000)} {
+		text := Misuse(problem, problem)
+		var doc map[string]any
+		if err := json.Unmarshal(text, &doc); err != nil || len(text) > MaxOutput || doc["status"] != Unhealthy || doc["hint"] == "" || fmt.Sprint(doc["checks"]) != "[]" {
+			t.Errorf("%v, %d bytes: %s", err, len(text), text)
+		}
+		failures, ok := Parse(string(text))
+		if !ok || len(failures) != 1 || failures[0].Cause.Class != probe.Config || failures[0].Text == "" {
+			t.Errorf("%+v, %v", failures, ok)
+		}
+	}
 }

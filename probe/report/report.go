@@ -179,6 +179,8 @@ type jsonReport struct {
 	Status    string      `json:"status"`
 	Duration  float64     `json:"duration_ms"`
 	Summary   string      `json:"summary"`
+	Error     string      `json:"error,omitempty"`
+	Hint      string      `json:"hint,omitempty"`
 	Checks    []jsonCheck `json:"checks"`
 	Warning   string      `json:"warning,omitempty"`
 	Truncated bool        `json:"truncated,omitempty"`
@@ -243,6 +245,13 @@ func (r Report) JSON() []byte {
 			out.Summary = probe.Ellipsis(out.Summary, len(out.Summary)/2)
 		}
 	}
+}
+
+// Misuse is what a program says in JSON that was called wrongly.
+func Misuse(problem, hint string) []byte {
+	const bound = MaxOutput / 8 // escaped, the three texts still fit
+	problem = probe.Ellipsis(probe.Clean(problem), bound)
+	return encode(jsonReport{Status: Unhealthy, Summary: problem, Error: problem, Hint: probe.Ellipsis(probe.Clean(hint), bound), Checks: []jsonCheck{}})
 }
 
 // dropOK removes the last check that is ok; false where there is none.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,9 @@ type Conn struct {
 	// Known is set once the server was found to speak the protocol that it was
 	// asked in: what fails then is not that.
 	Known bool
+	// Ended is what ended the reads, if not this side's own limit: drivers keep
+	// it to themselves at times.
+	Ended error
 	// secure is set where this is TLS on top of another connection.
 	secure bool
 }
@@ -32,10 +36,18 @@ const FirstBytes = 64
 
 func (h *Conn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
-	if room := FirstBytes - len(h.First); room > 0 {
-		h.First = append(h.First, p[:min(n, room)]...)
-	}
+	h.Note(p[:n], err)
 	return n, err
+}
+
+// Note records what a read brought.
+func (h *Conn) Note(text []byte, err error) {
+	if room := FirstBytes - len(h.First); room > 0 {
+		h.First = append(h.First, text[:min(len(text), room)]...)
+	}
+	if h.Ended == nil && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+		h.Ended = err
+	}
 }
 
 // Over records what comes over conn, which is TLS on top of another: what
@@ -69,6 +81,9 @@ func protocolFault(ctx context.Context, t Target, protocol string, h *Conn, err 
 	cause := probe.Cause(ctx, err)
 	said := h != nil && len(h.First) > 0
 	known := h != nil && h.Known
+	if h != nil && h.Ended != nil {
+		err = fmt.Errorf("%w: %w", err, h.Ended)
+	}
 	own, isFault := errors.AsType[Fault](err)
 	alert, isAlert := TLSAlert(err)
 	switch other := ""; {
@@ -104,7 +119,7 @@ func protocolFault(ctx context.Context, t Target, protocol string, h *Conn, err 
 // which.
 func foreign(first []byte, protocol string, name *string) bool {
 	*name = Recognize(first)
-	return *name != "" && *name != protocol
+	return *name != "" && *name != protocol && !(*name == "HTTP/2" && protocol == "gRPC")
 }
 
 // Recognize names a protocol by how its servers begin; empty for none that is
@@ -115,6 +130,13 @@ func Recognize(first []byte) string {
 		if strings.HasPrefix(string(first), prefix) {
 			return name
 		}
+	}
+	const settings = 4 // the frame that HTTP/2 begins with (RFC 9113, 3.4)
+	switch {
+	case len(first) > 7 && first[3] == 0 && first[4] == 10 && IsDigit(rune(first[5])) && (first[6] == '.' || first[7] == '.'):
+		return "MySQL" // a packet's number, the version of the protocol, and the server's: 8.0, 10.11
+	case len(first) > 8 && first[0] == 0 && first[3] == settings && string(first[5:9]) == "\x00\x00\x00\x00":
+		return "HTTP/2"
 	}
 	return ""
 }

@@ -208,6 +208,9 @@ func TLSFault(ctx context.Context, err error) error {
 	if errors.Is(err, syscall.ECONNRESET) {
 		return errors.New("TLS handshake: connection reset by peer")
 	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("TLS handshake: the server closed the connection")
+	}
 	return fmt.Errorf("TLS handshake: %s", strings.TrimPrefix(err.Error(), "tls: "))
 }
 

@@ -2,6 +2,7 @@ package target
 
 import (
 	"encoding/base64"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -33,6 +34,28 @@ func (s *Secrets) Add(v string) {
 	}
 	// The longest first: a secret that contains another is replaced whole.
 	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
+}
+
+// IsPlain says whether a value is a number, a switch or an address, such as 5,
+// true or 127.0.0.1: a header or a parameter that has it is no token, whatever
+// its name.
+func IsPlain(v string) bool {
+	if _, err := strconv.ParseBool(v); err == nil {
+		return true
+	}
+	_, err := strconv.Atoi(v)
+	const digits = 5 // a longer number may be a PIN
+	return err == nil && len(v) <= digits || net.ParseIP(v) != nil || v == "on" || v == "off" || v == "yes" || v == "no"
+}
+
+// AddToken marks a user that has no password, or an empty one: it is a token,
+// and goes over the wire as the user of HTTP's basic authentication.
+func (s *Secrets) AddToken(v string) {
+	if v == "" {
+		return
+	}
+	s.Add(v)
+	s.Add(base64.StdEncoding.EncodeToString([]byte(v + ":")))
 }
 
 // AddUser marks the password of u, and the form that HTTP's basic
@@ -129,11 +152,35 @@ func (s *Secrets) longest() int {
 // Quote bounds, redacts and quotes text that came from outside; control
 // characters, invalid UTF-8 and invisible runes come out escaped.
 func (s *Secrets) Quote(text string) string {
-	text = s.Redact(strings.TrimSpace(text))
+	text = hidePasswords(s.Redact(strings.TrimSpace(text)))
 	cut := probe.Cut(text, EchoBytes)
 	q := strconv.Quote(cut)
 	if len(cut) < len(text) {
 		q += "…"
 	}
 	return q
+}
+
+// hidePasswords takes the passwords out of the URLs in a text: an application
+// may answer with the connection string that it failed with.
+func hidePasswords(text string) string {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(text, "://")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		b.WriteString("://")
+		authority := rest
+		if i := strings.IndexAny(rest, "/?# \t\r\n\"'`<>\\"); i >= 0 {
+			authority = rest[:i]
+		}
+		text = rest
+		user, password, ok := strings.Cut(authority[:strings.LastIndex(authority, "@")+1], ":")
+		if ok && password != "@" {
+			b.WriteString(user + ":" + redacted + "@")
+			text = rest[len(user)+1+len(password):]
+		}
+	}
 }

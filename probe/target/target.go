@@ -54,9 +54,18 @@ func isSecretParam(key string) bool {
 	case "target_session_attrs", "passfile", "sslkey", "require_auth", "authsource", "authmechanism", "authmechanismproperties",
 		"allowpublickeyretrieval":
 		return false // named like secrets, and none: libpq's, MongoDB's and JDBC's own
+	case "keyword", "keywords", "keyspace", "author", "authors", "design", "signal", "bypass", "passive", "tokenizer", "tokens", "max_tokens":
+		return false // words that begin like one
 	}
-	return !strings.HasPrefix(key, "keepalive") && slices.ContainsFunc([]string{"pass", "pwd", "secret", "token", "key", "auth", "sig", "cred", "session"},
+	return isPassword(key) || !strings.HasPrefix(key, "keepalive") && slices.ContainsFunc([]string{"token", "key", "auth", "sig", "cred", "session"},
 		func(part string) bool { return strings.Contains(key, part) })
+}
+
+// isPassword says whether a parameter's name tells that its value is a
+// password, be it as short as 5.
+func isPassword(key string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc([]string{"pass", "pwd", "secret"}, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // ParseTarget reads [NAME=]TARGET. A path is resolved against base. Errors
@@ -65,6 +74,9 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	t := Target{Secrets: &Secrets{}}
 	s = strings.TrimSpace(s)
 	t.Name, s = cutName(s)
+	if m := Mistake(s); m != nil {
+		return t, m
+	}
 	// JDBC's URLs are those of the database behind a word of its own.
 	s = strings.TrimPrefix(s, "jdbc:")
 	s, fragment, _ := strings.Cut(s, "#")
@@ -97,14 +109,16 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	t.URL.Scheme = strings.ToLower(t.URL.Scheme)
 	t.Secrets.AddUser(t.URL.User)
 	if u := t.URL.User; u != nil && !hasUserNames(t.URL.Scheme) {
-		if _, ok := u.Password(); !ok {
-			t.Secrets.Add(u.Username()) // a token in the user's place
+		if pw, _ := u.Password(); pw == "" {
+			t.Secrets.AddToken(u.Username())
 		}
 	}
 	for k, vs := range t.URL.Query() {
 		if isSecretParam(k) {
 			for _, v := range vs {
-				t.Secrets.Add(v)
+				if isPassword(k) || !IsPlain(v) {
+					t.Secrets.Add(v)
+				}
 			}
 		}
 	}
@@ -113,11 +127,14 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 }
 
 // errMislaid is a credential in which a character of the URL's own stands.
-var errMislaid = errors.New("an @ or a # stands behind the host: in a user, password or token write # / ? @ % as %23 %2F %3F %40 %25 (percent-encoding)")
+var errMislaid = &Misuse{"an @ or a # stands behind the host",
+	"in a user, password or token write # / ? @ % as %23 %2F %3F %40 %25 (percent-encoding)"}
 
 // settingNames are what may stand before = behind #; see the protocols for
 // what each of them takes.
 var settingNames = []string{"status", "body", "json", "method", "header", "ca-cert", "insecure", "max-redirects"}
+
+func isSetting(name string) bool { return slices.Contains(settingNames, name) }
 
 // mislaid says whether a part of a password may have come to stand where a
 // path, a query or a setting belongs: an unescaped # / or ? ends the host, and
@@ -125,7 +142,7 @@ var settingNames = []string{"status", "body", "json", "method", "header", "ca-ce
 // printed.
 func mislaid(s, fragment string) bool {
 	key, _, _ := strings.Cut(fragment, "=")
-	if strings.Contains(fragment, "@") && !slices.Contains(settingNames, key) {
+	if strings.Contains(fragment, "@") && !isSetting(key) {
 		return true
 	}
 	_, rest, isURL := strings.Cut(s, "://")
@@ -225,35 +242,6 @@ func urlFault(err error) string {
 	return "it cannot be parsed"
 }
 
-func parseSettings(fragment string) ([]Setting, error) {
-	var out []Setting
-	if fragment == "" {
-		return nil, nil
-	}
-	for part := range strings.SplitSeq(fragment, "&") {
-		key, value, ok := strings.Cut(part, "=")
-		if !ok {
-			key, value = part, "true" // a switch
-		}
-		k, err1 := url.PathUnescape(key)
-		v, err2 := url.PathUnescape(value)
-		if err1 != nil || err2 != nil {
-			return nil, errors.New("the setting " + fmt.Sprintf("%q", probe.Cut(key, 40)) + " behind # has a malformed % escape")
-		}
-		out = append(out, Setting{k, v})
-	}
-	return out, nil
-}
-
-// NoSettings returns an error when t carries settings behind # that its kind
-// of check does not know; nothing is silently ignored.
-func (t Target) NoSettings() error {
-	if len(t.Settings) > 0 {
-		return fmt.Errorf("a %s target takes no settings behind #", t.URL.Scheme)
-	}
-	return nil
-}
-
 // Params returns the values of the query parameters that a check knows, and
 // an error for one that it does not.
 func (t Target) Params(known ...string) (url.Values, error) {
@@ -302,9 +290,9 @@ func (t Target) String() string {
 	s := u.String()
 	if t.URL.User != nil {
 		user := redacted
-		if pw, has := t.URL.User.Password(); hasUserNames(u.Scheme) || has {
+		if pw, _ := t.URL.User.Password(); hasUserNames(u.Scheme) || pw != "" {
 			user = url.User(t.URL.User.Username()).String()
-			if has && pw != "" {
+			if pw != "" {
 				user += ":" + redacted
 			}
 		}

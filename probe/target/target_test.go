@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -21,6 +22,9 @@ func TestParseTarget(t *testing.T) {
 		"HTTP://x/y":                             "http://x/y",
 		"http://u:p@x/y?token=abc&n=1#status=20": "http://u:***@x/y?token=***&n=1",
 		"http://tok@x/":                          "http://***@x/",
+		"http://sk_live:@x/":                     "http://***@x/",
+		"http://:pw@x/":                          "http://:***@x/",
+		"http://:@x/":                            "http://***@x/",
 		"postgres://user:p%40ss@db/app":          "postgres://user:***@db/app",
 		"unix:///run/a.sock:/health":             "unix:///run/a.sock:/health",
 		// Tokens in the user's place, and user names that are none.
@@ -30,6 +34,7 @@ func TestParseTarget(t *testing.T) {
 		"postgres://u:p@h1:5432,h2/db":                   "postgres://u:***@h1:5432,h2/db",
 		"postgresql+psycopg2://u@%2Fvar%2Frun%2Fpg/db":   "postgresql+psycopg2://u@%2Fvar%2Frun%2Fpg/db",
 		"jdbc:postgresql://h/db?user=u&password=hunter2": "postgresql://h/db?user=u&password=***",
+		"http://x/?design=a&keyword=b&tokens=3&my_key=k": "http://x/?design=a&keyword=b&tokens=3&my_key=***",
 		// Named like secrets, and none.
 		"postgres://h/db?target_session_attrs=any&passfile=/p&sslkey=/k": "postgres://h/db?target_session_attrs=any&passfile=/p&sslkey=/k",
 		"postgres://h/db?user=me@server":                                 "postgres://h/db?user=me@server",
@@ -54,7 +59,7 @@ func TestMislaidPasswords(t *testing.T) {
 	for _, in := range []string{
 		"http://admin:2024#Summer@host/", "http://admin:2024#status@host/", "elasticsearch://elastic:1234#x=y@es", "http://u:p@ss#word@host/",
 		"postgres://app:9/b@localhost/app", "postgres://app:9?b@localhost/app", "postgres://app:9?b=c@localhost/app", "qdrant://9/tok@host",
-		"/health --db postgres://app:2024@h/db", "redis://:12/34@h",
+		"redis://:12/34@h",
 	} {
 		tg, err := ParseTarget(in, testBase)
 		if err == nil {
@@ -67,6 +72,78 @@ func TestMislaidPasswords(t *testing.T) {
 	}
 	if _, err := ParseTarget("http://u:50%off@h/", testBase); err == nil || !strings.Contains(err.Error(), "%25") || strings.Contains(err.Error(), "off@") {
 		t.Error(err)
+	}
+}
+
+// What is printed of a server's text: neither the secret nor the form in which
+// HTTP sends it, but what is no secret.
+func TestSecretsOfATarget(t *testing.T) {
+	for in, c := range map[string]struct{ said, want string }{
+		"qdrant://hunter2tok@x":               {"Basic aHVudGVyMnRvazo= of hunter2tok", "Basic *** of ***"},
+		"http://hunter2tok:@x":                {"Basic aHVudGVyMnRvazo=", "Basic ***"},
+		"http://u:hunter2@x/":                 {"Basic dTpodW50ZXIy of hunter2", "Basic *** of ***"},
+		"http://x/?token_version=200":         {"status 200", "status 200"},
+		"http://x/?authenticated=true&key=no": {"true or no", "true or no"},
+		"http://x/?password=200":              {"status 200", "status ***"},
+		"http://x/?key=123456":                {"a 123456", "a ***"},
+	} {
+		tg, err := ParseTarget(in, testBase)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tg.Secrets.Redact(c.said); got != c.want {
+			t.Errorf("%s: %q, want %q", in, got, c.want)
+		}
+	}
+}
+
+// What is not one target is refused, not asked for as it stands.
+func TestMistakes(t *testing.T) {
+	for _, c := range []struct {
+		want  *Misuse
+		texts []string
+	}{
+		{errSeveral, []string{
+			"http://a/,http://b/", "http://a/ http://b/", "http://a/;http://b/", "http://a/; http://b/", "http://a/|http://b/", "/health /ready", "/health;/ready", "/a\t/b",
+			"http://a/health check", "http://a/x?y=1 2", "unix:///a.sock:/x y", "file:///my file", "http://a/\nhttp://b/",
+			"/health --db postgres://app:hunter2@h/db", "x=/health --db y=/z", "/health#status=200 --db /x", "postgres://h/db?query=SELECT 1 --db redis://x", "postgres://h/db?query=SELECT 1 --quiet",
+			"http://a/#status=200 http://b/", "http://a/#header=X: y http://b/", "http://a/#json=a=b;http://b/", "http://a/?x=1,x=/b",
+		}},
+		{errUnfilled, []string{
+			"$URL", "${URL}", "http://localhost:$PORT/", "http://localhost:${PORT}/health", "http://$host/", "http://localhost:5000$HEALTH_PATH", "/health/$NAME",
+			"/${NAME}", "/{{ .Values.path }}", "http://{{host}}/", "postgres://app:$DB_PASSWORD@h/db", "postgres://app:${PW}@h/db", "/x?y=$Y", "/x#json=a=$B",
+			"/x#header=Authorization: Bearer ${TOKEN}", "x=$URL",
+		}},
+		{errQuotes, []string{`"/health"`, "'http://a/'", `x="/health"`}},
+		{nil, []string{
+			"/odata/$metadata?$filter=a", "postgres://u:pa$Word@h/db", "postgres://u:$ecret@h/db", "postgres://u:$ECRET!@h/db", "postgres://h1,h2/db", "http://a/x;v=1?a=1,2;b=3", "http://a/#status=200,204",
+			"http://a/#header=Referer: http://b/", "http://a/#header=Accept: text/html, text/plain", "http://a/#body=^ok$", "postgres://h/db?query=SELECT 1", "http://a/#body=all is well",
+			"postgres://h/db?query=SELECT $1", "http://a/#status=200,ca-cert=/x", "/a%20b", "/a%2C/b",
+		}},
+	} {
+		for _, in := range c.texts {
+			_, err := ParseTarget(in, testBase)
+			if c.want == nil && err != nil || c.want != nil && err != c.want {
+				t.Errorf("%q: %v, want %v", in, err, c.want)
+			}
+		}
+	}
+}
+
+// A comma separates settings where one's name stands behind it.
+func TestSettingsWithCommas(t *testing.T) {
+	for in, want := range map[string]string{
+		"status=204,json=db=up":                          "[{status 204} {json db=up}]",
+		"status=200,204,insecure":                        "[{status 200,204} {insecure true}]",
+		"header=Accept: a, b,body=x,y&json=a=1,json=b=2": "[{header Accept: a, b} {body x,y} {json a=1} {json b=2}]",
+		"body=a%2Cstatus=3,4":                            "[{body a,status=3,4}]",
+		"insecure,ca-cert=/x,/y":                         "[{insecure true} {ca-cert /x,/y}]",
+		"body=a,status":                                  "[{body a,status}]",
+		"stauts=1,status=2":                              "[{stauts 1} {status 2}]",
+	} {
+		if got, err := parseSettings(in); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, %v, want %s", in, got, err, want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package target
 import (
 	"encoding/base64"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -87,4 +88,32 @@ func FuzzSecretsNeverSurvive(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The connection string that an application failed with is none to print.
+func TestQuoteHidesPasswordsInURLs(t *testing.T) {
+	var s Secrets
+	for in, want := range map[string]string{
+		"no route to postgresql://app:hunter2@db:5432/app, redis://:pw@r:6379": "no route to postgresql://app:***@db:5432/app, redis://:***@r:6379",
+		"{'url': 'amqp://u:p@ss@h'}":                       "{'url': 'amqp://u:***@h'}",
+		"http://h:80/a@b:c and http://u@h and http://u:@h": "http://h:80/a@b:c and http://u@h and http://u:@h",
+		"://://a:b@": "://://a:***@", "a://": "a://",
+	} {
+		if got := s.Quote(in); got != strconv.Quote(want) {
+			t.Errorf("%s: %s, want %q", in, got, want)
+		}
+	}
+}
+
+func TestRecognize(t *testing.T) {
+	for first, want := range map[string]string{
+		"HTTP/1.1 400": "HTTP", "\x15\x03\x01\x00\x02\x02\x46": "TLS", "J\x00\x00\x00\x0a8.0.36\x00": "MySQL", "J\x00\x00\x00\x0a11.4.2\x00": "MySQL",
+		"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00": "HTTP/2",
+		// MongoDB's length and number of an answer, PostgreSQL's, and too little.
+		"\x40\x00\x00\x00\x0a\x00\x00\x00\x01": "", "R\x00\x00\x00\b\x00\x00\x00\x00": "", "J\x00\x00\x00\x0a": "", "": "",
+	} {
+		if got := Recognize([]byte(first)); got != want {
+			t.Errorf("%q: %q, want %q", first, got, want)
+		}
+	}
 }

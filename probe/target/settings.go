@@ -1,0 +1,64 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"healthcheck/probe"
+)
+
+func parseSettings(fragment string) ([]Setting, error) {
+	var out []Setting
+	if fragment == "" {
+		return nil, nil
+	}
+	for _, part := range splitSettings(fragment) {
+		key, value, ok := strings.Cut(part, "=")
+		if !ok {
+			key, value = part, "true" // a switch
+		}
+		k, err1 := url.PathUnescape(key)
+		v, err2 := url.PathUnescape(value)
+		if err1 != nil || err2 != nil {
+			return nil, errors.New("the setting " + fmt.Sprintf("%q", probe.Cut(key, 40)) + " behind # has a malformed % escape")
+		}
+		out = append(out, Setting{k, v})
+	}
+	return out, nil
+}
+
+// splitSettings splits a fragment at each & and at each comma before the name
+// of a setting: no shell takes that apart, and an & ends its command.
+func splitSettings(fragment string) (parts []string) {
+	for part := range strings.SplitSeq(fragment, "&") {
+		for i, piece := range strings.Split(part, ",") {
+			key, _, ok := strings.Cut(piece, "=")
+			if i == 0 || isSetting(key) && (ok || key == "insecure") {
+				parts = append(parts, piece)
+			} else {
+				parts[len(parts)-1] += "," + piece
+			}
+		}
+	}
+	return parts
+}
+
+// NoUser returns an error when t carries a user that its kind of check has no
+// use for.
+func (t Target) NoUser() error {
+	if t.URL.User != nil {
+		return fmt.Errorf("a %s target takes no user and no password", t.URL.Scheme)
+	}
+	return nil
+}
+
+// NoSettings returns an error when t carries settings behind # that its kind
+// of check does not know; nothing is silently ignored.
+func (t Target) NoSettings() error {
+	if len(t.Settings) > 0 {
+		return fmt.Errorf("a %s target takes no settings behind #", t.URL.Scheme)
+	}
+	return nil
+}

@@ -70,12 +70,12 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	trials, err := e.all(ctx, plan(chosen, those, *n), stderr)
-	if err != nil {
-		return err
-	}
 	results := summarise(trials, names(faults, fault.title), names(contenders, contender.title))
 	notes := []string{machine(ctx, *n, time.Since(begin))}
 	table(stdout, results)
+	if err != nil { // what was measured by then is shown, and kept nowhere
+		return err
+	}
 	fmt.Fprintln(stdout, strings.Join(notes, "\n"))
 	if *out == "" {
 		return nil
@@ -172,7 +172,7 @@ func (e *engine) all(ctx context.Context, jobs []job, progress io.Writer) (trial
 	wg.Wait()
 	fmt.Fprintln(progress)
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return trials, context.Cause(ctx)
 	}
 	return trials, nil
 }

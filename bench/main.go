@@ -1,12 +1,15 @@
-// Bench runs one probe as a whole process, for this project and for what a
-// user would pick instead, against one local server, the programs taking
-// turns, and prints one table. Behind it stand the probe in a container with
-// a tenth of a core, and the watchdog's own benchmarks.
+// Bench measures side by side. Without a command it runs one probe as a whole
+// process, for this project and for what a user would pick instead, against
+// one local server, the programs taking turns, and prints one table. Behind it
+// stand the probe in a container with a tenth of a core, and the watchdog's
+// own benchmarks.
 //
 //	go run ./bench [-runs 30] [-out bench/results]
+//	go run ./bench recovery [-n 3] [-faults crash,hang] [-out bench/results]
 //
-// It also writes results.json and results.svg. jobs.go is where a job or a
-// program is added.
+// The second breaks containers on the Docker engine, and measures what becomes
+// of them. Both also write their results as JSON and as a picture. jobs.go is
+// where a job or a program is added, recovery/faults.go where a fault is.
 package main
 
 import (
@@ -23,13 +26,21 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"healthcheck/bench/recovery"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	var err error
+	if len(os.Args) > 1 && os.Args[1] == "recovery" {
+		err = recovery.Run(ctx, os.Args[2:], os.Stdout, os.Stderr)
+	} else {
+		err = run(ctx, os.Args[1:])
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)

@@ -26,11 +26,15 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 		inodeMax: float64(r.inodeMax), pidsMax: float64(r.pidsMax), netErrorsMax: float64(r.netErrorsMax),
 		stateDir: r.stateDir, quiet: r.quiet, source: r.source,
 	}
+	if c.waitTimeout = time.Duration(r.waitTimeout); r.wait {
+		c.timeout = min(c.timeout, c.waitTimeout)
+		c.checkTimeout = min(c.checkTimeout, c.timeout)
+	}
 	if !fs.Changed("check-timeout") {
 		c.checkTimeout = min(c.checkTimeout, c.timeout)
 	}
 	switch {
-	case c.timeout >= c.interval:
+	case c.timeout >= c.interval && !r.wait:
 		return nil, usagef("set --timeout below the interval, so that probes never overlap",
 			"%s %s is not shorter than %s %s", r.source("timeout"), c.timeout, r.source("interval"), c.interval)
 	case c.checkTimeout > c.timeout:

@@ -31,7 +31,10 @@ func example(f *pflag.Flag) string {
 	return "--" + f.Name + " 3"
 }
 
-func argumentError(arg string) error {
+func (r *raw) argumentError(arg string) error {
+	if r.wait && !strings.Contains(arg, "://") && !strings.HasPrefix(arg, "/") {
+		return flags.ArgumentError("the command stands behind --: healthcheck wait --db tcp://db:5432 -- COMMAND", arg)
+	}
 	if strings.Contains(arg, "://") || strings.HasPrefix(arg, "/") {
 		return flags.ArgumentError("name the layer that it belongs to: --api, --db or --vector", arg)
 	}

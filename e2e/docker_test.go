@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -144,6 +145,33 @@ func TestShellForm(t *testing.T) {
 	h := waitFor(t, id, "unhealthy")
 	if last := h.Log[len(h.Log)-1]; last.ExitCode != 1 || !strings.Contains(last.Output, "db: GET http://localhost:5000/db/health: status 503") {
 		t.Errorf("exit %d: %s", last.ExitCode, last.Output)
+	}
+}
+
+// As the entrypoint of an image without a shell: the application is started
+// once what it needs is there, as the container's first process, and gets the
+// engine's signal.
+func TestWaitAsTheEntrypoint(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "there")
+	image := buildImage(t, `ENTRYPOINT ["/healthcheck", "wait", "--db", "file:///wait/there", "--", "/demo", "serve", ":5000"]`)
+	id := start(t, "-v", filepath.Dir(file)+":/wait:ro", "--stop-timeout", "600", image)
+	eventually(t, "a line about what is missing", func() (string, bool) {
+		out := docker(t, "logs", id)
+		return out, strings.Contains(out, "s FAIL db  file:///wait/there: no such file or directory")
+	})
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the application answers", func() (string, bool) {
+		out, code := output(t, nil, "docker", "exec", id, "/healthcheck", "--layers", "api")
+		return out, code == 0
+	})
+	if out := docker(t, "top", id, "-eo", "pid,args"); strings.Count(out, "\n") != 1 || !strings.HasSuffix(out, " /demo serve :5000") {
+		t.Errorf("its processes are\n%s", out)
+	}
+	docker(t, "stop", id)
+	if out := docker(t, "inspect", "-f", "{{.State.ExitCode}}", id); out == "137" {
+		t.Error("the application did not end by the engine's signal")
 	}
 }
 

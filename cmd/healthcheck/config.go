@@ -57,6 +57,8 @@ type config struct {
 	stateDir                        string // "" is the default place, "none" is off
 	json, quiet, version, help      bool
 	ignored                         []string // variables that are no settings
+	waitTimeout                     time.Duration
+	command                         []string // what "healthcheck wait" becomes
 	// source says where a flag's value came from, for errors: --db or
 	// HEALTHCHECK_DB.
 	source func(flag string) string
@@ -80,6 +82,8 @@ type raw struct {
 	maxRedirects                               int
 	insecure, proxy, failFast, quiet, host     bool
 	version, help                              bool
+	wait                                       bool // "healthcheck wait"
+	waitTimeout                                durationValue
 	environ                                    flags.Environ
 }
 
@@ -163,18 +167,32 @@ func defaultPath(layer string) string {
 // *usageError and holds no secret.
 func parseConfig(args, environ []string, read readFile) (*config, error) {
 	fs, r := newFlags()
+	return r.parse(fs, args, environ, read)
+}
+
+func (r *raw) parse(fs *pflag.FlagSet, args, environ []string, read readFile) (*config, error) {
 	if err := fs.Parse(args); err != nil {
 		return nil, parseError(fs, err)
 	}
-	if fs.NArg() > 0 {
-		return nil, argumentError(fs, args, fs.Arg(0))
+	if fs.NArg() > 0 && (!r.wait || fs.ArgsLenAtDash() != 0) {
+		return nil, r.argumentError(fs, args, fs.Arg(0))
 	}
 	if r.version || r.help {
 		return &config{version: r.version, help: r.help}, nil
+	}
+	if r.wait {
+		r.nameLayers(fs)
 	}
 	r.environ = newEnviron(fs, r, read)
 	if err := r.environ.Apply(environ); err != nil {
 		return nil, err
 	}
-	return r.resolve(fs)
+	if r.wait {
+		r.nameLayers(fs)
+	}
+	c, err := r.resolve(fs)
+	if err == nil {
+		c.command = fs.Args()
+	}
+	return c, err
 }

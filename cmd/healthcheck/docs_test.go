@@ -13,7 +13,7 @@ import (
 // name and default.
 func TestDocsListEveryFlag(t *testing.T) {
 	rows := flagRows(t, "../../docs/flags.md")
-	fs, _ := newFlags()
+	fs, _ := newWaitFlags()
 	fs.VisitAll(func(f *pflag.Flag) {
 		want := documentedDefault(f.DefValue)
 		if got, ok := rows[f.Name]; !ok || got != want {

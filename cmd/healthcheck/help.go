@@ -14,6 +14,7 @@ func helpText() string {
 	var b strings.Builder
 	b.WriteString(`Usage: healthcheck [flags]
        healthcheck gpu [fit MODEL=SIZE …]   see healthcheck gpu --help
+       healthcheck wait [-- COMMAND …]      see healthcheck wait --help
        healthcheck install FILE             copy this program there
 
 Checks resources, API, database and vector store, says what is wrong, and

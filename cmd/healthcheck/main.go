@@ -34,6 +34,9 @@ const writeGrace = 60 * time.Millisecond
 const reapGrace = 60 * time.Millisecond
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == waitCommand {
+		os.Exit(run(waitContext(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	}
 	// The signals by which people end a program. They are not given back at
 	// the end, when the process ends anyway: each costs 50 µs and more to take
 	// and to give.
@@ -41,10 +44,13 @@ func main() {
 	// The others that would end it with a code of its own, a terminal or a
 	// reader that has gone away among them, do not change the verdict: the
 	// deadline ends it soon enough.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGABRT, syscall.SIGALRM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGVTALRM,
-		syscall.SIGXCPU, syscall.SIGIO, syscall.SIGPWR, syscall.SIGSYS, syscall.SIGTRAP)
+	signal.Ignore(keptSignals...)
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
+
+// keptSignals are those that change no verdict.
+var keptSignals = []os.Signal{syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGABRT, syscall.SIGALRM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGVTALRM,
+	syscall.SIGXCPU, syscall.SIGIO, syscall.SIGPWR, syscall.SIGSYS, syscall.SIGTRAP}
 
 // run is the program: it returns the exit code, 0 or 1, by the deadline.
 // environ is the whole environment: an unknown HEALTHCHECK_ variable is an
@@ -69,6 +75,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 			return runGPU(ctx, args[1:], stdout, stderr)
 		case "install":
 			return runInstall(args[1:], stdout, stderr)
+		case waitCommand:
+			return runWait(ctx, args[1:], environ, stdout, stderr)
 		}
 	}
 	cfg, err := parseConfig(args, environ, func(path string, within time.Duration) (string, error) {
@@ -100,9 +108,16 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	results := probe.Run(ctx, checks, probe.Options{CheckTimeout: cfg.checkTimeout, FailFast: cfg.failFast})
 	rep := report.New(results, time.Since(begin))
 	rep.Warning = ignoredText(cfg.ignored)
-	code = 1
-	if rep.Verdict != report.Unhealthy {
-		code = 0
+	code = printReport(cfg, rep, stdout, begin.Add(cfg.timeout))
+	killed.reap(earlier(time.Now().Add(reapGrace), begin.Add(cfg.timeout+writeGrace+reapGrace/2)))
+	return code
+}
+
+// printReport prints a report soon after the deadline at the latest, and
+// returns the exit code for it.
+func printReport(cfg *config, rep report.Report, stdout io.Writer, deadline time.Time) (code int) {
+	if rep.Verdict == report.Unhealthy {
+		code = 1
 	}
 	if cfg.quiet && rep.Verdict == report.Healthy {
 		return code
@@ -111,8 +126,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if cfg.json {
 		out = rep.JSON()
 	}
-	writeBy(stdout, out, begin.Add(cfg.timeout+writeGrace))
-	killed.reap(earlier(time.Now().Add(reapGrace), begin.Add(cfg.timeout+writeGrace+reapGrace/2)))
+	writeBy(stdout, out, deadline.Add(writeGrace))
 	return code
 }
 

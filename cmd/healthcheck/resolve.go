@@ -27,6 +27,10 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 		inodeMax: float64(r.inodeMax), pidsMax: float64(r.pidsMax), netErrorsMax: float64(r.netErrorsMax),
 		host: r.host, stateDir: r.stateDir, quiet: r.quiet, source: r.source, ignored: r.environ.Ignored,
 	}
+	if c.waitTimeout = time.Duration(r.waitTimeout); r.wait {
+		c.timeout = min(c.timeout, c.waitTimeout)
+		c.checkTimeout = min(c.checkTimeout, c.timeout)
+	}
 	if !fs.Changed("check-timeout") {
 		c.checkTimeout = min(c.checkTimeout, c.timeout)
 	}
@@ -34,7 +38,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 		c.cpuWindow = min(c.cpuWindow, c.checkTimeout/2)
 	}
 	switch {
-	case c.timeout >= c.interval:
+	case c.timeout >= c.interval && !r.wait:
 		hint := "set --timeout below the interval, so that probes never overlap"
 		if !fs.Changed("interval") {
 			hint = fmt.Sprintf("give the engine's own interval, such as --interval %s, or a shorter --timeout", c.timeout*3/2)

@@ -55,7 +55,7 @@ func parseError(fs *pflag.FlagSet, err error) *usageError {
 }
 
 // argumentError is about arg, which belongs to no flag.
-func argumentError(fs *pflag.FlagSet, args []string, arg string) error {
+func (r *raw) argumentError(fs *pflag.FlagSet, args []string, arg string) error {
 	before := ""
 	if i := slices.Index(args, arg); i > 0 {
 		before = args[i-1]
@@ -69,6 +69,8 @@ func argumentError(fs *pflag.FlagSet, args []string, arg string) error {
 		return usagef("quotes around it: --header 'NAME: VALUE'", "unexpected argument behind %q", flags.Clip(before))
 	case strings.HasPrefix(arg, `"`), strings.HasPrefix(arg, "'"):
 		return flags.ArgumentError("leave the quotes out: the exec form keeps them", arg)
+	case r.wait && !strings.Contains(arg, "://") && !strings.HasPrefix(arg, "/"):
+		return flags.ArgumentError("the command stands behind --: healthcheck wait --db tcp://db:5432 -- COMMAND", arg)
 	case strings.Contains(arg, "://") || strings.HasPrefix(arg, "/"):
 		return flags.ArgumentError("name the layer that it belongs to: --api, --db or --vector", arg)
 	}

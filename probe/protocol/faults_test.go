@@ -307,7 +307,7 @@ func TestPostgresHosts(t *testing.T) {
 	must(t, err)
 	ln.Close()
 	_, err = probeOnce(t, Postgres, "postgres://u@"+silent+","+ln.Addr().String()+"/db?sslmode=disable", patience)
-	wantFailure(t, err, probe.StageResponse, silent+": no answer within the time for one host", ln.Addr().String()+": connect to "+ln.Addr().String()+": connection refused")
+	wantFailure(t, err, probe.StageResponse, "none of its hosts serves: ", silent+": no answer within the time for one host", ln.Addr().String()+": connect to "+ln.Addr().String()+": connection refused")
 	var cancelled atomic.Int32
 	_, err = probeOnce(t, Postgres, "postgres://u@"+silent+","+postgresServer(t, &cancelled)+"/db?sslmode=disable", patience)
 	wantFailure(t, err, probe.StageResponse, "the query hangs")

@@ -162,7 +162,7 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 		for _, name := range postgresFiles {
 			dry[name] = ""
 		}
-		dry["passfile"], dry["password"] = os.DevNull, "none"
+		dry["passfile"] = os.DevNull
 		if _, err := parsePostgres(t, dry); err != nil {
 			return nil, err
 		}

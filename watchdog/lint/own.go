@@ -25,7 +25,7 @@ var ownFlags = strings.Fields(`interval timeout check-timeout layers optional ba
 expect-body expect-json ca-cert max-redirects cpu-max mem-max disk-max inode-max pids-max net-errors-max disk-path cpu-window
 state-dir gpu-count gpu-min-free gpu-max-mem gpu-max-util gpu-max-temp gpu-max-ecc output`)
 
-var ownSwitches = strings.Fields("fail-fast proxy insecure gpu gpu-optional quiet version help")
+var ownSwitches = strings.Fields("fail-fast proxy insecure host gpu gpu-optional quiet version help")
 
 // ownProbe reads the flags of a call of healthcheck, and its variables. It
 // reports false for any other program, and for one of the same name that takes

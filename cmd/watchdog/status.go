@@ -39,7 +39,7 @@ func statusTable(body []byte, now time.Time) (string, error) {
 	for _, s := range all {
 		next := ""
 		if !s.Due.IsZero() {
-			next = fmt.Sprintf("in %s (%s)", max(0, s.Due.Sub(now)).Round(time.Second), s.Due.Local().Format("15:04:05 MST"))
+			next = fmt.Sprintf("in %s (%s)", max(0, s.Due.Sub(now)).Round(time.Second), s.Due.Local().Format("15:04:05"))
 		}
 		rows = append(rows, row(next, s.Waits, s.Cause, s.Service, s.Container, s.Health, s.Phase, fmt.Sprintf("%d of %d", s.Attempts, s.MaxAttempts)))
 	}

@@ -30,7 +30,7 @@ func TestPaths(t *testing.T) {
 		"postgres://h/x?passfile=/p":       {{"/p", "/p"}, trust, names, libpq},
 		"postgres://%2Fsock,[::1]/x":       {{"/sock"}, trust, names, libpq},
 		"postgresql+psycopg2://h/x":        {trust, names, libpq},
-		"postgres:///x?host=/a%2C/b":         {{"/a", "/b", "/var/run/postgresql", "/tmp"}, trust, names, libpq},
+		"postgres:///x?host=/a%2C/b":       {{"/a", "/b", "/var/run/postgresql", "/tmp"}, trust, names, libpq},
 		"pgvector://h/x?sslrootcert=relat": {{"relat"}, trust, names, libpq},
 	} {
 		parsed, err := target.ParseTarget(text, base)

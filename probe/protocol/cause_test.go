@@ -39,7 +39,7 @@ func causeOf(t *testing.T, text string, throughApp bool) probe.FailureCause {
 // suffix is what a scheme wants behind its host.
 func suffix(scheme string) string {
 	switch scheme {
-	case "unix", "file", "pidfile":
+	case "unix", "file", "pidfile", "exec":
 		return "/no/such/file"
 	case "postgres", "postgresql", "pgvector", "mysql":
 		return "/app"
@@ -64,6 +64,11 @@ func TestCauseOfEveryScheme(t *testing.T) {
 		switch s.Name {
 		case "unix", "file", "pidfile":
 			if got := causeOf(t, s.Name+"://"+suffix(s.Name), false); got != (probe.FailureCause{Class: probe.Self}) {
+				t.Errorf("%s: %+v", s.Name, got)
+			}
+			continue
+		case "exec": // a program that is not there is a person's business
+			if got := causeOf(t, s.Name+"://"+suffix(s.Name), false); got != (probe.FailureCause{Class: probe.Config}) {
 				t.Errorf("%s: %+v", s.Name, got)
 			}
 			continue

@@ -16,7 +16,7 @@ import (
 // It touches none of them itself, and rather lists one too many.
 func Paths(t target.Target, o Options) []string {
 	switch t.URL.Scheme {
-	case "file", "pidfile":
+	case "file", "pidfile", "exec":
 		return []string{t.URL.Path}
 	}
 	var all []string

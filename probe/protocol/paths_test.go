@@ -19,6 +19,7 @@ func TestPaths(t *testing.T) {
 	for text, want := range map[string][][]string{
 		"file:///run/beat?max-age=9s":      {{"/run/beat"}},
 		"pidfile:///run/app.pid":           {{"/run/app.pid"}},
+		"exec:///bin/check?arg=/x":         {{"/bin/check"}},
 		"unix:///run/a.sock:/x":            {{"/run/a.sock"}, trust, names},
 		"unix:///run/a.sock":               {{"/run/a.sock"}, trust, names},
 		"https://db/x#ca-cert=/own":        {{"/own"}, trust, names},

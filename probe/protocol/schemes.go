@@ -37,6 +37,7 @@ var Schemes = []Scheme{
 	{"dns", DNS},
 	{"file", File},
 	{"pidfile", Pidfile},
+	{"exec", Exec},
 	{"grpc", GRPC},
 	{"grpcs", GRPC},
 	{"postgres", Postgres},

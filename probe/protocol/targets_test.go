@@ -23,7 +23,7 @@ import (
 )
 
 func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
-	kinds := map[string]func(target.Target, Options) (probe.Func, error){"http": HTTP, "tcp": TCP, "dns": DNS, "grpc": GRPC, "file": File, "pidfile": Pidfile, "unix": Unix}
+	kinds := map[string]func(target.Target, Options) (probe.Func, error){"http": HTTP, "tcp": TCP, "dns": DNS, "grpc": GRPC, "file": File, "pidfile": Pidfile, "unix": Unix, "exec": Exec}
 	for in, want := range map[string]string{
 		"http:///health":                 "no host",
 		"http://x:70000/":                "the port is not between 1 and 65535",
@@ -48,6 +48,10 @@ func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
 		"file:///x?max-age=60":           "such as 60s",
 		"file:///x?maxage=60s":           "unknown parameter",
 		"pidfile:///":                    "absolute",
+		"exec://bin/check":               "absolute",
+		"exec:///bin/check?args=a":       `unknown parameter "args"`,
+		"exec:///bin/check?codes=256":    `codes="256": want exit codes from 0 to 255`,
+		"exec:///bin/check#status=200":   "takes no settings",
 		"unix://run/a.sock:/x":           "absolute",
 		"unix:///run/a.sock:health":      "must begin with /",
 		"unix:///run/a.sock?x=1":         "takes no parameters",

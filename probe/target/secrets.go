@@ -75,6 +75,9 @@ func (s *Secrets) AddUser(u *url.Userinfo) {
 	s.Add(raw)
 }
 
+// SoundsSecret says whether a parameter of that name holds a credential.
+func SoundsSecret(name string) bool { return isSecretParam(name) }
+
 // Redact replaces every secret in text. It is applied to a server's text
 // before that is cut, so that no part of a secret survives the cut.
 func (s *Secrets) Redact(text string) string {

@@ -284,6 +284,9 @@ func IsHTTP(scheme string) bool { return scheme == "http" || scheme == "https" }
 func (t Target) String() string {
 	u := *t.URL
 	u.User = nil
+	if u.Scheme == "exec" {
+		u.RawQuery = "" // a command's arguments, whatever they are
+	}
 	if u.RawQuery != "" {
 		u.RawQuery = redactQuery(u.RawQuery)
 	}

@@ -40,7 +40,7 @@ func newFakeDaemon(t *testing.T, socket string) {
 // checkZones runs status and history in several time zones.
 func checkZones(t *testing.T, root, program, socket string) {
 	t.Helper()
-	for zone, want := range map[string]string{"Asia/Tokyo": "21:00:00 JST", "Europe/Berlin": "14:00:00 CEST", "UTC": "12:00:00 UTC", "": "12:00:00 UTC"} {
+	for zone, want := range map[string]string{"Asia/Tokyo": "21:00:00", "Europe/Berlin": "14:00:00", "UTC": "12:00:00", "": "12:00:00"} {
 		for _, command := range []string{"status", "history"} {
 			cmd := exec.CommandContext(t.Context(), program, command, "--control", socket)
 			cmd.Env = []string{"TZ=" + zone}

@@ -43,6 +43,8 @@ type fakeEngine struct {
 	lists   int
 	listErr error                // what a list answers; nil: the list
 	slowly  func(id string) bool // whose inspections take long
+	asked   []time.Time          // since when the streams were asked for, and
+	opened  []time.Time          // when
 }
 
 func newFakeEngine(containers ...recovery.Container) *fakeEngine {
@@ -55,9 +57,10 @@ func newFakeEngine(containers ...recovery.Container) *fakeEngine {
 
 var errDown = errors.New("connection refused")
 
-func (f *fakeEngine) Events(ctx context.Context, _ time.Time, ready func(), out chan<- docker.Message) error {
+func (f *fakeEngine) Events(ctx context.Context, since time.Time, ready func(), out chan<- docker.Message) error {
 	f.mu.Lock()
 	down, stream := f.down, f.stream
+	f.asked, f.opened = append(f.asked, since), append(f.opened, time.Now())
 	f.mu.Unlock()
 	if down {
 		return errDown
@@ -152,3 +155,19 @@ func (f *fakeEngine) restarted() int {
 }
 
 func makeUnhealthy(c *recovery.Container) { c.Health, c.FailingStreak = "unhealthy", 1 }
+
+// streams are the times since when streams were asked for, and when.
+func (f *fakeEngine) streams() (since, at []time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.asked), slices.Clone(f.opened)
+}
+
+// breakStream ends the stream; down says whether another can be opened.
+func (f *fakeEngine) breakStream(down bool) {
+	f.mu.Lock()
+	broken := f.stream
+	f.stream, f.down = make(chan docker.Message), down
+	f.mu.Unlock()
+	close(broken)
+}

@@ -28,7 +28,7 @@ func (d *Daemon) History(ctx context.Context) store.History {
 	return out
 }
 
-// Reset forgets the attempts of the services of that name, and inspects them
+// Reset forgets the attempts of the services that a person calls so, and inspects them
 // anew. It returns how many there are.
 func (d *Daemon) Reset(ctx context.Context, name string) int {
 	n := 0

@@ -64,10 +64,11 @@ func (s *subscription) run(ctx context.Context, engine Engine) {
 			ended <- engine.Events(stream, s.since(), func() { opened <- struct{}{} }, inbox)
 		}()
 		var err error
-		refreshed := false
+		isOpen, refreshed := false, false
 		for open := true; open; {
 			select {
 			case <-opened:
+				isOpen = true
 				select {
 				case s.up <- nil:
 				case <-ctx.Done():
@@ -80,8 +81,10 @@ func (s *subscription) run(ctx context.Context, engine Engine) {
 				case <-ctx.Done():
 				}
 			case <-s.refresh:
-				refreshed = true
-				cancel()
+				if isOpen { // else it is being opened anew, after a pause that it keeps
+					refreshed = true
+					cancel()
+				}
 			case err = <-ended:
 				open = false
 			}

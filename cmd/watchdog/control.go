@@ -79,9 +79,9 @@ func listenControl(path string) (net.Listener, error) {
 	return ln, nil
 }
 
-// named are the services of a name, as Daemon.Reset understands it.
+// named are the services of a name, as Daemon.Reset takes it.
 func named(all []recovery.ServiceStatus, name string) []recovery.ServiceStatus {
-	return slices.DeleteFunc(all, func(s recovery.ServiceStatus) bool { return s.Service != name && s.Container != name })
+	return slices.DeleteFunc(all, func(s recovery.ServiceStatus) bool { return !s.Called(name) })
 }
 
 func answer(w http.ResponseWriter, v any) {

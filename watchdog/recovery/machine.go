@@ -93,10 +93,10 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 	return append(out, m.review(now)...)
 }
 
-// Named lists the services of a name: the service's, or its container's.
+// Named lists the services of a name, as ServiceStatus.Called understands it.
 func (m *Machine) Named(name string) (all []*Service) {
 	for _, key := range slices.Sorted(maps.Keys(m.Services)) {
-		if s := m.Services[key]; s.Key == name || s.Name == name {
+		if s := m.Services[key]; calledBy(s.Key, s.Name, name) {
 			all = append(all, s)
 		}
 	}

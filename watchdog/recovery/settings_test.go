@@ -72,3 +72,24 @@ func TestLabelsOverride(t *testing.T) {
 		t.Errorf("logged %d times", logs)
 	}
 }
+
+// A person may write what status prints, or less of it.
+func TestNamesOfAService(t *testing.T) {
+	c := named("web", "unhealthy")
+	c.Name = "p_web_1"
+	m := online(t, settings(), c, named("other", "healthy"))
+	for name, want := range map[string]int{"p/web/1": 1, "p/web": 1, "web": 1, "p_web_1": 1, "p": 0, "p/web/2": 0, "q/web": 0, "1": 0, "": 0, "/web/": 0} {
+		if got := len(m.Named(name)); got != want {
+			t.Errorf("%q: %d services, want %d", name, got, want)
+		}
+		called := 0
+		for _, s := range m.Status() {
+			if s.Called(name) {
+				called++
+			}
+		}
+		if called != want {
+			t.Errorf("%q in the status: %d, want %d", name, called, want)
+		}
+	}
+}

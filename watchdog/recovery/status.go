@@ -46,5 +46,18 @@ func (m *Machine) Status() []ServiceStatus {
 	return out
 }
 
+// Called says whether a person means this service by name: as it is printed,
+// by its container, or by compose's service with or without the project.
+func (s ServiceStatus) Called(name string) bool { return calledBy(s.Service, s.Container, name) }
+
+// calledBy compares a name with a service's key and its container.
+func calledBy(key, container, name string) bool {
+	if name == key || name == container {
+		return true
+	}
+	parts := strings.Split(key, "/") // project/service/number
+	return len(parts) == 3 && (name == parts[1] || name == parts[0]+"/"+parts[1])
+}
+
 // ShortID is an id as the engine's own client prints it.
 func ShortID(id string) string { return id[:min(12, len(id))] }

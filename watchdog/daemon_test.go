@@ -416,3 +416,25 @@ func TestDaemonAnnounces(t *testing.T) {
 		}
 	})
 }
+
+// An engine is not asked for all containers at once, however many need a look.
+func TestDaemonInspectsAFewAtOnce(t *testing.T) {
+	var all []recovery.Container
+	for i := range 10 * maxInspections {
+		c := container("starting")
+		c.ID, c.Name = fmt.Sprint("id", i), fmt.Sprint("app", i)
+		all = append(all, c)
+	}
+	engine := newFakeEngine(all...)
+	engine.slowly = func(string) bool { return true }
+	withDaemon(t, engine, func(d *Daemon, _ *syncBuffer) {
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		if engine.most != maxInspections {
+			t.Errorf("%d inspections at once, want %d", engine.most, maxInspections)
+		}
+		if n := len(d.Status(context.Background())); n != len(all) {
+			t.Errorf("%d services are known", n)
+		}
+	})
+}

@@ -45,6 +45,8 @@ type fakeEngine struct {
 	slowly  func(id string) bool // whose inspections take long
 	asked   []time.Time          // since when the streams were asked for, and
 	opened  []time.Time          // when
+	looks   int                  // inspections at the moment, and
+	most    int                  // the most of them at once
 }
 
 func newFakeEngine(containers ...recovery.Container) *fakeEngine {
@@ -97,6 +99,15 @@ func (f *fakeEngine) List(context.Context) ([]recovery.Container, error) {
 }
 
 func (f *fakeEngine) Inspect(ctx context.Context, id string) (recovery.Container, error) {
+	f.mu.Lock()
+	f.looks++
+	f.most = max(f.most, f.looks)
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.looks--
+		f.mu.Unlock()
+	}()
 	if f.slowly != nil && f.slowly(id) {
 		select {
 		case <-time.After(time.Second):

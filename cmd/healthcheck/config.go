@@ -171,6 +171,10 @@ func parseConfig(args, environ []string, read readFile) (*config, error) {
 }
 
 func (r *raw) parse(fs *pflag.FlagSet, args, environ []string, read readFile) (*config, error) {
+	args, err := fill(args, environ)
+	if err != nil {
+		return nil, err
+	}
 	if err := fs.Parse(args); err != nil {
 		return nil, parseError(fs, err)
 	}

@@ -15,7 +15,7 @@ var (
 	errQuotes = &Misuse{"it stands in quotes", "leave them out: an env file and the exec form keep quotes as part of the value"}
 	// errUnfilled would be asked for literally: the dollar, and all.
 	errUnfilled = &Misuse{"a variable in it was not filled in",
-		"the exec form has no shell, and quotes may keep one from filling it in: write the value; a $ that is meant is written %24, a { %7B"}
+		"the exec form has no shell, and quotes may keep one from filling it in: write the value, or {PORT} in an argument, which this program fills in; a $ that is meant is written %24, a { %7B"}
 	// errSeveral would be one address, which a server that answers everything
 	// calls healthy.
 	errSeveral = &Misuse{"it is more than one target or argument, or has white space in it",

@@ -84,3 +84,17 @@ func TestStoppedDependentStaysDown(t *testing.T) {
 		}
 	}
 }
+
+// With cascade off, what depends on a recovered service is left alone.
+func TestCascadeOff(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		s := settings()
+		s.Cascade = on
+		m := online(t, s, named("db", "unhealthy"))
+		up := with(named("db", "healthy"), func(c *Container) { c.StartedAt = t0.Add(time.Second) })
+		actions := m.Apply(CallEnded{Key: "p/db/1", Seen: &up}, t0.Add(2*time.Second))
+		if n := kinds(actions, DoCascade); n > 0 != on {
+			t.Errorf("cascade %v: %d cascades: %+v", on, n, actions)
+		}
+	}
+}

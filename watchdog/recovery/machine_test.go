@@ -82,3 +82,36 @@ func run(t *testing.T, s Settings, steps []step) *Machine {
 	}
 	return m
 }
+
+// A container that was asked to stop and goes on is watched again, once it has
+// had the time to stop.
+func TestStopPatienceEnds(t *testing.T) {
+	m := online(t, settings(), named("app", "healthy"))
+	m.Apply(Signalled{"id-app", "15", t0}, t0)
+	limit := patience(named("app", ""))
+	want(t, m, Seen{named("app", "unhealthy")}, t0.Add(limit), "")
+	want(t, m, Seen{named("app", "unhealthy")}, t0.Add(limit+time.Second), "restart1")
+	if limit < 2*time.Minute || limit > 3*time.Minute {
+		t.Errorf("the patience is %s", limit)
+	}
+}
+
+// Attempts are cleared after a time of health without a gap.
+func TestHealthWithAGap(t *testing.T) {
+	s := settings()
+	s.MaxAttempts = 1
+	m := online(t, s, named("app", "unhealthy"))
+	up := with(named("app", "healthy"), func(c *Container) { c.StartedAt = t0.Add(time.Second) })
+	m.Apply(CallEnded{Key: "p/app/1", Seen: &up}, t0.Add(2*time.Second))
+	failing := with(up, func(c *Container) { c.Health, c.FailingStreak = "unhealthy", 1 })
+	want(t, m, Seen{failing}, t0.Add(s.StableFor-time.Minute), "critical:gave_up")
+	if at := m.Status()[0].HealthySince; !at.IsZero() {
+		t.Errorf("unhealthy, and healthy since %v", at)
+	}
+	want(t, m, Seen{up}, t0.Add(s.StableFor), "info:recovered")
+	want(t, m, Tick{}, t0.Add(s.StableFor+time.Minute), "")
+	want(t, m, Seen{failing}, t0.Add(s.StableFor+2*time.Minute), "critical:gave_up")
+	want(t, m, Seen{up}, t0.Add(s.StableFor+3*time.Minute), "info:recovered")
+	want(t, m, Tick{}, t0.Add(2*s.StableFor+4*time.Minute), "")
+	want(t, m, Seen{failing}, t0.Add(2*s.StableFor+5*time.Minute), "restart1")
+}

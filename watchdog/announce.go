@@ -13,6 +13,7 @@ import (
 type audience struct {
 	announced bool
 	warned    map[string]bool // by container id and problem
+	environ   map[string]bool // by container id
 }
 
 // maxNamed bounds the names in the line that lists what is watched.
@@ -26,7 +27,8 @@ func (d *Daemon) announce(all []recovery.Container) {
 	if d.audience.announced {
 		return
 	}
-	d.audience.announced = true
+	d.audience.announced, d.audience.environ = true, map[string]bool{}
+	d.lookAtUnwatched(all)
 	var names []string
 	for _, c := range all {
 		if reason := d.Settings.Reason(c); reason != "" {
@@ -42,6 +44,34 @@ func (d *Daemon) announce(all []recovery.Container) {
 	for _, name := range d.Settings.Unmatched(all) {
 		d.Log.Warn("no container has this name", "event", recovery.EventMatchesNothing, "name", name)
 	}
+}
+
+// mostUnwatched bounds how many containers are inspected that are not watched.
+const mostUnwatched = 64
+
+// lookAtUnwatched inspects containers that have a healthcheck and are not
+// watched: a variable that was meant as a label is in no list.
+func (d *Daemon) lookAtUnwatched(all []recovery.Container) {
+	n := 0
+	for _, c := range all {
+		if n < mostUnwatched && c.State == "running" && c.HasHealthcheck && !d.Settings.Watched(c) {
+			n++
+			d.inspect(c.ID)
+		}
+	}
+}
+
+// warnOfEnviron warns once of a container that has the label that opts in as an
+// environment variable.
+func (d *Daemon) warnOfEnviron(c recovery.Container) {
+	if len(c.NotLabels) == 0 || d.Settings.Watched(c) || d.audience.environ == nil || d.audience.environ[c.ID] {
+		return
+	}
+	if len(d.audience.environ) >= mostUnwatched {
+		clear(d.audience.environ)
+	}
+	d.audience.environ[c.ID] = true
+	d.Log.Warn(c.NotLabels[0]+" is an environment variable, and has no effect: it has to be a label", "event", recovery.EventLabelIgnored, "container", c.Service(), "id", recovery.ShortID(c.ID))
 }
 
 // warnOfLabels warns once of each label of this program's that is not

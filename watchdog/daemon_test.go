@@ -395,7 +395,9 @@ func TestDaemonBesideBusyContainers(t *testing.T) {
 func TestDaemonAnnounces(t *testing.T) {
 	typo := container("healthy")
 	typo.ID, typo.Name, typo.Labels = "id2", "typo", map[string]string{"watchdog.enable": "ture", "watchdog.enabled": "true"}
-	engine := newFakeEngine(container("healthy"), typo)
+	environ := container("healthy")
+	environ.ID, environ.Name, environ.Labels, environ.NotLabels = "id3", "environ", nil, []string{"WATCHDOG_ENABLE"}
+	engine := newFakeEngine(container("healthy"), typo, environ)
 	synctest.Test(t, func(t *testing.T) {
 		log := &syncBuffer{}
 		engine.stream = make(chan docker.Message)
@@ -409,7 +411,8 @@ func TestDaemonAnnounces(t *testing.T) {
 		cancel()
 		<-ended
 		for _, part := range []string{`msg="watched containers: 1" event=watching watched="app (label watchdog.enable)"`, `event=matches_nothing name=pdf-chat-ap`,
-			`label watchdog.enable: \"ture\" is neither true nor false`, `label watchdog.enabled: there is no such setting`} {
+			`label watchdog.enable: \"ture\" is neither true nor false`, `label watchdog.enabled: there is no such setting`,
+			`msg="WATCHDOG_ENABLE is an environment variable, and has no effect: it has to be a label" event=label_ignored container=environ id=id3`} {
 			if n := strings.Count(log.String(), part); n != 1 {
 				t.Errorf("%d × %s in\n%s", n, part, log)
 			}

@@ -85,6 +85,7 @@ func (d *Daemon) inspect(id string) {
 				d.Log.Warn("a container cannot be inspected; the next reconciliation tries again", "event", recovery.EventInspectFailed, "id", recovery.ShortID(id), "error", err)
 			default:
 				d.apply(recovery.Seen{Container: c}, now)
+				d.warnOfEnviron(c)
 			}
 			delete(d.looking, id)
 			if again {

@@ -74,6 +74,7 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 		return recovery.Container{}, errors.New("the engine's answer lacks the container's state")
 	}
 	c.Image = r.Config.Image
+	c.NotLabels = notLabels(r.Config.Env)
 	c.StartedAt = parseTime(r.State.StartedAt)
 	c.FinishedAt = parseTime(r.State.FinishedAt)
 	if mode := string(r.HostConfig.NetworkMode); strings.HasPrefix(mode, "container:") {
@@ -154,6 +155,16 @@ func parseTime(text string) time.Time {
 		return time.Time{}
 	}
 	return t
+}
+
+// notLabels names the variables that look like the label that opts in.
+func notLabels(environ []string) (names []string) {
+	for _, e := range environ {
+		if name, _, _ := strings.Cut(e, "="); strings.EqualFold(strings.ReplaceAll(name, "_", "."), "watchdog.enable") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // bounded keeps the beginning and the end of a probe's output: healthcheck

@@ -37,6 +37,12 @@ func TestFromInspect(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}
 	}
+	// The label that opts in, as a variable.
+	env := inspected()
+	env.Config.Env = []string{"PATH=/bin", "watchdog.enable=true", "WATCHDOG_ENABLE=true", "WATCHDOG_ENABLED=true", "X_WATCHDOG_ENABLE=1"}
+	if c, err := fromInspect(env); err != nil || strings.Join(c.NotLabels, " ") != "watchdog.enable WATCHDOG_ENABLE" {
+		t.Errorf("%q, %v", c.NotLabels, err)
+	}
 	// Killed: as all that runs in a container is when that ends.
 	if c, err := fromInspect(inspected(&container.HealthcheckResult{ExitCode: 137})); err != nil || !c.ProbeInterrupted {
 		t.Errorf("%+v, %v", c, err)

@@ -59,6 +59,9 @@ type Container struct {
 	// ProbeTimedOut says that the last probe ran out of time: the engine ended
 	// it, or a check did that blames no other.
 	ProbeTimedOut bool
+	// NotLabels are environment variables of it that were meant as the label
+	// that opts in.
+	NotLabels []string
 	// For lint alone: the image, the probe's command, and the log of probes.
 	Image string
 	Test  []string

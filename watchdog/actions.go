@@ -59,8 +59,8 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 		d.journal.forget(a.Key)
 		return
 	}
-	if a.Event == recovery.EventOverloaded && d.HostLoad != nil {
-		if load := d.HostLoad(); load != "" {
+	if a.Event == recovery.EventOverloaded && d.Host != nil {
+		if load := d.Host.Load(); load != "" {
 			a.Text += " (" + load + ")"
 		}
 	}

@@ -51,9 +51,9 @@ type Daemon struct {
 	Reconcile time.Duration
 	// StartDelay waits before anything is done at all.
 	StartDelay time.Duration
-	// HostLoad, if set, says how busy the engine's host is, for the alert that it
-	// is overloaded.
-	HostLoad func() string
+	// Host, if set, is the engine's own: it tells a host that is too busy from
+	// containers that hang.
+	Host *Host
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
@@ -157,6 +157,12 @@ func (d *Daemon) loop(ctx context.Context) {
 	defer reconcile.Stop()
 	pulse := time.NewTicker(pulseEvery)
 	defer pulse.Stop()
+	var sample <-chan time.Time
+	if d.Host != nil {
+		ticker := time.NewTicker(sampleEvery)
+		defer ticker.Stop()
+		sample = ticker.C
+	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -173,6 +179,9 @@ func (d *Daemon) loop(ctx context.Context) {
 			d.events.refreshIfQuiet(time.Now())
 		case <-timer.C:
 			d.apply(recovery.Tick{}, time.Now())
+		case now := <-sample:
+			d.Host.Sample(now)
+			continue
 		case <-d.alertsChanged():
 			d.save(time.Now())
 		case <-pulse.C:

@@ -4,25 +4,81 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
+	"time"
 )
 
-// HostLoad reads how busy this host is: the load average and, where the kernel
-// has it, the pressure: the share of the last ten seconds that something waited
-// for. It is empty where neither can be read.
-func HostLoad() string {
-	return hostLoad("/proc", runtime.NumCPU())
+const (
+	// sampleEvery is how often the host's CPU time is read.
+	sampleEvery = 2 * time.Second
+	// idleAfter is how long at least half of the CPU time must have been to
+	// spare for the host to count as idle.
+	idleAfter = 30 * time.Second
+)
+
+// Host is the machine that the engine and this program run on, as the kernel
+// describes it. It is not safe for concurrent use; a nil Host is never idle.
+type Host struct {
+	proc        string
+	total, idle uint64    // of the last sample, in the kernel's ticks
+	busy        time.Time // when it was last busy, or nothing was known yet
 }
 
-func hostLoad(proc string, cpus int) string {
+// NewHost returns the host whose /proc is at proc.
+func NewHost(proc string, now time.Time) *Host {
+	h := &Host{proc: proc, busy: now}
+	h.total, h.idle, _ = h.ticks()
+	return h
+}
+
+// Sample reads the CPU time since the last sample.
+func (h *Host) Sample(now time.Time) {
+	total, idle, ok := h.ticks()
+	if !ok || total < h.total || idle < h.idle || 2*(idle-h.idle) < total-h.total {
+		h.busy = now
+	}
+	h.total, h.idle = total, idle
+}
+
+// Idle says whether the host is known to have been idle of late. Waiting for a
+// disk is not idle.
+func (h *Host) Idle(now time.Time) bool {
+	return h != nil && now.Sub(h.busy) >= idleAfter
+}
+
+// ticks are the CPU time in all, and that which was to spare (proc(5)).
+func (h *Host) ticks() (total, idle uint64, ok bool) {
+	text, err := os.ReadFile(h.proc + "/stat")
+	line, _, _ := strings.Cut(string(text), "\n")
+	fields := strings.Fields(line)
+	if err != nil || len(fields) < 9 || fields[0] != "cpu" {
+		return 0, 0, false
+	}
+	for i, field := range fields[1:9] { // guest time is part of user time
+		n, err := strconv.ParseUint(field, 10, 64)
+		if err != nil {
+			return 0, 0, false
+		}
+		if total += n; i == 3 {
+			idle = n
+		}
+	}
+	return total, idle, true
+}
+
+// Load says how busy the host is: the load average and, where the kernel has
+// it, the pressure: the share of the last ten seconds that something waited
+// for. It is empty where neither can be read.
+func (h *Host) Load() string {
 	var parts []string
-	if text, err := os.ReadFile(proc + "/loadavg"); err == nil {
+	if text, err := os.ReadFile(h.proc + "/loadavg"); err == nil {
 		if load := strings.Fields(string(text)); len(load) >= 3 {
-			parts = append(parts, fmt.Sprintf("load %s on %d cores", load[0], cpus))
+			parts = append(parts, fmt.Sprintf("load %s on %d cores", load[0], runtime.NumCPU()))
 		}
 	}
 	for _, of := range []string{"cpu", "memory", "io"} {
-		text, err := os.ReadFile(proc + "/pressure/" + of)
+		text, err := os.ReadFile(h.proc + "/pressure/" + of)
 		if err != nil {
 			continue
 		}

@@ -1,15 +1,19 @@
 package watchdog
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestHostLoad(t *testing.T) {
 	dir := t.TempDir()
-	if got := hostLoad(dir, 2); got != "" {
+	now := time.Now()
+	if got := NewHost(dir, now).Load(); got != "" {
 		t.Errorf("of nothing: %q", got)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "pressure"), 0o755); err != nil {
@@ -24,10 +28,52 @@ func TestHostLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := hostLoad(dir, 2); got != "load 66.12 on 2 cores, cpu pressure 81.50%" {
-		t.Errorf("got %q", got)
+	if got, want := NewHost(dir, now).Load(), fmt.Sprintf("load 66.12 on %d cores, cpu pressure 81.50%%", runtime.NumCPU()); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := HostLoad(); !strings.HasPrefix(got, "load ") {
+	if got := NewHost("/proc", now).Load(); !strings.HasPrefix(got, "load ") {
 		t.Errorf("this host: %q", got)
+	}
+	if total, idle, ok := NewHost("/proc", now).ticks(); !ok || idle == 0 || total <= idle {
+		t.Errorf("this host: %d of %d ticks to spare, %v", idle, total, ok)
+	}
+}
+
+func TestHostIdle(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	stat := func(user, idle, iowait int) {
+		t.Helper()
+		text := fmt.Sprintf("cpu  %d 0 0 %d %d 0 0 0 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n", user, idle, iowait)
+		if err := os.WriteFile(filepath.Join(dir, "stat"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stat(1000, 1000, 0)
+	h := NewHost(dir, now)
+	if h.Idle(now) || (*Host)(nil).Idle(now) {
+		t.Error("idle, and nothing is known")
+	}
+	pass := func(user, idle, iowait int) { // half a minute and a sample at its end
+		t.Helper()
+		now = now.Add(idleAfter)
+		stat(user, idle, iowait)
+		h.Sample(now)
+	}
+	pass(1040, 1060, 0)
+	if !h.Idle(now) {
+		t.Error("60 % to spare for half a minute, and not idle")
+	}
+	pass(1100, 1100, 0)
+	if h.Idle(now) || h.Idle(now.Add(idleAfter-1)) || !h.Idle(now.Add(idleAfter)) {
+		t.Error("40 % to spare")
+	}
+	pass(1100, 1100, 90)
+	if h.Idle(now) {
+		t.Error("it waits for a disk")
+	}
+	os.Remove(filepath.Join(dir, "stat"))
+	h.Sample(now.Add(time.Hour))
+	if h.Idle(now.Add(time.Hour)) {
+		t.Error("idle, and nothing can be read")
 	}
 }

@@ -76,7 +76,7 @@ func (d *Daemon) inspect(id string) {
 		d.inbox.post(func(now time.Time) {
 			again := d.inspections.end(id)
 			if err == nil || took >= callTimeout { // what is refused at once says nothing
-				d.apply(recovery.EngineCall{Took: took}, now)
+				d.apply(recovery.EngineCall{Took: took, Idle: d.Host.Idle(now)}, now)
 			}
 			switch {
 			case errors.Is(err, docker.ErrGone):

@@ -58,7 +58,7 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Alerts: notifier}
 	notifier.Changed = daemon.AlertsChanged
 	if strings.HasPrefix(engine.Host(), "unix://") { // else it is another host
-		daemon.HostLoad = watchdog.HostLoad
+		daemon.Host = watchdog.NewHost("/proc", time.Now())
 	}
 	// Alerts of the restarts in flight are sent after ctx has ended, too.
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))

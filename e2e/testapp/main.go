@@ -8,6 +8,7 @@
 //	                              whether http://$UPSTREAM/readyz ever failed
 //	testapp fail N      fail until N more starts; 0 is healthy, -1 always fails
 //	testapp hang 1|0    let the probes hang, or not
+//	testapp spin        keep a core busy
 //	testapp die CODE    end the program that serves, by itself, with that code
 //
 // Under the name nvidia-smi it hangs.
@@ -61,6 +62,9 @@ func main() {
 			n += number("/starts")
 		}
 		write("/failing", n)
+	case "spin":
+		for {
+		}
 	case "hang":
 		n, _ := strconv.Atoi(os.Args[2])
 		write("/hanging", n)

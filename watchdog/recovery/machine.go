@@ -75,6 +75,7 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 			out = append(out, m.step(s, Reset, now)...)
 		}
 	case EngineCall:
+		m.host.idle = msg.Idle
 		m.host.calls.note(msg.Took, m.Overloaded())
 	case Offline:
 		if !m.offline {

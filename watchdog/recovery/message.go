@@ -44,8 +44,13 @@ type (
 		Of  string
 		All []Dependent
 	}
-	// EngineCall is how long an inspection took.
-	EngineCall struct{ Took time.Duration }
+	// EngineCall is how long an inspection took, and whether the engine's host is
+	// known to have been idle of late: then a probe that runs out of time is its
+	// own container's fault.
+	EngineCall struct {
+		Took time.Duration
+		Idle bool
+	}
 	// Tick lets time pass.
 	Tick struct{}
 	// Online says that the engine can be asked, and that what it lists has been

@@ -32,6 +32,7 @@ const (
 type overload struct {
 	late   map[string]time.Time // containers whose last probe timed out, by id, and how long that counts
 	calls  callTimes
+	idle   bool      // it is known to have been idle of late
 	since  time.Time // zero: there is none
 	eased  time.Time // since when nothing speaks for it
 	looked time.Time // when containers were last inspected for its sake
@@ -51,9 +52,10 @@ func (m *Machine) RestoreAlarms(throttled, overloaded bool, now time.Time) {
 }
 
 // noteProbe keeps whether a container's last probe timed out: its own check
-// did, or the engine ended it. One that waits for another is no sign of a load.
+// did, or the engine ended it. One that waits for another is no sign of a load,
+// nor is one on a host that is idle.
 func (m *Machine) noteProbe(c Container, now time.Time) {
-	if c.ProbeTimedOut && c.State == "running" && m.Settings.Watched(c) {
+	if c.ProbeTimedOut && !m.host.idle && c.State == "running" && m.Settings.Watched(c) {
 		m.host.late[c.ID] = now.Add(max(3*(c.interval()+c.timeout()), 2*time.Minute))
 	} else {
 		delete(m.host.late, c.ID)
@@ -135,7 +137,7 @@ func (m *Machine) overloadLooks() []string {
 // theirs have, too, the host is the cause. It returns when that is known.
 func (m *Machine) suspect(s *Service, now time.Time) (until time.Time, look []string) {
 	h := &m.host
-	if !s.container.ProbeTimedOut || !s.policy.ByCause || !m.Settings.ByCause || m.Overloaded() {
+	if !s.container.ProbeTimedOut || m.host.idle || !s.policy.ByCause || !m.Settings.ByCause || m.Overloaded() {
 		return time.Time{}, nil
 	}
 	if now.Sub(h.looked) >= suspectLook {

@@ -136,6 +136,35 @@ func TestNoOverload(t *testing.T) {
 	}
 }
 
+// On a host that is known to be idle, hung containers are hung: restarted at
+// once, and an overload is over when it becomes idle.
+func TestIdleHost(t *testing.T) {
+	m := host(t, 4)
+	at := t0.Add(time.Second)
+	m.Apply(EngineCall{Took: time.Millisecond, Idle: true}, at)
+	for i := range 3 {
+		actions := m.Apply(Seen{late(named(fmt.Sprintf("app%d", i), "unhealthy"))}, at)
+		if kinds(actions, DoRestart) != 1 || len(looks(actions)) > 0 {
+			t.Errorf("%+v", actions)
+		}
+	}
+	m = host(t, 3)
+	for i := range 3 {
+		m.Apply(Seen{late(named(fmt.Sprintf("app%d", i), "unhealthy"))}, at)
+	}
+	if !m.Overloaded() {
+		t.Fatal("not overloaded")
+	}
+	m.Apply(Tick{}, at.Add(lookTime))
+	at = at.Add(lookTime)
+	m.Apply(EngineCall{Took: time.Millisecond, Idle: true}, at)
+	m.Apply(Seen{late(named("app0", "unhealthy"))}, at)
+	m.Apply(Tick{}, at.Add(easeTime))
+	if m.Overloaded() || m.Services["p/app0/1"].Hold.Kind != ForRecovery {
+		t.Errorf("overloaded %v, held for %q", m.Overloaded(), m.Services["p/app0/1"].Hold.Kind)
+	}
+}
+
 // A container that is gone, stopped or not looked at for long speaks for no
 // overload any more.
 func TestOverloadEnds(t *testing.T) {
@@ -174,7 +203,7 @@ func TestSlowEngine(t *testing.T) {
 	calls := func(n int, took time.Duration) {
 		for range n {
 			at = at.Add(time.Second)
-			m.Apply(EngineCall{took}, at)
+			m.Apply(EngineCall{Took: took}, at)
 		}
 	}
 	calls(fewestCalls, 4*time.Millisecond)

@@ -63,7 +63,10 @@ func main() {
 		}
 		write("/failing", n)
 	case "spin":
-		for {
+		for n := 0; ; n++ {
+			if n < 0 {
+				return
+			}
 		}
 	case "hang":
 		n, _ := strconv.Atoi(os.Args[2])

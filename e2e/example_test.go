@@ -107,7 +107,7 @@ func TestComposeExample(t *testing.T) {
 	}
 	for _, want := range []string{
 		"ollama://ollama:11434: version demo",
-		`unhealthy: 1 of 7 checks failed: `,
+		`unhealthy: 1 of 7 failed: `,
 		`[dependency qdrant:6333]  qdrant://qdrant:6333: GET /readyz: status 503, want 200: "pool exhausted"`,
 		"held: qdrant depends on ", "restarted", "recovered in ", "The application was never restarted.\n",
 	} {

@@ -96,7 +96,7 @@ func TestExecProbe(t *testing.T) {
 		"unhealthy":          {1, "1 of 1 failed: ", []string{"--layers", "api", "--api", "/nothing"}},
 		"bad flag":           {1, "error: unknown flag --nothing", []string{"--nothing"}},
 		"own deadline":       {1, "vector: GET http://localhost:5000/hang: no answer within 800ms", []string{"--timeout", "800ms", "--vector", "/hang"}},
-		"a child that hangs": {1, "gpu: nvidia-smi: no answer within 800ms", []string{"--timeout", "800ms", "--gpu"}},
+		"a child that hangs": {1, "no answer within 800ms", []string{"--timeout", "800ms", "--gpu"}},
 	} {
 		before := dead(t, id)
 		out, code := run(c.args...)

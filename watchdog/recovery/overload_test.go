@@ -187,8 +187,14 @@ func TestOverloadEnds(t *testing.T) {
 			t.Fatal("not overloaded")
 		}
 		end(m, at)
-		for at = at.Add(time.Second); m.Overloaded() && at.Sub(t0) < 10*time.Minute; at = m.Next(at) {
+		at = at.Add(time.Second)
+		for m.Overloaded() && at.Sub(t0) < 10*time.Minute {
 			m.Apply(Tick{}, at)
+			next := m.Next(at)
+			if m.Overloaded() && !next.After(at) {
+				t.Fatalf("%s: nothing is to happen at %v, after %v", name, next, at)
+			}
+			at = next
 		}
 		if m.Overloaded() {
 			t.Errorf("%s: overloaded for ever", name)

@@ -441,3 +441,27 @@ func TestDaemonInspectsAFewAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// What an earlier run told people of the host and the engine is closed once it
+// is over.
+func TestDaemonClosesWhatAnEarlierRunTold(t *testing.T) {
+	engine := newFakeEngine(container("healthy"))
+	synctest.Test(t, func(t *testing.T) {
+		log := &syncBuffer{}
+		engine.stream = make(chan docker.Message)
+		opened := func() *alert.Incident { return &alert.Incident{Opened: time.Now().Add(-time.Hour)} }
+		d := &Daemon{Engine: engine, Settings: settings(), Log: slog.New(slog.NewTextHandler(log, nil)), Reconcile: time.Minute}
+		d.Saved.Alerts.Incidents = map[string]*alert.Incident{"engine": opened(), "throttle": opened(), "overload": opened()}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); d.Run(ctx) }()
+		time.Sleep(2 * time.Minute)
+		cancel()
+		<-ended
+		for _, event := range []recovery.Event{recovery.EventEngineBack, recovery.EventThrottleOver, recovery.EventOverloadOver} {
+			if n := strings.Count(log.String(), "event="+string(event)+"\n"); n != 1 {
+				t.Errorf("%d × %s in\n%s", n, event, log)
+			}
+		}
+	})
+}

@@ -107,6 +107,9 @@ func slim(c Container) Container {
 
 // relate notes who lives in whose network.
 func (m *Machine) relate(c Container) {
+	if known := m.joined[c.ID]; !c.StartedAt.IsZero() && c.StartedAt.Before(known.StartedAt) {
+		return // an inspection that was overtaken: of a life before
+	}
 	if c.NetworkOf != "" {
 		m.joined[c.ID] = slim(c)
 	} else {

@@ -98,3 +98,19 @@ func TestCascadeOff(t *testing.T) {
 		}
 	}
 }
+
+// An inspection of a dependent that was overtaken by its restart does not make
+// it stale again.
+func TestOvertakenInspectionOfADependent(t *testing.T) {
+	owner := with(named("db", "healthy"), func(c *Container) { c.StartedAt = t0 })
+	old := with(named("side", "healthy"), func(c *Container) {
+		c.NetworkOf, c.StartedAt = owner.ID, t0.Add(-time.Hour)
+		delete(c.Labels, "watchdog.enable")
+	})
+	fresh := with(old, func(c *Container) { c.StartedAt = t0.Add(time.Second) })
+	m := online(t, settings(), owner, fresh)
+	m.Apply(Seen{old}, t0.Add(2*time.Second))
+	if actions := m.Apply(Seen{owner}, t0.Add(3*time.Second)); kinds(actions, DoRestart) > 0 {
+		t.Errorf("restarted again: %+v", actions)
+	}
+}

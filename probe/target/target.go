@@ -108,7 +108,10 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 	}
 	t.URL.Scheme = strings.ToLower(t.URL.Scheme)
 	t.Secrets.AddUser(t.URL.User)
-	if u := t.URL.User; u != nil && !hasUserNames(t.URL.Scheme) {
+	if t.Settings, err = parseSettings(fragment); err != nil {
+		return t, err
+	}
+	if u := t.URL.User; u != nil && !t.userIsName() {
 		if pw, _ := u.Password(); pw == "" {
 			t.Secrets.AddToken(u.Username())
 		}
@@ -122,8 +125,7 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 			}
 		}
 	}
-	t.Settings, err = parseSettings(fragment)
-	return t, err
+	return t, nil
 }
 
 // errMislaid is a credential in which a character of the URL's own stands.
@@ -132,7 +134,7 @@ var errMislaid = &Misuse{"an @ or a # stands behind the host",
 
 // settingNames are what may stand before = behind #; see the protocols for
 // what each of them takes.
-var settingNames = []string{"status", "body", "json", "method", "header", "ca-cert", "insecure", "max-redirects"}
+var settingNames = []string{"status", "body", "json", "method", "header", "ca-cert", "insecure", "max-redirects", "ready"}
 
 func isSetting(name string) bool { return slices.Contains(settingNames, name) }
 
@@ -208,11 +210,12 @@ func parseURL(s string) (*url.URL, error) {
 	return u, err
 }
 
-// hasUserNames says whether a user without a password is a name in URLs of
-// this scheme; elsewhere it is a token.
-func hasUserNames(scheme string) bool {
-	scheme, _, _ = strings.Cut(scheme, "+")
-	return slices.Contains([]string{"postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb"}, scheme)
+// userIsName says whether a user without a password is a name: in URLs of some
+// schemes, and where the password is in a file; elsewhere it is a token.
+func (t Target) userIsName() bool {
+	scheme, _, _ := strings.Cut(t.URL.Scheme, "+")
+	return slices.Contains([]string{"postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb"}, scheme) ||
+		slices.ContainsFunc(t.Settings, func(s Setting) bool { return s.Key == "password-file" })
 }
 
 // joinPath resolves a path-only target below the base's own path.
@@ -261,6 +264,9 @@ func (t Target) ParamsBeside(ignored string, theirs []string, known ...string) (
 		if IsIgnored(ignored, k) {
 			delete(q, k)
 		} else if !slices.Contains(known, k) && !slices.Contains(theirs, k) {
+			if isSetting(k) {
+				return nil, &Misuse{fmt.Sprintf("%s= is a setting, and no parameter", k), "it stands behind #, not behind ?: …#" + k + "=VALUE"}
+			}
 			if len(known) == 0 {
 				return nil, fmt.Errorf("a %s target takes no parameters, got %q", t.URL.Scheme, probe.Cut(k, 40))
 			}
@@ -293,7 +299,7 @@ func (t Target) String() string {
 	s := u.String()
 	if t.URL.User != nil {
 		user := redacted
-		if pw, _ := t.URL.User.Password(); hasUserNames(u.Scheme) || pw != "" {
+		if pw, _ := t.URL.User.Password(); t.userIsName() || pw != "" {
 			user = url.User(t.URL.User.Username()).String()
 			if pw != "" {
 				user += ":" + redacted

@@ -40,7 +40,7 @@ func Paths(t target.Target, o Options) []string {
 		values = append(values, vs...)
 	}
 	for _, s := range t.Settings {
-		if s.Key == "ca-cert" {
+		if s.Key == "ca-cert" || s.Key == "password-file" {
 			add(s.Value)
 		}
 	}

@@ -25,46 +25,55 @@ type Options struct {
 type Scheme struct {
 	Name string
 	New  func(target.Target, Options) (probe.Func, error)
+	// Secret is where the URL holds what password-file= names a file for.
+	Secret string
 }
+
+// Where a URL holds its secret, if not in a parameter of that name.
+const (
+	noSecret     = ""
+	userPassword = "user:" // behind a user, which the URL must have
+	password     = ":"     // behind a user, or without one
+)
 
 // Schemes is THE registration table. A new kind of check is a file of this
 // package, its test, and a line here.
 var Schemes = []Scheme{
-	{"http", HTTP},
-	{"https", HTTP},
-	{"unix", Unix},
-	{"tcp", TCP},
-	{"dns", DNS},
-	{"file", File},
-	{"pidfile", Pidfile},
-	{"exec", Exec},
-	{"grpc", GRPC},
-	{"grpcs", GRPC},
-	{"postgres", Postgres},
-	{"postgresql", Postgres},
-	{"mysql", MySQL},
-	{"mariadb", MySQL},
-	{"redis", Redis},
-	{"rediss", Redis},
-	{"valkey", Redis},
-	{"valkeys", Redis},
-	{"mongodb", MongoDB},
-	{"mongodb+srv", MongoDB},
-	{"qdrant", Qdrant},
-	{"qdrants", Qdrant},
-	{"chroma", Chroma},
-	{"chromas", Chroma},
-	{"weaviate", Weaviate},
-	{"weaviates", Weaviate},
-	{"milvus", Milvus},
-	{"milvuss", Milvus},
-	{"pgvector", Pgvector},
-	{"elasticsearch", Elasticsearch},
-	{"elasticsearchs", Elasticsearch},
-	{"opensearch", Elasticsearch},
-	{"opensearchs", Elasticsearch},
-	{"ollama", Ollama},
-	{"ollamas", Ollama},
+	{"http", HTTP, userPassword},
+	{"https", HTTP, userPassword},
+	{"unix", Unix, noSecret},
+	{"tcp", TCP, noSecret},
+	{"dns", DNS, noSecret},
+	{"file", File, noSecret},
+	{"pidfile", Pidfile, noSecret},
+	{"exec", Exec, noSecret},
+	{"grpc", GRPC, noSecret},
+	{"grpcs", GRPC, noSecret},
+	{"postgres", Postgres, password},
+	{"postgresql", Postgres, password},
+	{"mysql", MySQL, password},
+	{"mariadb", MySQL, password},
+	{"redis", Redis, password},
+	{"rediss", Redis, password},
+	{"valkey", Redis, password},
+	{"valkeys", Redis, password},
+	{"mongodb", MongoDB, userPassword},
+	{"mongodb+srv", MongoDB, userPassword},
+	{"qdrant", Qdrant, "api_key"},
+	{"qdrants", Qdrant, "api_key"},
+	{"chroma", Chroma, "token"},
+	{"chromas", Chroma, "token"},
+	{"weaviate", Weaviate, "api_key"},
+	{"weaviates", Weaviate, "api_key"},
+	{"milvus", Milvus, "token"},
+	{"milvuss", Milvus, "token"},
+	{"pgvector", Pgvector, password},
+	{"elasticsearch", Elasticsearch, "api_key"},
+	{"elasticsearchs", Elasticsearch, "api_key"},
+	{"opensearch", Elasticsearch, "api_key"},
+	{"opensearchs", Elasticsearch, "api_key"},
+	{"ollama", Ollama, "api_key"},
+	{"ollamas", Ollama, "api_key"},
 }
 
 // ErrScheme is a scheme that the table lacks.
@@ -79,7 +88,7 @@ func New(t target.Target, o Options) (probe.Func, error) {
 	}
 	for _, s := range Schemes {
 		if s.Name == name {
-			return s.New(t, o)
+			return s.make(t, o)
 		}
 	}
 	return nil, ErrScheme

@@ -134,7 +134,7 @@ var errMislaid = &Misuse{"an @ or a # stands behind the host",
 
 // settingNames are what may stand before = behind #; see the protocols for
 // what each of them takes.
-var settingNames = []string{"status", "body", "json", "method", "header", "ca-cert", "insecure", "max-redirects", "ready"}
+var settingNames = []string{"status", "body", "json", "method", "header", "ca-cert", "insecure", "max-redirects", "password-file", "ready"}
 
 func isSetting(name string) bool { return slices.Contains(settingNames, name) }
 

@@ -60,6 +60,9 @@ func Unix(t target.Target, o Options) (probe.Func, error) {
 	if err != nil || !path.IsAbs(sock) || sock == "/" {
 		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
 	}
+	if t.URL.User != nil || !hasPath && t.URL.Query().Has("db") { // go-redis's, redis-py's
+		return nil, &target.Misuse{Problem: "a unix target takes neither a user nor a database", Hint: redisSocketHint}
+	}
 	if !hasPath {
 		if err := t.NoSettings(); err != nil {
 			return nil, err

@@ -29,9 +29,12 @@ func Paths(t target.Target, o Options) []string {
 	}
 	add(o.TLS.CACert, os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
-	if t.URL.Scheme == "unix" {
+	switch t.URL.Scheme {
+	case "unix":
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
 		add(sock)
+	case "redis+unix":
+		add(t.URL.Path)
 	}
 	// Sockets in the host's place, and files in parameters and settings:
 	// sslrootcert, passfile, socket, tlsCAFile, ca-cert and others.

@@ -26,6 +26,7 @@ func TestPaths(t *testing.T) {
 		"https://127.0.0.1/x":              {trust},
 		"/health":                          {trust, names},
 		"mysql://u@/x?socket=/s":           {{"/s"}, trust, names},
+		"redis+unix://:p@/run/r.sock?db=1": {{"/run/r.sock"}, trust, names},
 		"redis://h#password-file=/pw":      {{"/pw"}, trust, names},
 		"mongodb://h/?tlsCAFile=/m":        {{"/m"}, trust, names},
 		"rediss://h?ssl_ca_certs=/r":       {{"/r"}, trust, names},

@@ -55,6 +55,7 @@ var Schemes = []Scheme{
 	{"mariadb", MySQL, password},
 	{"redis", Redis, password},
 	{"rediss", Redis, password},
+	{"redis+unix", Redis, password},
 	{"valkey", Redis, password},
 	{"valkeys", Redis, password},
 	{"mongodb", MongoDB, userPassword},
@@ -91,5 +92,17 @@ func New(t target.Target, o Options) (probe.Func, error) {
 			return s.make(t, o)
 		}
 	}
+	if hint := otherNames[name]; hint != "" {
+		return nil, &target.Misuse{Problem: "the scheme goes by another name here", Hint: hint}
+	}
 	return nil, ErrScheme
+}
+
+const redisSocketHint = "a Redis socket is redis+unix:///run/redis.sock?db=0"
+
+// otherNames are what other programs call a scheme, and what to write here.
+var otherNames = map[string]string{
+	"redis+socket": redisSocketHint, // Celery's
+	"redis-socket": redisSocketHint, // Lettuce's
+	"valkey+unix":  redisSocketHint,
 }

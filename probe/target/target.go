@@ -349,7 +349,7 @@ func (t Target) Failf(action string, s probe.Stage, format string, args ...any) 
 // socket or a file of its own.
 func (t Target) Local() bool {
 	switch t.URL.Scheme {
-	case "file", "pidfile", "unix":
+	case "file", "pidfile", "unix", "redis+unix":
 		return true
 	}
 	host := t.URL.Hostname()

@@ -41,6 +41,8 @@ func suffix(scheme string) string {
 	switch scheme {
 	case "unix", "file", "pidfile", "exec", "redis+unix":
 		return "/no/such/file"
+	case "fastcgi":
+		return "/ping"
 	case "postgres", "postgresql", "pgvector", "mysql":
 		return "/app"
 	}

@@ -96,6 +96,19 @@ func TestForeignServers(t *testing.T) {
 	}
 }
 
+// wantBadTarget asserts what is said of a target that is refused, without any
+// secret.
+func wantBadTarget(t *testing.T, in, want string) {
+	t.Helper()
+	tg, err := target.ParseTarget(in, testBase)
+	if err == nil {
+		_, err = New(tg, testOptions(t))
+	}
+	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%q: %v, want %q", in, err, want)
+	}
+}
+
 func TestBadDatabaseTargets(t *testing.T) {
 	for in, want := range map[string]string{
 		"postgres://u@h/db?sslmode=maybe":     "sslmode is invalid",
@@ -124,13 +137,7 @@ func TestBadDatabaseTargets(t *testing.T) {
 		"elasticsearch://h/index":             "has no path",
 		"ollama://h/llama#header=hunter2hunt": "not NAME: VALUE",
 	} {
-		tg, err := target.ParseTarget(in, testBase)
-		if err == nil {
-			_, err = New(tg, testOptions(t))
-		}
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: %v, want %q", in, err, want)
-		}
+		wantBadTarget(t, in, want)
 	}
 }
 

@@ -88,6 +88,9 @@ type httpCheck struct {
 	url    *url.URL
 	sock   string // a Unix socket to dial in place of the URL's host
 	action string // the method, as messages begin
+	// send, if set, asks in another protocol than HTTP, whose answers are alike;
+	// redirects are not followed then.
+	send func(*http.Request) (*http.Response, error)
 }
 
 func newHTTP(t target.Target, o Options, u *url.URL, sock string) (probe.Func, error) {
@@ -95,7 +98,7 @@ func newHTTP(t target.Target, o Options, u *url.URL, sock string) (probe.Func, e
 	if err != nil {
 		return nil, err
 	}
-	h := &httpCheck{t, o, u, sock, o.Method}
+	h := &httpCheck{target: t, opt: o, url: u, sock: sock, action: o.Method}
 	addHeaderSecrets(t, o.Header)
 	return h.run, nil
 }
@@ -163,7 +166,11 @@ func (h *httpCheck) run(ctx context.Context) (probe.Finding, error) {
 		pw, _ := user.Password()
 		req.SetBasicAuth(user.Username(), pw)
 	}
-	resp, err := h.follow(req)
+	send := h.follow
+	if h.send != nil {
+		send = h.send
+	}
+	resp, err := send(req)
 	if err != nil {
 		return probe.Finding{}, h.fail(probe.StageOf(err), "%s", err)
 	}

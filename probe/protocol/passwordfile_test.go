@@ -95,12 +95,6 @@ func TestBadPasswordFile(t *testing.T) {
 		"redis://h?password-file=/run/pw":                 "password-file= is a setting",
 		"tcp://h:1#password-file=/run/pw":                 "takes no password",
 	} {
-		tg, err := target.ParseTarget(in, testBase)
-		if err == nil {
-			_, err = New(tg, testOptions(t))
-		}
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: %v, want %q", in, err, want)
-		}
+		wantBadTarget(t, in, want)
 	}
 }

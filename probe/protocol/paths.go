@@ -29,11 +29,11 @@ func Paths(t target.Target, o Options) []string {
 	}
 	add(o.TLS.CACert, os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
-	switch t.URL.Scheme {
-	case "unix":
+	switch {
+	case t.URL.Scheme == "unix", t.URL.Scheme == "fastcgi" && t.URL.Host == "":
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
 		add(sock)
-	case "redis+unix":
+	case t.URL.Scheme == "redis+unix":
 		add(t.URL.Path)
 	}
 	// Sockets in the host's place, and files in parameters and settings:

@@ -27,6 +27,8 @@ func TestPaths(t *testing.T) {
 		"/health":                          {trust, names},
 		"mysql://u@/x?socket=/s":           {{"/s"}, trust, names},
 		"redis+unix://:p@/run/r.sock?db=1": {{"/run/r.sock"}, trust, names},
+		"fastcgi:///run/f.sock:/ping":      {{"/run/f.sock"}, trust, names},
+		"fastcgi://h:9000/ping":            {trust, names},
 		"redis://h#password-file=/pw":      {{"/pw"}, trust, names},
 		"mongodb://h/?tlsCAFile=/m":        {{"/m"}, trust, names},
 		"rediss://h?ssl_ca_certs=/r":       {{"/r"}, trust, names},

@@ -6,8 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"healthcheck/probe/target"
 )
 
 // Redis over its Unix socket, as its clients' URLs say what is asked.
@@ -46,12 +44,6 @@ func TestBadRedisSockets(t *testing.T) {
 		"unix://u:hunter2@/run/redis.sock": "neither a user nor a database",
 		"redis+socket:///run/redis.sock":   "another name here",
 	} {
-		tg, err := target.ParseTarget(in, testBase)
-		if err == nil {
-			_, err = New(tg, testOptions(t))
-		}
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: %v, want %q", in, err, want)
-		}
+		wantBadTarget(t, in, want)
 	}
 }

@@ -60,6 +60,7 @@ var Schemes = []Scheme{
 	{"valkeys", Redis, password},
 	{"mongodb", MongoDB, userPassword},
 	{"mongodb+srv", MongoDB, userPassword},
+	{"fastcgi", FastCGI, noSecret},
 	{"qdrant", Qdrant, "api_key"},
 	{"qdrants", Qdrant, "api_key"},
 	{"chroma", Chroma, "token"},
@@ -105,4 +106,5 @@ var otherNames = map[string]string{
 	"redis+socket": redisSocketHint, // Celery's
 	"redis-socket": redisSocketHint, // Lettuce's
 	"valkey+unix":  redisSocketHint,
+	"fcgi":         "FastCGI is fastcgi://host:9000/ping",
 }

@@ -14,6 +14,8 @@ func Takes(t target.Target, flag string) bool {
 		return true
 	case "unix":
 		return strings.Contains(t.URL.EscapedPath(), ":") // else it only connects
+	case "fastcgi":
+		return flag != "max-redirects"
 	case "grpc", "grpcs":
 		return flag == "header"
 	}

@@ -60,6 +60,15 @@ var Schemes = []Scheme{
 	{"valkeys", Redis, password},
 	{"mongodb", MongoDB, userPassword},
 	{"mongodb+srv", MongoDB, userPassword},
+	{"memcached", Memcached, userPassword},
+	{"nats", NATS, password},
+	{"natss", NATS, password},
+	{"mqtt", MQTT, userPassword},
+	{"mqtts", MQTT, userPassword},
+	{"amqp", AMQP, password},
+	{"amqps", AMQP, password},
+	{"kafka", Kafka, userPassword},
+	{"kafkas", Kafka, userPassword},
 	{"fastcgi", FastCGI, noSecret},
 	{"qdrant", Qdrant, "api_key"},
 	{"qdrants", Qdrant, "api_key"},
@@ -106,5 +115,6 @@ var otherNames = map[string]string{
 	"redis+socket": redisSocketHint, // Celery's
 	"redis-socket": redisSocketHint, // Lettuce's
 	"valkey+unix":  redisSocketHint,
+	"rabbitmq":     "RabbitMQ is asked by amqp://user:password@host/vhost",
 	"fcgi":         "FastCGI is fastcgi://host:9000/ping",
 }

@@ -126,7 +126,7 @@ func foreign(first []byte, protocol string, name *string) bool {
 // known.
 func Recognize(first []byte) string {
 	for prefix, name := range map[string]string{"HTTP/": "HTTP", "SSH-": "SSH", "-ERR": "Redis", "\x15\x03": "TLS",
-		"220 ": "SMTP or FTP", "* OK": "IMAP", "AMQP": "AMQP"} {
+		"220 ": "SMTP or FTP", "* OK": "IMAP", "AMQP": "AMQP", "INFO {": "NATS"} {
 		if strings.HasPrefix(string(first), prefix) {
 			return name
 		}

@@ -35,7 +35,8 @@ var nativeSchemes = map[string]makeFunc{
 func allSchemes() map[string]makeFunc {
 	all := map[string]makeFunc{"http": HTTP, "https": HTTP, "tcp": TCP, "rediss": Redis, "grpcs": GRPC, "qdrant": Qdrant, "chroma": Chroma,
 		"weaviate": Weaviate, "milvus": Milvus, "elasticsearch": Elasticsearch, "opensearchs": Elasticsearch, "ollama": Ollama,
-		"mqtts": MQTT, "amqps": AMQP, "kafkas": Kafka, "natss": NATS}
+		"mqtts": MQTT, "amqps": AMQP, "kafkas": Kafka, "natss": NATS,
+		"etcd": Etcd, "clickhouses": ClickHouse, "minio": MinIO, "influxdb": InfluxDB}
 	for name, make := range nativeSchemes {
 		all[name] = make
 	}
@@ -153,6 +154,11 @@ func TestBadDatabaseTargets(t *testing.T) {
 		"kafka://h/a/b":                        "the name of one topic",
 		"kafka://u:hunter2@h?mechanism=GSSAPI": "want PLAIN, SCRAM-SHA-256",
 		"kafka://h?mechanism=plain":            "needs a user",
+		"etcd://h/x":                           "has no path",
+		"minio://u:hunter2@h":                  "takes no user",
+		"minio://h?live=perhaps":               "neither true nor false",
+		"clickhouse://u:hunter2@h:9000/db":     "native protocol",
+		"influxdb://h/bucket":                  "has no path",
 		"ollama://h/llama#header=hunter2hunt":  "not NAME: VALUE",
 	} {
 		wantBadTarget(t, in, want)

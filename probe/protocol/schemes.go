@@ -85,6 +85,14 @@ var Schemes = []Scheme{
 	{"opensearchs", Elasticsearch, "api_key"},
 	{"ollama", Ollama, "api_key"},
 	{"ollamas", Ollama, "api_key"},
+	{"etcd", Etcd, noSecret},
+	{"etcds", Etcd, noSecret},
+	{"clickhouse", ClickHouse, userPassword},
+	{"clickhouses", ClickHouse, userPassword},
+	{"minio", MinIO, noSecret},
+	{"minios", MinIO, noSecret},
+	{"influxdb", InfluxDB, "token"},
+	{"influxdbs", InfluxDB, "token"},
 }
 
 // ErrScheme is a scheme that the table lacks.

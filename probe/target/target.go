@@ -214,7 +214,8 @@ func parseURL(s string) (*url.URL, error) {
 // schemes, and where the password is in a file; elsewhere it is a token.
 func (t Target) userIsName() bool {
 	scheme, _, _ := strings.Cut(t.URL.Scheme, "+")
-	return slices.Contains([]string{"postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb", "memcached", "mqtt", "mqtts", "amqp", "amqps", "kafka", "kafkas"}, scheme) ||
+	return slices.Contains([]string{"postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb", "memcached", "mqtt", "mqtts", "amqp", "amqps", "kafka", "kafkas",
+		"clickhouse", "clickhouses"}, scheme) ||
 		slices.ContainsFunc(t.Settings, func(s Setting) bool { return s.Key == "password-file" })
 }
 

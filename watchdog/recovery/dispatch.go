@@ -77,6 +77,10 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 	})
 	limited := 0
 	for _, s := range due {
+		if paused, told := m.paused(s, now); paused {
+			out = append(out, told...)
+			continue
+		}
 		own := s.After == "" && !s.policy.DryRun
 		if own && len(m.Restarts) >= m.Settings.MaxRestarts {
 			limited++
@@ -115,6 +119,9 @@ func (m *Machine) Next(now time.Time) (next time.Time) {
 			next = t
 		}
 	}
+	for _, z := range m.Snoozes {
+		take(z.Until)
+	}
 	if h := m.host; m.Overloaded() {
 		take(h.looked.Add(overloadLook))
 		if !h.eased.IsZero() {
@@ -132,6 +139,8 @@ func (m *Machine) Next(now time.Time) (next time.Time) {
 		case Waiting:
 			if s.Due.After(now) {
 				take(s.Due)
+			} else if until, _ := m.pause(s, now); !until.IsZero() {
+				take(until)
 			} else if !m.blocked(s) && !s.unseen && len(m.Restarts) >= m.Settings.MaxRestarts { // held back by the limit
 				take(m.Restarts[0].Add(m.Settings.Window))
 			}

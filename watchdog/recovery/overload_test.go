@@ -70,7 +70,7 @@ func TestOverload(t *testing.T) {
 			t.Errorf("app%d: %s for %q, %d attempts, open %v", i, s.Phase, s.Hold.Kind, s.Attempts, s.Open)
 		}
 	}
-	if got := m.Status()[0].Waits; got != "the overloaded host" {
+	if got := m.Status(time.Now())[0].Waits; got != "the overloaded host" {
 		t.Errorf("it waits for %q", got)
 	}
 	// They are looked at again, while nothing else would tell.

@@ -63,10 +63,13 @@ func (s *Service) settles() bool {
 func (m *Machine) dispatch(now time.Time) (out []Action) {
 	m.Restarts = slices.DeleteFunc(m.Restarts, func(t time.Time) bool { return now.Sub(t) >= m.Settings.Window || t.After(now) })
 	var due []*Service
-	running := 0
+	running, most := 0, m.Settings.MaxConcurrent
+	if m.Overloaded() {
+		most = 1 // those that were held for too long, one after the other
+	}
 	for _, s := range m.timed {
 		switch {
-		case s.inFlight():
+		case s.inFlight(), s.Phase == Verifying && m.Overloaded():
 			running++
 		case s.Phase == Waiting && !s.Due.After(now) && !m.blocked(s) && !s.unseen:
 			due = append(due, s)
@@ -86,7 +89,7 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 			limited++
 			continue
 		}
-		if running >= m.Settings.MaxConcurrent {
+		if running >= most {
 			continue
 		}
 		out = append(out, m.step(s, Due, now)...)

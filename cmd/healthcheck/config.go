@@ -79,6 +79,8 @@ type raw struct {
 	gpuMaxTemp, gpuMaxECC                      limitValue
 	baseURL, method, status, body, output      string
 	caCert, stateDir                           string
+	clientCert, clientKey, serverName          string
+	connectTo, certDays                        string
 	maxRedirects                               int
 	insecure, proxy, failFast, quiet, host     bool
 	version, help                              bool
@@ -123,7 +125,12 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.StringVar(&r.body, "expect-body", "", "regular expression that the body matches")
 	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(_, s string) bool { return strings.Contains(s, "=") }, Kind: "PATH=VALUE"},
 		"expect-json", "member of the JSON body: data.db=up")
-	fs.StringVar(&r.caCert, "ca-cert", "", "PEM file to trust")
+	fs.StringVar(&r.caCert, "ca-cert", "", "PEM file or directory to trust, too")
+	fs.StringVar(&r.clientCert, "client-cert", "", "PEM file to show")
+	fs.StringVar(&r.clientKey, "client-key", "", "its key")
+	fs.StringVar(&r.serverName, "server-name", "", "name to ask TLS for")
+	fs.StringVar(&r.certDays, "min-cert-days", "off", "warn below; 14?7 fails below 7")
+	fs.StringVar(&r.connectTo, "connect-to", "", "HOST:PORT to connect to instead")
 	fs.BoolVar(&r.insecure, "insecure", false, "accept any certificate")
 	fs.IntVar(&r.maxRedirects, "max-redirects", defaultRedirects, "follow so many")
 	fs.Var(&r.cpuMax, "cpu-max", "unhealthy above")

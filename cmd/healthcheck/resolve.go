@@ -125,7 +125,9 @@ func (r *raw) resolveHTTP(c *config) error {
 	h := &c.http
 	h.Header = http.Header{}
 	h.MaxRedirects, h.Proxy = r.maxRedirects, r.proxy
-	h.TLS = target.TLSOptions{CACert: r.caCert, Insecure: r.insecure}
+	if err := r.resolveTLS(h); err != nil {
+		return err
+	}
 	h.UserAgent = "healthcheck/" + buildVersion()
 	var err error
 	if h.Method, err = protocol.ParseMethod(r.method); err != nil {
@@ -157,6 +159,24 @@ func (r *raw) resolveHTTP(c *config) error {
 	return nil
 }
 
+func (r *raw) resolveTLS(h *protocol.Options) (err error) {
+	h.TLS = target.TLSOptions{CACert: r.caCert, Insecure: r.insecure, ClientCert: r.clientCert, ClientKey: r.clientKey, ServerName: r.serverName}
+	switch {
+	case r.clientKey != "" && r.clientCert == "":
+		return usagef("--client-cert FILE", "%s is given, and no certificate that it is for", r.source("client-key"))
+	case r.serverName != "" && target.CheckServerName(r.serverName) != nil:
+		return usagef("--server-name app.example", "%s %q: want the name of a host", r.source("server-name"), flags.Clip(r.serverName))
+	case r.connectTo != "" && target.CheckHostPort(r.connectTo) != nil:
+		return usagef("--connect-to 127.0.0.1:8443", "%s %q: want HOST:PORT", r.source("connect-to"), flags.Clip(r.connectTo))
+	case r.certDays == "off":
+		return nil
+	}
+	if h.TLS.Expiry, err = target.ParseExpiry(r.certDays); err != nil {
+		return usagef("--min-cert-days 14 warns below 14 days, 14?7 fails below 7", "%s %q: want days, or off", r.source("min-cert-days"), flags.Clip(r.certDays))
+	}
+	return nil
+}
+
 func (r *raw) resolveTargets(fs *pflag.FlagSet, c *config) error {
 	if m := target.Mistake(r.baseURL); m != nil {
 		return usagef(m.Hint, "%s: %s", r.source("base-url"), m)
@@ -178,6 +198,9 @@ func (r *raw) resolveTargets(fs *pflag.FlagSet, c *config) error {
 			t, err := target.ParseTarget(text, base)
 			if err != nil {
 				return targetError(r.source(layer), i, len(texts), err)
+			}
+			if r.connectTo != "" && protocol.Takes(t, "connect-to") {
+				t.Settings = append([]target.Setting{{Key: "connect-to", Value: r.connectTo}}, t.Settings...) // its own comes behind
 			}
 			c.targets[layer] = append(c.targets[layer], t)
 		}

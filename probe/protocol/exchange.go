@@ -151,7 +151,11 @@ func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn
 	if err != nil || u.Scheme != "https" {
 		return conn, via, err
 	}
-	conn, err = x.h.opt.TLS.Handshake(ctx, conn, u.Hostname())
+	options := x.h.opt.TLS
+	if u.Hostname() != x.h.url.Hostname() {
+		options = options.Elsewhere() // a redirect leads there
+	}
+	conn, err = options.Handshake(ctx, conn, u.Hostname())
 	return conn, via, err
 }
 
@@ -164,7 +168,7 @@ func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn
 	x.h.target.Secrets.AddUser(proxy.User)
 	conn, err := target.Dial(ctx, "tcp", hostPort(proxy))
 	if err == nil && proxy.Scheme == "https" {
-		conn, err = x.h.opt.TLS.Handshake(ctx, conn, proxy.Hostname())
+		conn, err = x.h.opt.TLS.Elsewhere().Handshake(ctx, conn, proxy.Hostname())
 	}
 	if err != nil {
 		return nil, &probe.StageError{Stage: probe.StageOf(err), Err: fmt.Errorf("proxy: %w", err)}

@@ -29,7 +29,7 @@ import (
 func GRPC(t target.Target, o Options) (probe.Func, error) {
 	for _, s := range t.Settings {
 		if s.Key != "header" {
-			return nil, fmt.Errorf("unknown setting %q behind #: %s knows header", probe.Cut(s.Key, 40), t.URL.Scheme)
+			return nil, fmt.Errorf("unknown setting %q behind #: %s knows header, and what every target knows", probe.Cut(s.Key, 40), t.URL.Scheme)
 		}
 	}
 	o, err := o.with(t.Settings)

@@ -58,17 +58,13 @@ func (o Options) with(settings []target.Setting) (Options, error) {
 			}
 			seen["header "+name] = true
 			err = AddHeader(o.Header, s.Value)
-		case "ca-cert":
-			o.TLS.CACert = s.Value
-		case "insecure":
-			o.TLS.Insecure, err = strconv.ParseBool(s.Value)
 		case "max-redirects":
 			o.MaxRedirects, err = strconv.Atoi(s.Value)
 			if o.MaxRedirects < 0 {
 				err = errors.New("negative")
 			}
 		default:
-			return o, fmt.Errorf("unknown setting %q behind #: HTTP targets know status, body, json, method, header, ca-cert, insecure and max-redirects",
+			return o, fmt.Errorf("unknown setting %q behind #: HTTP targets know status, body, json, method, header and max-redirects, and what every target knows",
 				probe.Cut(s.Key, 40))
 		}
 		if err != nil {

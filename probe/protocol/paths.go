@@ -27,7 +27,8 @@ func Paths(t target.Target, o Options) []string {
 			}
 		}
 	}
-	add(o.TLS.CACert, os.Getenv("SSL_CERT_FILE"))
+	add(o.TLS.Files()...)
+	add(os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
 	if t.URL.Scheme == "unix" {
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
@@ -40,7 +41,8 @@ func Paths(t target.Target, o Options) []string {
 		values = append(values, vs...)
 	}
 	for _, s := range t.Settings {
-		if s.Key == "ca-cert" {
+		switch s.Key {
+		case "ca-cert", "client-cert", "client-key":
 			add(s.Value)
 		}
 	}

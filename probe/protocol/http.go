@@ -3,13 +3,11 @@ package protocol
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
@@ -47,36 +45,6 @@ func HTTP(t target.Target, o Options) (probe.Func, error) {
 		return nil, err
 	}
 	return newHTTP(t, o, t.URL, "")
-}
-
-// Unix makes the check for unix:///path.sock:/health, HTTP over a Unix
-// socket; without the second path it only connects.
-func Unix(t target.Target, o Options) (probe.Func, error) {
-	if t.URL.Host != "" {
-		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
-	}
-	rawSock, reqPath, hasPath := strings.Cut(t.URL.EscapedPath(), ":")
-	sock, err := url.PathUnescape(rawSock)
-	if err != nil || !path.IsAbs(sock) || sock == "/" {
-		return nil, errors.New("the socket's path must be absolute: unix:///path.sock:/health")
-	}
-	if !hasPath {
-		if err := t.NoSettings(); err != nil {
-			return nil, err
-		}
-		if _, err := t.Params(); err != nil {
-			return nil, err
-		}
-		return connectOnly(t, "unix", sock), nil
-	}
-	if !strings.HasPrefix(reqPath, "/") {
-		return nil, errors.New("the path behind the socket must begin with /: unix:///path.sock:/health")
-	}
-	u := &url.URL{Scheme: "http", Host: "localhost", RawPath: reqPath, RawQuery: t.URL.RawQuery}
-	if u.Path, err = url.PathUnescape(reqPath); err != nil {
-		return nil, errors.New("the path behind the socket is malformed")
-	}
-	return newHTTP(t, o, u, sock)
 }
 
 type httpCheck struct {

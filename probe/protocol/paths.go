@@ -32,7 +32,9 @@ func Paths(t target.Target, o Options) []string {
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
 	if t.URL.Scheme == "unix" {
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
-		add(sock)
+		if !strings.HasPrefix(sock, "@") { // it has no file
+			add(sock)
+		}
 	}
 	// Sockets in the host's place, and files in parameters and settings:
 	// sslrootcert, passfile, socket, tlsCAFile, ca-cert and others.

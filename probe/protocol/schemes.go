@@ -33,6 +33,8 @@ var Schemes = []Scheme{
 	{"https", HTTP},
 	{"unix", Unix},
 	{"tcp", TCP},
+	{"tls", TCP},
+	{"udp", UDP},
 	{"dns", DNS},
 	{"file", File},
 	{"pidfile", Pidfile},

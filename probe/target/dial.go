@@ -85,6 +85,9 @@ func Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	d := net.Dialer{Resolver: Resolver, KeepAlive: -1}
 	host, port, err := net.SplitHostPort(addr)
+	if network == "udp" && err == nil && isLocalhost(host) {
+		addr = "127.0.0.1:" + port // nothing tells on connecting which of the two answers
+	}
 	if network == "tcp" && err == nil && isLocalhost(host) {
 		conn, err4 := d.DialContext(ctx, "tcp4", "127.0.0.1:"+port)
 		if err4 == nil {

@@ -96,8 +96,14 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 			t.URL = &ref
 		}
 	case strings.HasPrefix(s, "unix://"):
-		// unix:///a.sock:/path has a colon that url.Parse takes as it is.
-		t.URL, err = url.Parse(s)
+		// unix:///a.sock:/path has a colon that url.Parse takes as it is. The @ of
+		// unix://@name would be the end of a user.
+		name, abstract := strings.CutPrefix(s, "unix://@")
+		if t.URL, err = url.Parse("unix:///" + name); !abstract {
+			t.URL, err = url.Parse(s)
+		} else if err == nil {
+			t.URL.Path, t.URL.RawPath = "@"+t.URL.Path[1:], "@"+t.URL.EscapedPath()[1:]
+		}
 	case !strings.Contains(s, "://"):
 		return t, errors.New("it is neither a path that begins with / nor a URL")
 	default:
@@ -133,6 +139,7 @@ var errMislaid = &Misuse{"an @ or a # stands behind the host",
 // settingNames are what may stand before = behind #; see the protocols for
 // what each of them takes.
 var settingNames = []string{"status", "body", "json", "method", "header", "max-redirects",
+	"send", "expect", "starttls",
 	"ca-cert", "insecure", "client-cert", "client-key", "server-name", "cert-days", "connect-to", "proxy-protocol", "timeout", "max-time", "warn-time"}
 
 func isSetting(name string) bool { return slices.Contains(settingNames, name) }

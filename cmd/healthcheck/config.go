@@ -77,7 +77,10 @@ type raw struct {
 	gpuMinFree                                 sizeValue
 	gpuMaxMem, gpuMaxUtil                      percentValue
 	gpuMaxTemp, gpuMaxECC                      limitValue
-	baseURL, method, status, body, output      string
+	baseURL, method, status, expectBody        string
+	notBody, body, bodyFile, httpVersion       string
+	output                                     string
+	expectHeader                               []string
 	caCert, stateDir                           string
 	clientCert, clientKey, serverName          string
 	connectTo, certDays                        string
@@ -122,8 +125,13 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.Var(&flags.List{Values: &r.headers, Begins: flags.ByStart(headerStart), Kind: "NAME: VALUE"}, "header", "send this header")
 	fs.StringVar(&r.method, "method", http.MethodGet, "HTTP method")
 	fs.StringVar(&r.status, "expect-status", "200", "codes wanted: 200,204 or 2xx")
-	fs.StringVar(&r.body, "expect-body", "", "regular expression that the body matches")
-	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(_, s string) bool { return strings.Contains(s, "=") }, Kind: "PATH=VALUE"},
+	fs.StringVar(&r.body, "body", "", "text to send, by POST")
+	fs.StringVar(&r.bodyFile, "body-file", "", "the file that it is in")
+	fs.StringVar(&r.httpVersion, "http-version", "1.1", "or 2")
+	fs.Var(&flags.List{Values: &r.expectHeader, Begins: flags.ByStart(headerStart), Kind: "NAME: REGEX"}, "expect-header", "header of the answer")
+	fs.StringVar(&r.expectBody, "expect-body", "", "regular expression that the body matches")
+	fs.StringVar(&r.notBody, "not-body", "", "one that it must not match")
+	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(_, s string) bool { return strings.ContainsAny(s, "=<>") }, Kind: "PATH=VALUE"},
 		"expect-json", "member of the JSON body: data.db=up")
 	fs.StringVar(&r.caCert, "ca-cert", "", "PEM file or directory to trust, too")
 	fs.StringVar(&r.clientCert, "client-cert", "", "PEM file to show")

@@ -12,6 +12,7 @@ import (
 // pickyFlags say how a target is asked and judged, and most kinds of targets
 // know no such thing.
 var pickyFlags = []string{"method", "header", "expect-status", "expect-body", "expect-json", "max-redirects",
+	"body", "body-file", "http-version", "expect-header", "not-body",
 	"client-cert", "client-key", "server-name", "min-cert-days", "connect-to"}
 
 // checkUnused refuses a flag that no target takes: what it was to judge would

@@ -59,6 +59,9 @@ func (c *ownedBody) Close() error {
 
 // talk writes the request and reads the head of the answer.
 func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, via proxied) (*http.Response, error) {
+	if x.h.opt.HTTP2 {
+		return x.talkHTTP2(ctx, conn, req)
+	}
 	// A server may answer and close before it has read the request: its
 	// answer says more than the failed write.
 	werr := via.write(conn, req)
@@ -135,6 +138,8 @@ func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn
 		}
 	}
 	switch {
+	case x.h.opt.HTTP2 && proxy != nil && u.Scheme == "http":
+		err = &probe.StageError{Stage: probe.StageRequest, Err: errors.New("HTTP/2 without TLS does not go through a proxy")}
 	case x.h.sock != "":
 		conn, err = target.Dial(ctx, "unix", x.h.sock)
 	case proxy == nil:
@@ -155,7 +160,17 @@ func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn
 	if u.Hostname() != x.h.url.Hostname() {
 		options = options.Elsewhere() // a redirect leads there
 	}
-	conn, err = options.Handshake(ctx, conn, u.Hostname())
+	if !x.h.opt.HTTP2 {
+		conn, err = options.Handshake(ctx, conn, u.Hostname())
+		return conn, via, err
+	}
+	cfg, err := options.Config(u.Hostname())
+	if err != nil {
+		conn.Close()
+		return nil, via, &probe.StageError{Stage: probe.StageTLS, Err: err, Class: probe.Config}
+	}
+	cfg.NextProtos = []string{"h2"}
+	conn, err = target.HandshakeConfig(ctx, conn, cfg)
 	return conn, via, err
 }
 

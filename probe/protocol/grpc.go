@@ -168,7 +168,7 @@ func (g *grpcCheck) call(conn *target.Conn) (grpcAnswer, error) {
 // streamID is that of the one call.
 const streamID = 1
 
-// headers is the request's header block; literals are enough for one.
+// headers is the request's header block.
 func (g *grpcCheck) headers() []byte {
 	scheme := "http"
 	if g.tls != nil {
@@ -186,16 +186,12 @@ func (g *grpcCheck) headers() []byte {
 			more = append(more, f)
 		}
 	}
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
+	var fields []hpack.HeaderField
 	for _, kv := range [][2]string{{":method", "POST"}, {":scheme", scheme}, {":path", "/grpc.health.v1.Health/Check"},
 		{":authority", host}, {"content-type", "application/grpc"}, {"te", "trailers"}, {"user-agent", agent}} {
-		enc.WriteField(hpack.HeaderField{Name: kv[0], Value: kv[1]})
+		fields = append(fields, hpack.HeaderField{Name: kv[0], Value: kv[1]})
 	}
-	for _, f := range more {
-		enc.WriteField(f)
-	}
-	return block.Bytes()
+	return headerBlock(append(fields, more...))
 }
 
 // metadata is what of a request's headers a call sends: all but those that

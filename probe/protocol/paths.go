@@ -28,6 +28,7 @@ func Paths(t target.Target, o Options) []string {
 		}
 	}
 	add(o.TLS.Files()...)
+	add(o.SendFile)
 	add(os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
 	if t.URL.Scheme == "unix" {
@@ -44,7 +45,7 @@ func Paths(t target.Target, o Options) []string {
 	}
 	for _, s := range t.Settings {
 		switch s.Key {
-		case "ca-cert", "client-cert", "client-key":
+		case "ca-cert", "client-cert", "client-key", "send-file":
 			add(s.Value)
 		}
 	}

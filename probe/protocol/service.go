@@ -42,7 +42,7 @@ func newService(t target.Target, o Options, defaultPort string, params ...string
 			return nil, nil, fmt.Errorf("unknown setting %q behind #: %s knows header, and what every target knows", probe.Cut(s.Key, 40), t.URL.Scheme)
 		}
 	}
-	o.Header = http.Header{}
+	o.HTTPOptions = HTTPOptions{Header: http.Header{}}
 	if o, err = o.with(t.Settings); err != nil {
 		return nil, nil, err
 	}

@@ -139,7 +139,7 @@ var errMislaid = &Misuse{"an @ or a # stands behind the host",
 // settingNames are what may stand before = behind #; see the protocols for
 // what each of them takes.
 var settingNames = []string{"status", "body", "json", "method", "header", "max-redirects",
-	"send", "expect", "starttls",
+	"send", "send-file", "not-body", "expect-header", "http-version", "expect", "starttls",
 	"ca-cert", "insecure", "client-cert", "client-key", "server-name", "cert-days", "connect-to", "proxy-protocol", "timeout", "max-time", "warn-time"}
 
 func isSetting(name string) bool { return slices.Contains(settingNames, name) }

@@ -31,7 +31,7 @@ func Paths(t target.Target, o Options) []string {
 	add(o.SendFile)
 	add(os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
-	if t.URL.Scheme == "unix" {
+	if t.URL.Scheme == "unix" || strings.HasPrefix(t.URL.Scheme, "grpc") && t.URL.Host == "" {
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
 		if !strings.HasPrefix(sock, "@") { // it has no file
 			add(sock)

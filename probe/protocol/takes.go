@@ -14,7 +14,7 @@ func Takes(t target.Target, flag string) bool {
 	case "connect-to":
 		return hasOneHost(t)
 	case "proxy-protocol":
-		return t.URL.Scheme != "udp" && hasOneHost(t) || t.URL.Scheme == "unix" || t.URL.Scheme == "grpc" && t.URL.Host == ""
+		return t.URL.Scheme != "udp" && hasOneHost(t) || t.URL.Scheme == "unix" || strings.HasPrefix(t.URL.Scheme, "grpc") && t.URL.Host == ""
 	case "insecure":
 		// For PostgreSQL sslmode decides.
 		return hasTLS(t) && !slices.Contains([]string{"postgres", "postgresql", "pgvector"}, base(t))

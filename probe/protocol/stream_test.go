@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,14 @@ func lineTalk(c net.Conn, talk func(line string) string) {
 // The recipes of docs/targets.md, against servers that answer as the real ones
 // are documented to; memcached itself is asked in e2e.
 func TestRecipes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/targets.md")
+	must(t, err)
+	_, table, _ := strings.Cut(string(text), "| server | target |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	documented := map[string]bool{}
+	for _, m := range regexp.MustCompile("`(?:tcp|unix)://[^#`]+(#[^`]+)`").FindAllStringSubmatch(table, -1) {
+		documented[m[1]] = !strings.Contains(m[1], "starttls") // which TestStartTLS asks for
+	}
 	for settings, talk := range map[string]map[string]string{
 		`#send=version\r\n,expect=^VERSION`:      {"version": "VERSION 1.6.38\r\n"},
 		`#send=ruok,expect=^imok$`:               {"ruok": "imok"},
@@ -43,6 +53,10 @@ func TestRecipes(t *testing.T) {
 		`#expect=^220,send=QUIT\r\n,expect=^221`: {"": "220 mail ESMTP\r\n", "QUIT": "221 Bye\r\n"},
 		`#expect=^SSH-2.0-`:                      {"": "SSH-2.0-OpenSSH_9.2p1\r\n"},
 	} {
+		if !documented[settings] {
+			t.Errorf("docs/targets.md lacks %s", settings)
+		}
+		delete(documented, settings)
 		addr := rawServer(t, func(c net.Conn) {
 			io.WriteString(c, talk[""])
 			buf := make([]byte, 64)
@@ -57,6 +71,11 @@ func TestRecipes(t *testing.T) {
 		other := rawServer(t, func(c net.Conn) { io.WriteString(c, "-ERR out of order\r\n") })
 		_, err := probeOnce(t, TCP, "tcp://"+other+settings, patience)
 		wantFailure(t, err, probe.StageResponse, `it sent "-ERR out of order"`)
+	}
+	for settings, untested := range documented {
+		if untested {
+			t.Errorf("the recipe %s is not tested", settings)
+		}
 	}
 }
 

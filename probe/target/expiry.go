@@ -56,28 +56,32 @@ func (e *Expiry) Fresh() *Expiry {
 	return &Expiry{Warn: e.Warn, Fail: e.Fail}
 }
 
-// Watch makes handshakes with cfg judge the certificate, once it is verified.
+// Watch makes handshakes with a configuration that another library has made
+// judge the certificate, once it is verified; a nil one is for none.
 func (e *Expiry) Watch(cfg *tls.Config) {
-	if e == nil || cfg == nil {
-		return
+	if cfg != nil {
+		watch(cfg, nil, e)
 	}
-	cfg.VerifyConnection = func(s tls.ConnectionState) error {
-		end, ok := validUntil(s)
-		if !ok {
-			return nil
-		}
-		fail, warning := e.judge(time.Now(), end)
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.seen = true; warning != "" {
-			e.warning = warning
-		}
-		if fail != "" {
-			// As crypto/tls wraps what it finds itself: a driver tells it by that.
-			return &tls.CertificateVerificationError{Err: expiring(fail)}
-		}
+}
+
+// see judges the certificates of one handshake.
+func (e *Expiry) see(chains [][]*x509.Certificate, sent []*x509.Certificate) error {
+	if e == nil || len(sent) == 0 {
 		return nil
 	}
+	if len(chains) == 0 {
+		chains = [][]*x509.Certificate{sent[:1]}
+	}
+	fail, warning := e.judge(time.Now(), validUntil(chains))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.seen = true; warning != "" {
+		e.warning = warning
+	}
+	if fail != "" {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: sent, Err: expiring(fail)}
+	}
+	return nil
 }
 
 // Said is the warning about the certificates that were seen; empty for none.
@@ -116,16 +120,9 @@ func (e *Expiry) judge(now, end time.Time) (fail, warning string) {
 }
 
 // validUntil is when the first certificate of a chain expires: of several that
-// lead to an authority, the one that lasts longest; of none that was verified,
-// the server's own.
-func validUntil(s tls.ConnectionState) (end time.Time, ok bool) {
-	if len(s.PeerCertificates) == 0 {
-		return end, false
-	}
-	chains := s.VerifiedChains
-	if len(chains) == 0 {
-		chains = [][]*x509.Certificate{s.PeerCertificates[:1]}
-	}
+// lead to an authority, the one that lasts longest. Of none that was verified,
+// the server's own is meant.
+func validUntil(chains [][]*x509.Certificate) (end time.Time) {
 	for _, chain := range chains {
 		first := chain[0].NotAfter
 		for _, c := range chain[1:] {
@@ -137,5 +134,5 @@ func validUntil(s tls.ConnectionState) (end time.Time, ok bool) {
 			end = first
 		}
 	}
-	return end, true
+	return end
 }

@@ -45,12 +45,16 @@ func (o TLSOptions) Files() []string { return []string{o.CACert, o.ClientCert, o
 // Config builds the client's configuration. It reads the files, if any.
 func (o TLSOptions) Config(serverName string) (*tls.Config, error) {
 	cfg := &tls.Config{ServerName: cmp.Or(o.ServerName, serverName), InsecureSkipVerify: o.Insecure, MinVersion: tls.VersionTLS12}
+	var verify verifier
 	if o.CACert != "" {
 		pool, err := o.pool()
 		if err != nil {
 			return nil, fmt.Errorf("CA certificate %q: %w", o.CACert, err)
 		}
-		cfg.RootCAs = pool
+		if !o.Insecure {
+			cfg.InsecureSkipVerify = true // verify does it
+			verify = trusting(pool, cfg.ServerName)
+		}
 	}
 	if o.ClientCert != "" {
 		pair, err := o.clientPair()
@@ -61,22 +65,63 @@ func (o TLSOptions) Config(serverName string) (*tls.Config, error) {
 		// says what it thinks of it.
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
-	o.Expiry.Watch(cfg)
+	watch(cfg, verify, o.Expiry)
 	return cfg, nil
+}
+
+// verifier verifies a server's certificate, and returns its chains.
+type verifier func(tls.ConnectionState) ([][]*x509.Certificate, error)
+
+// trusting verifies by a pool, and by the system's authorities where that does
+// not do: to read those takes longer than the rest of a probe.
+func trusting(pool *x509.CertPool, name string) verifier {
+	return func(s tls.ConnectionState) ([][]*x509.Certificate, error) {
+		o := x509.VerifyOptions{Roots: pool, DNSName: name, Intermediates: x509.NewCertPool()}
+		for _, c := range s.PeerCertificates[1:] {
+			o.Intermediates.AddCert(c)
+		}
+		chains, err := s.PeerCertificates[0].Verify(o)
+		if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+			o.Roots = nil
+			if more, again := s.PeerCertificates[0].Verify(o); again == nil {
+				return more, nil
+			}
+		}
+		if err != nil {
+			// As crypto/tls wraps what it finds itself: drivers tell it by that.
+			return nil, &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+		}
+		return chains, nil
+	}
+}
+
+// watch makes handshakes with cfg verify the certificate, and judge how long it
+// is valid; either may be nil.
+func watch(cfg *tls.Config, verify verifier, e *Expiry) {
+	if verify == nil && e == nil {
+		return
+	}
+	cfg.VerifyConnection = func(s tls.ConnectionState) (err error) {
+		chains := s.VerifiedChains
+		if verify != nil {
+			if chains, err = verify(s); err != nil {
+				return err
+			}
+		}
+		return e.see(chains, s.PeerCertificates)
+	}
 }
 
 // maxPEM bounds a file of certificates, in bytes, maxPEMs those of a directory.
 const maxPEM, maxPEMs = 1 << 20, 1000
 
-// pool is the system's authorities and those of the file or directory.
+// pool is the authorities of the file or directory.
 func (o TLSOptions) pool() (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // an image FROM scratch has none
-	}
+	pool := x509.NewCertPool()
 	files := []string{o.CACert}
 	if st, err := os.Stat(o.CACert); err == nil && st.IsDir() {
-		if files, err = pemFiles(o.CACert); err != nil {
+		files, err = pemFiles(o.CACert)
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -213,8 +213,7 @@ func TestCookiesAlongRedirects(t *testing.T) {
 		seen = append(seen, "other:"+r.Header.Get("Cookie"))
 	}))
 	defer other.Close()
-	var srv *httptest.Server
-	srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.URL.Path+":"+r.Header.Get("Cookie"))
 		h := w.Header()
 		switch r.URL.Path {

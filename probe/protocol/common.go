@@ -89,6 +89,9 @@ func (c *common) take(t target.Target, s target.Setting, tls *target.TLSOptions)
 			return false, nil
 		}
 		if !Takes(t, s.Key) {
+			if s.Key == "insecure" && hasTLS(t) {
+				return true, fmt.Errorf("the setting insecure behind # means nothing to %s, where sslmode decides", t.URL.Scheme)
+			}
 			return true, fmt.Errorf("the setting %s behind # is for TLS, and %s has none", s.Key, t.URL.Scheme)
 		}
 		err = c.takeTLS(t, s, tls)

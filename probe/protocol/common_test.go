@@ -289,6 +289,8 @@ func TestSettingsOfEveryTarget(t *testing.T) {
 		"postgres://u@a,b/db#connect-to=x:1":        "connect-to is for targets with one host",
 		"postgres://u@/db?host=/run#connect-to=x:1": "connect-to is for targets with one host",
 		"dns://x#proxy-protocol=1":                  "proxy-protocol is for TCP and Unix sockets",
+		"udp://x:1#send=a,proxy-protocol=1":         "proxy-protocol is for TCP and Unix sockets",
+		"postgres://u@x/db#insecure":                "the setting insecure behind # means nothing to postgres, where sslmode decides",
 		"tcp://x:1#proxy-protocol=3":                `proxy-protocol="3"`,
 		"http://x#timeout=5":                        `timeout="5"`,
 		"http://x#max-time=-1s":                     `max-time="-1s"`,

@@ -163,7 +163,7 @@ func TestCompressedBodies(t *testing.T) {
 		w.Close()
 		return b.Bytes()
 	}
-	bomb := strings.Repeat("0", 64<<20)
+	bomb := strings.Repeat("0", 16<<20)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text := `{"status":"ok"}`
 		encoding := strings.Trim(r.URL.Path, "/")
@@ -314,6 +314,11 @@ func TestHTTP2(t *testing.T) {
 	defer old.Close()
 	_, err = probeOnce(t, HTTP, old.URL+"/#http-version=2", patience)
 	wantFailure(t, err, probe.StageResponse, "the server does not speak HTTP/2 but HTTP")
+	// An API's own checks keep to what it speaks.
+	o := testOptions(t)
+	o.HTTP2 = true
+	_, err = probeWith(t, Qdrant, "qdrant"+strings.TrimPrefix(old.URL, "http")+"/docs", o, patience)
+	wantFailure(t, err, probe.StageJSON, "GET /collections/docs: not the answer of such a server")
 	oldTLS := httptest.NewUnstartedServer(handler)
 	oldTLS.Config.ErrorLog = log.New(io.Discard, "", 0)
 	oldTLS.StartTLS()

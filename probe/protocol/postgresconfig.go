@@ -93,6 +93,9 @@ func postgresSettings(t target.Target, o Options, own []string) (map[string]stri
 	if o.TLS.CACert != "" && settings["sslrootcert"] == "" {
 		settings["sslrootcert"] = o.TLS.CACert
 	}
+	if o.TLS.ClientCert != "" && settings["sslcert"] == "" {
+		settings["sslcert"], settings["sslkey"] = o.TLS.ClientCert, cmp.Or(o.TLS.ClientKey, o.TLS.ClientCert)
+	}
 	if strings.Trim(settings["host"], ",") == "" {
 		settings["host"] = settings["hostaddr"]
 	}
@@ -155,6 +158,10 @@ func (p *postgresCheck) ownTLS() {
 	p.direct = p.config.SSLNegotiation == "direct"
 	p.tls = map[string]postgresTLS{}
 	add := func(host string, port uint16, c *tls.Config) {
+		if c != nil {
+			c.ServerName = cmp.Or(p.options.ServerName, c.ServerName)
+			p.options.Expiry.Watch(c)
+		}
 		addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
 		old, again := p.tls[addr]
 		if !again {

@@ -145,6 +145,7 @@ tools() {
 	need busybox busybox-static # for an image with a shell
 	need mariadbd mariadb-server
 	need redis-server redis-server
+	need memcached memcached
 	need psql postgresql-client
 	need postgres postgresql
 	need php-fpm8.2 php8.2-fpm

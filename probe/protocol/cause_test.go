@@ -45,6 +45,8 @@ func suffix(scheme string) string {
 		return "/ping"
 	case "postgres", "postgresql", "pgvector", "mysql":
 		return "/app"
+	case "udp":
+		return "#send=x"
 	}
 	return ""
 }

@@ -116,7 +116,7 @@ func TestBadDatabaseTargets(t *testing.T) {
 	for in, want := range map[string]string{
 		"postgres://u@h/db?sslmode=maybe":      "sslmode is invalid",
 		"postgres://u@h:99999/db":              "port",
-		"postgres://u@h/db#x=1":                "takes no settings",
+		"postgres://u@h/db#x=1":                "takes no setting",
 		"mysql://u@h/db?tsl=true":              `unknown parameter "tsl"`,
 		"mysql://u@h/db?tls=maybe":             "want true, false, preferred or skip-verify",
 		"mysql:///db":                          "no host",
@@ -148,7 +148,7 @@ func TestBadDatabaseTargets(t *testing.T) {
 		"mqtt://h?clientid=x":                  `unknown parameter "clientid"`,
 		"amqp://h?vhost=x":                     `got "vhost"`,
 		"amqp://h1,h2":                         "one host only",
-		"amqp://h#x=1":                         "takes no settings",
+		"amqp://h#x=1":                         "takes no setting",
 		"rabbitmq://h":                         "another name here",
 		"kafka://h1:9092,h2:9092":              "one host only",
 		"kafka://h/a/b":                        "the name of one topic",

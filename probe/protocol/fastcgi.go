@@ -48,17 +48,16 @@ func FastCGI(t target.Target, o Options) (probe.Func, error) {
 		return nil, errors.New("a fastcgi target needs the path of a page or of a script: fastcgi://host:9000/ping")
 	}
 	for _, s := range t.Settings {
-		if s.Key == "ca-cert" || s.Key == "insecure" || s.Key == "max-redirects" {
-			return nil, fmt.Errorf("the setting %s has no meaning for FastCGI, which knows neither TLS nor redirects", s.Key)
+		if s.Key == "max-redirects" || s.Key == "http-version" {
+			return nil, fmt.Errorf("the setting %s means nothing to FastCGI", s.Key)
 		}
 	}
-	o, err := o.with(t.Settings)
+	u.Scheme = "http" // what http.Request knows
+	h, err := newHTTPCheck(t, o, &u, "")
 	if err != nil {
 		return nil, err
 	}
-	u.Scheme = "http" // what http.Request knows
-	h := &httpCheck{target: t, opt: o, url: &u, action: o.Method, send: f.send}
-	addHeaderSecrets(t, o.Header)
+	h.send = f.send
 	return h.run, nil
 }
 

@@ -127,8 +127,8 @@ func TestBadFastCGITargets(t *testing.T) {
 		"fastcgi:///run/x.sock":            "over a Unix socket, fastcgi:///run/php-fpm.sock:/ping",
 		"fastcgi:///run/x.sock:ping":       "over a Unix socket",
 		"fastcgi://u:hunter2@h/ping":       "takes no user",
-		"fastcgi://h/ping#insecure":        "knows neither TLS nor redirects",
-		"fastcgi://h/ping#max-redirects=2": "knows neither TLS nor redirects",
+		"fastcgi://h/ping#insecure":        "is for TLS, and fastcgi has none",
+		"fastcgi://h/ping#max-redirects=2": "means nothing to FastCGI",
 		"fastcgi://h/ping#stauts=200":      "unknown setting",
 		"fcgi://h/ping":                    "another name here",
 	} {

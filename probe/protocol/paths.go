@@ -27,12 +27,16 @@ func Paths(t target.Target, o Options) []string {
 			}
 		}
 	}
-	add(o.TLS.CACert, os.Getenv("SSL_CERT_FILE"))
+	add(o.TLS.Files()...)
+	add(o.SendFile)
+	add(os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
 	switch {
-	case t.URL.Scheme == "unix", t.URL.Scheme == "fastcgi" && t.URL.Host == "":
+	case t.URL.Scheme == "unix", t.URL.Host == "" && (t.URL.Scheme == "fastcgi" || strings.HasPrefix(t.URL.Scheme, "grpc")):
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
-		add(sock)
+		if !strings.HasPrefix(sock, "@") { // it has no file
+			add(sock)
+		}
 	case t.URL.Scheme == "redis+unix":
 		add(t.URL.Path)
 	}
@@ -43,7 +47,8 @@ func Paths(t target.Target, o Options) []string {
 		values = append(values, vs...)
 	}
 	for _, s := range t.Settings {
-		if s.Key == "ca-cert" || s.Key == "password-file" {
+		switch s.Key {
+		case "ca-cert", "client-cert", "client-key", "send-file", "password-file":
 			add(s.Value)
 		}
 	}

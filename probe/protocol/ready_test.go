@@ -138,7 +138,7 @@ func TestBadReady(t *testing.T) {
 		"mysql://h?ready=true":                 "ready= is a setting",
 		"postgres://h/?ready=true":             "ready= stands behind #",
 		"postgres://h#ready,ready":             "stands behind # twice",
-		"pgvector://h/db#ready":                "takes no settings",
+		"pgvector://h/db#ready":                "takes no setting",
 		"http://h/#ready":                      `unknown setting "ready"`,
 	} {
 		wantBadTarget(t, in, want)

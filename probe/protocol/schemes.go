@@ -5,7 +5,6 @@ package protocol
 import (
 	"errors"
 	"slices"
-	"strings"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
@@ -43,6 +42,8 @@ var Schemes = []Scheme{
 	{"https", HTTP, userPassword},
 	{"unix", Unix, noSecret},
 	{"tcp", TCP, noSecret},
+	{"tls", TCP, noSecret},
+	{"udp", UDP, noSecret},
 	{"dns", DNS, noSecret},
 	{"file", File, noSecret},
 	{"pidfile", Pidfile, noSecret},
@@ -102,12 +103,12 @@ var ErrScheme = errors.New("the scheme is not supported")
 func New(t target.Target, o Options) (probe.Func, error) {
 	name := t.URL.Scheme
 	// SQLAlchemy's URLs name the driver, too: postgresql+psycopg2://.
-	if base, _, ok := strings.Cut(name, "+"); ok && slices.Contains([]string{"postgresql", "postgres", "mysql", "mariadb"}, base) {
-		name = base
+	if slices.Contains([]string{"postgresql", "postgres", "mysql", "mariadb"}, base(t)) {
+		name = base(t)
 	}
 	for _, s := range Schemes {
 		if s.Name == name {
-			return s.make(t, o)
+			return build(s.make, t, o)
 		}
 	}
 	if hint := otherNames[name]; hint != "" {

@@ -9,6 +9,11 @@ type wire struct {
 	short bool
 }
 
+// take reads so many bytes.
+//
+// Inlined at each of its calls it would take 8 KB more.
+//
+//go:noinline
 func (w *wire) take(n int) []byte {
 	if n < 0 || n > len(w.rest) {
 		w.short, w.rest = true, nil
@@ -26,6 +31,11 @@ func (w *wire) uint8() uint8 {
 	return 0
 }
 
+// uint16 reads a number of two bytes.
+//
+// Inlined at each of its calls it would take 2 KB more.
+//
+//go:noinline
 func (w *wire) uint16() uint16 {
 	if b := w.take(2); b != nil {
 		return binary.BigEndian.Uint16(b)
@@ -33,6 +43,11 @@ func (w *wire) uint16() uint16 {
 	return 0
 }
 
+// uint32 reads a number of four bytes.
+//
+// Inlined at each of its calls it would take 2 KB more.
+//
+//go:noinline
 func (w *wire) uint32() uint32 {
 	if b := w.take(4); b != nil {
 		return binary.BigEndian.Uint32(b)

@@ -67,6 +67,10 @@ func TestRecipes(t *testing.T) {
 		if f, err := probeOnce(t, TCP, "tcp://"+addr+settings, patience); err != nil || !strings.Contains(f.Message, "tcp://"+addr+": answered ") {
 			t.Errorf("%s: %q, %v", settings, f.Message, err)
 		}
+		// The exec form's JSON may have filled the line ends in.
+		if _, err := probeOnce(t, TCP, "tcp://"+addr+strings.ReplaceAll(settings, `\r\n`, "\r\n"), patience); err != nil {
+			t.Errorf("%q: %v", settings, err)
+		}
 		// The same server with another answer fails.
 		other := rawServer(t, func(c net.Conn) { io.WriteString(c, "-ERR out of order\r\n") })
 		_, err := probeOnce(t, TCP, "tcp://"+other+settings, patience)

@@ -95,6 +95,9 @@ func (o Options) with(settings []target.Setting) (Options, error) {
 			if s.Key == "header" {
 				return o, fmt.Errorf("the setting header behind # is not NAME: VALUE")
 			}
+			if strings.Contains(s.Value, "@") {
+				return o, fmt.Errorf("the setting %s behind # is not valid", s.Key) // it may be the end of a password
+			}
 			return o, fmt.Errorf("the setting %s=%q behind # is not valid", s.Key, probe.Cut(s.Value, 60))
 		}
 	}

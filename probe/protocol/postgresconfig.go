@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,6 +134,9 @@ func (p *postgresCheck) configure() error {
 	}
 	var err error
 	if p.config, err = parsePostgres(p.target, p.settings); err != nil {
+		if strings.Contains(err.Error(), "unable to add CA") {
+			return p.target.Errorf(probe.StageTLS, "sslrootcert %q: no certificate is found in it (nor by libpq, where a byte order mark stands before the first)", cmp.Or(p.settings["sslrootcert"], os.Getenv("PGSSLROOTCERT")))
+		}
 		return p.target.Errorf(probe.StageRequest, "%s", err)
 	}
 	p.ownTLS()

@@ -62,10 +62,10 @@ func isSecretParam(key string) bool {
 }
 
 // isPassword says whether a parameter's name tells that its value is a
-// password, be it as short as 5.
+// password, be it as short as 5, or the name misspelt.
 func isPassword(key string) bool {
 	key = strings.ToLower(key)
-	return slices.ContainsFunc([]string{"pass", "pwd", "secret"}, func(part string) bool { return strings.Contains(key, part) })
+	return key == "pw" || slices.ContainsFunc([]string{"pass", "pwd", "secret", "pasw", "psw", "pssw", "pword"}, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // ParseTarget reads [NAME=]TARGET. A path is resolved against base. Errors
@@ -129,6 +129,15 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 		}
 	}
 	t.Settings, err = parseSettings(fragment)
+	if t.URL.User == nil && t.URL.Path == "" && t.URL.Port() != "" {
+		// http://u:9#json=pw@host/ reads as a port and a setting, and may be a
+		// user with a password.
+		for _, s := range t.Settings {
+			if i := strings.LastIndex(s.Value, "@"); i > 0 {
+				t.Secrets.Add(s.Value[:i])
+			}
+		}
+	}
 	return t, err
 }
 

@@ -93,6 +93,14 @@ func ownProbe(c call, env map[string]string) (own, bool) {
 	return o, true
 }
 
+// cutName takes [NAME=]TARGET apart; a target without a name has an empty one.
+func cutName(text string) (name, rest string) {
+	if name, rest, ok := strings.Cut(text, "="); ok && !strings.ContainsAny(name, "/:") {
+		return name, rest
+	}
+	return "", text
+}
+
 // asks says whether this run of the probe fails when a host does.
 func (o own) asks(host string) bool {
 	for layer, targets := range o.Targets {
@@ -100,11 +108,9 @@ func (o own) asks(host string) bool {
 			continue
 		}
 		for _, t := range targets {
-			name, rest, ok := strings.Cut(t, "=")
-			if ok && !strings.ContainsAny(name, "/:") {
-				if t = rest; slices.Contains(o.Optional, name) {
-					continue
-				}
+			name, t := cutName(t)
+			if name != "" && slices.Contains(o.Optional, name) {
+				continue
 			}
 			if u, err := url.Parse(t); err == nil && strings.EqualFold(u.Hostname(), host) {
 				return true
@@ -126,11 +132,9 @@ func (o own) askedThroughApplication(labels map[string]string) string {
 			return layer
 		}
 		for _, t := range targets {
-			if name, rest, ok := strings.Cut(t, "="); ok && !strings.ContainsAny(name, "/:") {
-				if slices.Contains(o.Optional, name) || labels[dependencyLabel+name] != "" {
-					continue
-				}
-				t = rest
+			name, t := cutName(t)
+			if name != "" && (slices.Contains(o.Optional, name) || labels[dependencyLabel+name] != "") {
+				continue
 			}
 			if strings.HasPrefix(t, "/") || isLoopback(t) && strings.HasPrefix(t, "http") {
 				return layer

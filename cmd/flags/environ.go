@@ -55,9 +55,6 @@ func (e *Environ) Variable(flag string) string {
 
 // Source names a flag as it was given: --db, HEALTHCHECK_DB or
 // HEALTHCHECK_DB_FILE.
-// Copies of it, inlined wherever it is called, would be 4 kB.
-//
-//go:noinline
 func (e *Environ) Source(flag string) string {
 	if v, ok := e.sources[flag]; ok {
 		return v

@@ -20,9 +20,6 @@ type Error struct{ Problem, Hint string }
 func (e *Error) Error() string { return e.Problem }
 
 // Errorf makes an Error, whose problem is formatted.
-// Copies of it, inlined wherever it is called, would be 8 kB.
-//
-//go:noinline
 func Errorf(hint, format string, args ...any) *Error {
 	return &Error{fmt.Sprintf(format, args...), hint}
 }

@@ -16,9 +16,6 @@ import (
 // usageError is bad input: what is wrong, and what to write instead.
 type usageError = flags.Error
 
-// Copies of it, inlined wherever it is called, would be 4 kB.
-//
-//go:noinline
 func usagef(hint, format string, args ...any) *usageError {
 	return flags.Errorf(hint, format, args...)
 }

@@ -115,9 +115,6 @@ func isPlainHeader(name string) bool {
 	return false
 }
 
-// Copies of it, inlined wherever it is called, would be 4 kB.
-//
-//go:noinline
 func (h *httpCheck) fail(s probe.Stage, format string, args ...any) error {
 	return h.target.Failf(h.action, s, format, args...)
 }

@@ -170,9 +170,6 @@ func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 }
 
 // fail is the error of one question.
-// Copies of it, inlined wherever it is called, would be 4 kB.
-//
-//go:noinline
 func (c *serviceSession) fail(r serviceReply, stage probe.Stage, err error) error {
 	return c.target.Errorf(stage, "%s: %s", r.asked, err)
 }

@@ -335,9 +335,6 @@ func redactQuery(raw string) string {
 
 // Errorf is the error of a check: the target, then what came and what was
 // wanted. Secrets are taken out last, whatever put them in.
-// Copies of it, inlined wherever it is called, would be 8 kB.
-//
-//go:noinline
 func (t Target) Errorf(s probe.Stage, format string, args ...any) error {
 	return t.Failf("", s, format, args...)
 }

@@ -102,7 +102,7 @@ func TestPagesNameRealFlags(t *testing.T) {
 			known[f] = true
 		}
 	}
-	for _, f := range strings.Fields("--interval --timeout --start-period --retries --from --max-time --cacert --unix-socket --noproxy --build-arg --runs --gpus --init --connect") { // Docker's, curl's, MariaDB's
+	for _, f := range strings.Fields("--interval --timeout --start-period --retries --from --max-time --cacert --unix-socket --noproxy --build-arg --runs --gpus --init --connect --cert --key --capath --resolve --data-binary --http --compressed --haproxy-protocol") { // Docker's, curl's, MariaDB's
 		known[f] = true
 	}
 	for page, text := range pages(t) {

@@ -32,7 +32,13 @@ A TARGET is a path or a URL:
 		line += " " + n
 	}
 	b.WriteString(line + "\n\nFlags:\n")
+	twins := twinLines(fs)
 	fs.VisitAll(func(f *pflag.Flag) {
+		if strings.HasPrefix(f.Name, warnPrefix) {
+			b.WriteString(twins)
+			twins = ""
+			return
+		}
 		b.WriteString(flagLine(f) + "\n")
 	})
 	b.WriteString(`

@@ -65,14 +65,6 @@ func (s *service) header(name, prefix, secret string) {
 	}
 }
 
-// noName refuses a path where the kind of service has nothing to name.
-func (s *service) noName() error {
-	if s.name != "" {
-		return fmt.Errorf("a %s target has no path", s.target.URL.Scheme)
-	}
-	return nil
-}
-
 // check returns the Func that runs judge over one connection. What judge
 // returns stands behind the target in the message.
 func (s *service) check(judge func(*serviceSession) (string, error)) probe.Func {

@@ -122,6 +122,8 @@ func TestCauseOfAnswers(t *testing.T) {
 		{"milvus://" + host + "?components=true", 500, `{"state":"x","detail":[{"name":"a","code":0},{"name":"b","code":2}]}`, probe.Self},
 		{"elasticsearch://" + host + "/docs", 200, `[{"index":"docs","health":"red","status":"open"}]`, probe.Self},
 		{"elasticsearch://" + host + "/docs", 200, `[{"index":"docs","health":"green","status":"close"}]`, probe.Config},
+		{"ollama://" + host + "/a?gpu=80", 200, `{"models":[{"name":"a:latest","size":10,"size_vram":1}]}`, probe.Self},
+		{"ollama://" + host + "/a?loaded=true", 200, `{"models":[{"name":"a:latest"}]}`, probe.Starting},
 		{"https://" + host, 200, "", probe.Config}, // it does not speak TLS
 	} {
 		status, body = c.status, c.body

@@ -127,6 +127,12 @@ func TestBadDatabaseTargets(t *testing.T) {
 		"milvus://h?components=all":           "neither true nor false",
 		"chroma://h?token_header=X-Token":     "want X-Chroma-Token or Authorization",
 		"chroma://h?auth=maybe":               "neither true nor false",
+		"ollama://h?gpu=80":                   "are about a model",
+		"ollama://h?loaded=true":              "are about a model",
+		"ollama://h/m?gpu=101":                "want the percentage",
+		"ollama://h/m?gpu=":                   "want the percentage",
+		"ollama://h/m?gpu=0":                  "want the percentage",
+		"ollama://h/m?gpu=NaN":                "want the percentage",
 		"pgvector://u@h/db?index=":            "want true, or the name of an index",
 		"ollama://h/llama#header=hunter2hunt": "not NAME: VALUE",
 	} {

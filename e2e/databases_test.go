@@ -476,6 +476,7 @@ func TestFerretDB(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	wantRecipe(t, "MongoDB", nil, nil, "localhost", s.addr())
 	c := newCounter(t, s.addr())
 	want(t, "mongodb://"+c.addr, 0)
 	c.wantTrips(t, 1, 1)
@@ -508,6 +509,7 @@ func TestWeaviate(t *testing.T) {
 	want(t, "weaviate://"+s.addr()+"/Article?nodes=1&api_key=hunter2key", 0, "ready, 1 of 1 nodes healthy, class Article")
 	want(t, "weaviate://"+s.addr()+"?nodes=2&api_key=hunter2key", 1, "GET /v1/nodes: 1 of 1 nodes healthy, want 2", "[host]")
 	want(t, "weaviate://"+s.addr()+"?nodes=1", 1, "GET /v1/nodes: status 401")
+	wantRecipe(t, "Weaviate", nil, []string{"/Document"}, "localhost", s.addr())
 	want(t, "weaviate://"+s.addr()+"/Nothing?api_key=hunter2key", 1, `no class "Nothing"`)
 	want(t, "weaviate://"+s.addr()+"/Article", 1, "GET /v1/schema/Article: status 401")
 	want(t, "weaviate://"+s.addr()+"/Article?api_key=hunter2wrong", 1, "GET /v1/schema/Article: status 401")

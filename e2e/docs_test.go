@@ -106,6 +106,9 @@ func TestPagesNameRealFlags(t *testing.T) {
 		known[f] = true
 	}
 	for page, text := range pages(t) {
+		if page == "../docs/instead-of.md" { // whose left column has the flags of others
+			text = regexp.MustCompile(`(?m)^\|.* \| `).ReplaceAllString(text, "")
+		}
 		for _, f := range flag.FindAllString(text, -1) {
 			if !known[f] {
 				t.Errorf("%s: %s does not exist", page, f)

@@ -145,6 +145,7 @@ tools() {
 	need busybox busybox-static # for an image with a shell
 	need mariadbd mariadb-server
 	need redis-server redis-server
+	need memcached memcached
 	need psql postgresql-client
 	need postgres postgresql
 	docker info >/dev/null 2>&1 || missing+=("a running Docker engine that this user may use")

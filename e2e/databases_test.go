@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"fmt"
 	"net"
@@ -347,6 +348,7 @@ func TestMariaDBOverTLS(t *testing.T) {
 			continue
 		}
 		want(t, base+"?tls=true", 1, "certificate signed by an unknown authority")
+		want(t, base+"?tls=true#ca-cert="+s.dir+"/ca.pem,cert-days=?2", 1, "certificate expires on ", "want at least 2 days")
 		want(t, base, 1, "authentication failed without TLS, which the server offers (?tls=true)", "1045")
 		if out, _ := probe(t, "mysql://app:"+urlPassword+"@"+s.addr()+"/nosuch"); !strings.Contains(out, "1044") || strings.Contains(out, "TLS") {
 			t.Errorf("TLS helps nobody to a database: %s", out)
@@ -458,6 +460,8 @@ func TestRedisOverTLS(t *testing.T) {
 			if out, code := probe(t, "rediss://localhost:"+port, "--ca-cert", dir+"/ca.pem"); code != 1 || !strings.Contains(out, "certificate required") && !strings.Contains(out, "the server may want a client certificate") {
 				t.Errorf("exit %d: %s", code, out)
 			}
+			want(t, "rediss://localhost:"+port+"#ca-cert="+dir+"/ca.pem,client-cert="+dir+"/cert.pem,client-key="+dir+"/key.pem", 0, "PONG")
+			want(t, "rediss://redis.invalid:"+port+"#ca-cert="+dir+"/ca.pem,client-cert="+dir+"/cert.pem,client-key="+dir+"/key.pem,server-name=localhost,connect-to=127.0.0.1:"+port, 0, "PONG")
 		}
 	}
 }
@@ -563,6 +567,28 @@ func TestGRPC(t *testing.T) {
 	}
 	want(t, "grpcs://localhost:"+port, 1, "certificate signed by an unknown authority")
 	want(t, "grpc://"+secure, 1)
+
+	// A server that wants a certificate of the probe's, and a socket.
+	files := "#ca-cert=" + certs.ca + ",client-cert=" + certs.cert + ",client-key=" + certs.key
+	pair, err := tls.LoadX509KeyPair(certs.cert, certs.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mutual, _ := serve(true, grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert})))
+	_, port, _ = net.SplitHostPort(mutual)
+	want(t, "grpcs://localhost:"+port+files, 0, "SERVING")
+	want(t, "grpcs://localhost:"+port+"#ca-cert="+certs.ca, 1, "certificate required")
+	want(t, "grpcs://localhost:"+port+files+",cert-days=14", 0, "warn", "certificate expires on ", ", want at least 14 days")
+	sock, onSocket := filepath.Join(dir, "grpc.sock"), grpc.NewServer()
+	healthpb.RegisterHealthServer(onSocket, grpchealth.NewServer())
+	ln, err := net.Listen("unix", sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go onSocket.Serve(ln)
+	t.Cleanup(onSocket.Stop)
+	want(t, "grpc://"+sock, 0, "grpc://"+sock+": SERVING")
+	want(t, "grpc://"+sock+":/orders", 1, `service "orders" is unknown to the server`)
 
 	// Metadata, by the flag and by a setting.
 	private, _ := serve(true, grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

@@ -54,6 +54,10 @@ type Daemon struct {
 	// Host, if set, is the engine's own: it tells a host that is too busy from
 	// containers that hang.
 	Host *Host
+	// Evidence, if set, is asked before each restart, and EvidenceLines lines of
+	// the log go into the alerts about it.
+	Evidence      EvidenceTaker
+	EvidenceLines int
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
@@ -70,7 +74,8 @@ type Daemon struct {
 	listing     bool // a list is in flight
 	restarting  int  // restarts and starts in flight
 	audience    audience
-	saveError   string // the last one, which is not logged again
+	lines       map[string]string // the ends of logs for alerts, by service
+	saveError   string            // the last one, which is not logged again
 	alertsOnce  sync.Once
 	alerts      chan struct{} // that the alerts' state is worth saving
 
@@ -96,7 +101,7 @@ const (
 func (d *Daemon) Run(ctx context.Context) {
 	begin := time.Now()
 	d.restore(begin)
-	d.inspections, d.looking = newInspections(), map[string]bool{}
+	d.inspections, d.looking, d.lines = newInspections(), map[string]bool{}, map[string]string{}
 	d.inbox.open()
 	defer d.inbox.close()
 	d.connection.lose(begin)
@@ -125,12 +130,13 @@ func (d *Daemon) restore(now time.Time) {
 	d.events = newSubscription(since)
 	d.machine = recovery.NewMachine(d.Settings)
 	d.machine.Restore(d.Saved.Services, d.Saved.Restarts, now)
+	d.machine.RestoreSnoozes(d.Saved.Snoozes, now)
 	d.machine.RestoreAlarms(d.Saved.Alerts.Has(recovery.EventThrottled), d.Saved.Alerts.Has(recovery.EventOverloaded), now)
 	d.connection.alerted = d.Saved.Alerts.Has(recovery.EventEngineLost)
 	d.cutOff = d.machine.InFlight()
 	d.journal = newJournal(d.Past)
 	d.writer = store.NewWriter(d.File, d.Past)
-	for _, s := range d.machine.Status() {
+	for _, s := range d.machine.Status(now) {
 		if s.Phase == recovery.GivenUp.String() || s.Phase == recovery.Held.String() {
 			d.Log.Warn("as the last run left it", "event", recovery.EventRemembered, "service", s.Service, "phase", s.Phase, "attempt", s.Attempts, "cause", s.Cause)
 		}

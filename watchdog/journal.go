@@ -66,7 +66,7 @@ func (j *journal) record(a recovery.Action, now time.Time) {
 		}
 	}
 	decision := store.Decision{Time: now, Event: a.Event, Severity: cmp.Or(a.Severity, recovery.Info), Service: a.Key, Container: a.Name,
-		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds()}
+		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds(), Evidence: a.Evidence}
 	j.history.Add(decision)
 	j.unsaved = append(j.unsaved, decision)
 }

@@ -148,8 +148,12 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 		if err != nil {
 			return nil, targetError(c.source(layer), i, len(c.targets[layer]), err)
 		}
+		limit := protocol.Limit(t)
+		if limit > c.timeout {
+			return nil, targetError(c.source(layer), i, len(c.targets[layer]), usagef("set timeout= to --timeout or less", "timeout=%s exceeds %s %s", limit, c.source("timeout"), c.timeout))
+		}
 		run = guarded(name, t.String(), run, protocol.Paths(t, c.http)...)
-		check := probe.Check{Name: name, Layer: layer, Run: run, Target: t.String()}
+		check := probe.Check{Name: name, Layer: layer, Limit: limit, Run: run, Target: t.String()}
 		throughApp := t.Relative || t.Local() && (t.URL.Scheme == "http" || t.URL.Scheme == "https")
 		check.Cause, check.Unreachable = protocol.CauseOf(t, throughApp && (layer == layerDB || layer == layerVector))
 		checks = append(checks, check)

@@ -76,8 +76,13 @@ type raw struct {
 	gpuMinFree                                 sizeValue
 	gpuMaxMem, gpuMaxUtil                      percentValue
 	gpuMaxTemp, gpuMaxECC                      limitValue
-	baseURL, method, status, body, output      string
+	baseURL, method, status, expectBody        string
+	notBody, body, bodyFile, httpVersion       string
+	output                                     string
+	expectHeader                               []string
 	caCert, stateDir                           string
+	clientCert, clientKey, serverName          string
+	connectTo, certDays                        string
 	maxRedirects                               int
 	insecure, proxy, failFast, quiet, host     bool
 	version, help                              bool
@@ -120,10 +125,20 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.Var(&flags.List{Values: &r.headers, Begins: flags.ByStart(headerStart), Kind: "NAME: VALUE"}, "header", "send this header")
 	fs.StringVar(&r.method, "method", http.MethodGet, "HTTP method")
 	fs.StringVar(&r.status, "expect-status", "200", "codes wanted: 200,204 or 2xx")
-	fs.StringVar(&r.body, "expect-body", "", "regular expression that the body matches")
-	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(_, s string) bool { return strings.Contains(s, "=") }, Kind: "PATH=VALUE"},
+	fs.StringVar(&r.body, "body", "", "text to send, by POST")
+	fs.StringVar(&r.bodyFile, "body-file", "", "the file that it is in")
+	fs.StringVar(&r.httpVersion, "http-version", "1.1", "or 2")
+	fs.Var(&flags.List{Values: &r.expectHeader, Begins: flags.ByStart(headerStart), Kind: "NAME: REGEX"}, "expect-header", "header of the answer")
+	fs.StringVar(&r.expectBody, "expect-body", "", "regular expression that the body matches")
+	fs.StringVar(&r.notBody, "not-body", "", "one that it must not match")
+	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(_, s string) bool { return strings.ContainsAny(s, "=<>") }, Kind: "PATH=VALUE"},
 		"expect-json", "member of the JSON body: data.db=up")
-	fs.StringVar(&r.caCert, "ca-cert", "", "PEM file to trust")
+	fs.StringVar(&r.caCert, "ca-cert", "", "PEM file or directory to trust, too")
+	fs.StringVar(&r.clientCert, "client-cert", "", "PEM file to show")
+	fs.StringVar(&r.clientKey, "client-key", "", "its key")
+	fs.StringVar(&r.serverName, "server-name", "", "name to ask TLS for")
+	fs.StringVar(&r.certDays, "min-cert-days", "off", "warn below; 14?7 fails below 7")
+	fs.StringVar(&r.connectTo, "connect-to", "", "HOST:PORT to connect to instead")
 	fs.BoolVar(&r.insecure, "insecure", false, "accept any certificate")
 	fs.IntVar(&r.maxRedirects, "max-redirects", defaultRedirects, "follow so many")
 	fs.Var(&r.limits.cpu.limit, "cpu-max", "unhealthy above")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -33,27 +32,6 @@ func (l *limits) declareTwins(fs *pflag.FlagSet) {
 	} {
 		fs.Var(f.value, warnPrefix+f.name, "degraded beyond")
 	}
-}
-
-// twinLines lists the twins in the help text, which has no room for a line of
-// each.
-func twinLines(fs *pflag.FlagSet) string {
-	const before = "  degraded beyond:"
-	var b strings.Builder
-	line := before
-	fs.VisitAll(func(f *pflag.Flag) {
-		if !strings.HasPrefix(f.Name, warnPrefix) {
-			return
-		}
-		if word := " --" + f.Name; len(line)+len(word) < 79 {
-			line += word
-		} else {
-			b.WriteString(line + " \n")
-			line = "   " + word
-		}
-	})
-	b.WriteString(line + " \n")
-	return b.String()
 }
 
 // resolveLimits checks each limit and its twin together.

@@ -56,6 +56,9 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 	notifier := &alert.Notifier{Router: cfg.router, Log: log}
 	daemon := &watchdog.Daemon{Engine: engine, Settings: cfg.settings, File: file, Saved: state, Past: past, Log: log,
 		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Alerts: notifier}
+	if cfg.evidence {
+		daemon.Evidence, daemon.EvidenceLines = engine.Evidence, cfg.evidenceLines
+	}
 	notifier.Changed = daemon.AlertsChanged
 	if strings.HasPrefix(engine.Host(), "unix://") { // else it is another host
 		daemon.Host = watchdog.NewHost("/proc", time.Now())
@@ -88,6 +91,15 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		}
 	}
 	log.Info("watching", "event", recovery.EventStarted, "engine", engine.Host(), "version", buildVersion(), "dry_run", cfg.settings.DryRun)
+	if cfg.notifyStart {
+		notifier.Alert(recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventStarted, Severity: recovery.Info, Closes: true,
+			Text: "the watchdog " + buildVersion() + " has started"})
+	}
+	if cfg.heartbeat != "" {
+		beating, stop := context.WithCancel(ctx)
+		defer stop()
+		go watchdog.Heartbeat{URL: cfg.heartbeat, Every: time.Minute, Health: daemon.Health, Log: log}.Run(beating)
+	}
 	daemon.Run(ctx)
 	log.Info("stopped", "event", recovery.EventStopped)
 	return 0

@@ -43,6 +43,8 @@ func suffix(scheme string) string {
 		return "/no/such/file"
 	case "postgres", "postgresql", "pgvector", "mysql":
 		return "/app"
+	case "udp":
+		return "#send=x"
 	}
 	return ""
 }

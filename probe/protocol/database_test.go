@@ -100,7 +100,7 @@ func TestBadDatabaseTargets(t *testing.T) {
 	for in, want := range map[string]string{
 		"postgres://u@h/db?sslmode=maybe":     "sslmode is invalid",
 		"postgres://u@h:99999/db":             "port",
-		"postgres://u@h/db#x=1":               "takes no settings",
+		"postgres://u@h/db#x=1":               "takes no setting",
 		"mysql://u@h/db?tsl=true":             `unknown parameter "tsl"`,
 		"mysql://u@h/db?tls=maybe":            "want true, false, preferred or skip-verify",
 		"mysql:///db":                         "no host",

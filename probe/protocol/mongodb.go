@@ -55,7 +55,7 @@ func MongoDB(t target.Target, o Options) (probe.Func, error) {
 
 var mongoParams = []string{"tls", "ssl", "authSource", "authMechanism", "replicaSet", "readPreference", "tlsInsecure", "tlsAllowInvalidCertificates",
 
-	"tlsCAFile", "srvServiceName"}
+	"tlsCAFile", "tlsCertificateKeyFile", "srvServiceName"}
 
 // mongoIgnored are options of MongoDB's connection strings that mean nothing
 // to one command: write and read concerns, pools, timeouts, compression.
@@ -83,6 +83,9 @@ func (m *mongoCheck) configure(q url.Values, o Options) error {
 		m.tls = &o.TLS
 		m.tls.Insecure = m.tls.Insecure || insecure
 		m.tls.CACert = cmp.Or(q.Get("tlsCAFile"), m.tls.CACert)
+		if file := q.Get("tlsCertificateKeyFile"); file != "" {
+			m.tls.ClientCert, m.tls.ClientKey = file, ""
+		}
 	}
 	if !slices.Contains([]string{"", "DEFAULT", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"}, m.mechanism) {
 		return fmt.Errorf("authMechanism %q: want SCRAM-SHA-256, SCRAM-SHA-1 or PLAIN", probe.Cut(q.Get("authMechanism"), 40))

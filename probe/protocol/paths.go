@@ -27,11 +27,15 @@ func Paths(t target.Target, o Options) []string {
 			}
 		}
 	}
-	add(o.TLS.CACert, os.Getenv("SSL_CERT_FILE"))
+	add(o.TLS.Files()...)
+	add(o.SendFile)
+	add(os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
-	if t.URL.Scheme == "unix" {
+	if t.URL.Scheme == "unix" || strings.HasPrefix(t.URL.Scheme, "grpc") && t.URL.Host == "" {
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
-		add(sock)
+		if !strings.HasPrefix(sock, "@") { // it has no file
+			add(sock)
+		}
 	}
 	// Sockets in the host's place, and files in parameters and settings:
 	// sslrootcert, passfile, socket, tlsCAFile, ca-cert and others.
@@ -40,7 +44,8 @@ func Paths(t target.Target, o Options) []string {
 		values = append(values, vs...)
 	}
 	for _, s := range t.Settings {
-		if s.Key == "ca-cert" {
+		switch s.Key {
+		case "ca-cert", "client-cert", "client-key", "send-file":
 			add(s.Value)
 		}
 	}

@@ -107,6 +107,7 @@ type postgresCheck struct {
 	judge    func(answers [][]string) (string, error)
 	tls      map[string]postgresTLS // by host:port
 	direct   bool                   // sslnegotiation=direct
+	options  target.TLSOptions      // beside libpq's own
 }
 
 // postgresTLS is how a host is to be spoken to; a nil config is in the clear.
@@ -123,7 +124,7 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 	if err != nil {
 		return nil, err
 	}
-	p := &postgresCheck{target: t, settings: settings, query: query, judge: judge}
+	p := &postgresCheck{target: t, settings: settings, query: query, judge: judge, options: o.TLS}
 	if settings["service"] == "" && os.Getenv("PGSERVICE") == "" && !target.MayHang(postgresPaths(t)...) {
 		// The words are judged now, the files when the check runs: one that
 		// hangs must not hold up the program, and one that is missing is a

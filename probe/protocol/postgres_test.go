@@ -86,8 +86,12 @@ func TestPostgresFiles(t *testing.T) {
 			wantFailure(t, err, stage, name, text)
 		}
 	}
+	marked := filepath.Join(t.TempDir(), "ca.pem")
+	must(t, os.WriteFile(marked, []byte("\xef\xbb\xbf-----BEGIN CERTIFICATE-----\n"), 0o600))
+	_, err := probeOnce(t, Postgres, "postgres://u@127.0.0.1:1/db?sslmode=verify-full&sslrootcert="+marked, 10*time.Second)
+	wantFailure(t, err, probe.StageTLS, "sslrootcert", "byte order mark")
 	t.Setenv("PGPASSFILE", fifo)
-	_, err := probeOnce(t, Postgres, "postgres://u@127.0.0.1:1/db", 10*time.Second)
+	_, err = probeOnce(t, Postgres, "postgres://u@127.0.0.1:1/db", 10*time.Second)
 	wantFailure(t, err, probe.StageAuth, "passfile", "not a regular file")
 }
 

@@ -27,7 +27,7 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	theirs := []string{"database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "skip_verify"}
+	theirs := []string{"database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "skip_verify"}
 	q, err := t.ParamsBeside(redisIgnored, theirs, "db", "role", "writable")
 	if err != nil {
 		return nil, err
@@ -43,6 +43,9 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 	if t.URL.Scheme == "rediss" || t.URL.Scheme == "valkeys" {
 		r.tls = &o.TLS
 		r.tls.CACert = cmp.Or(q.Get("ssl_ca_certs"), o.TLS.CACert)
+		if q.Get("ssl_certfile") != "" {
+			r.tls.ClientCert, r.tls.ClientKey = q.Get("ssl_certfile"), q.Get("ssl_keyfile")
+		}
 		reqs := strings.ToLower(strings.TrimPrefix(q.Get("ssl_cert_reqs"), "CERT_")) // redis-py's and Celery's
 		if skip, err := switchParam("skip_verify", q.Get("skip_verify")); err != nil {
 			return nil, err
@@ -85,7 +88,7 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 const redisIgnored = " socket_timeout socket_connect_timeout socket_keepalive max_connections decode_responses health_check_interval retry_on_timeout" +
 	" retry_on_error encoding encoding_errors client_name clientname protocol dial_timeout read_timeout write_timeout pool_size pool_timeout pool_fifo" +
 	" min_idle_conns max_idle_conns max_active_conns conn_max_idle_time conn_max_lifetime max_retries min_retry_backoff max_retry_backoff" +
-	" timeout virtual_host prefix family ssl_certfile ssl_keyfile ssl_check_hostname ssl ssl_validate_ocsp keepalive "
+	" timeout virtual_host prefix family ssl_check_hostname ssl ssl_validate_ocsp keepalive "
 
 type redisCheck struct {
 	target   target.Target

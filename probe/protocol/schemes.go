@@ -5,7 +5,6 @@ package protocol
 import (
 	"errors"
 	"slices"
-	"strings"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
@@ -34,6 +33,8 @@ var Schemes = []Scheme{
 	{"https", HTTP},
 	{"unix", Unix},
 	{"tcp", TCP},
+	{"tls", TCP},
+	{"udp", UDP},
 	{"dns", DNS},
 	{"file", File},
 	{"pidfile", Pidfile},
@@ -74,12 +75,12 @@ var ErrScheme = errors.New("the scheme is not supported")
 func New(t target.Target, o Options) (probe.Func, error) {
 	name := t.URL.Scheme
 	// SQLAlchemy's URLs name the driver, too: postgresql+psycopg2://.
-	if base, _, ok := strings.Cut(name, "+"); ok && slices.Contains([]string{"postgresql", "postgres", "mysql", "mariadb"}, base) {
-		name = base
+	if slices.Contains([]string{"postgresql", "postgres", "mysql", "mariadb"}, base(t)) {
+		name = base(t)
 	}
 	for _, s := range Schemes {
 		if s.Name == name {
-			return s.New(t, o)
+			return build(s.New, t, o)
 		}
 	}
 	return nil, ErrScheme

@@ -3,6 +3,7 @@ package target
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 
@@ -45,6 +46,34 @@ func splitSettings(fragment string) (parts []string) {
 	return parts
 }
 
+// Setting is the value of a setting behind #, the last of several; empty for
+// none.
+func (t Target) Setting(key string) (value string) {
+	for _, s := range t.Settings {
+		if s.Key == key {
+			value = s.Value
+		}
+	}
+	return value
+}
+
+// CheckHostPort returns an error for what is not HOST:PORT.
+func CheckHostPort(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host == "" || !ValidPort(port) || strings.ContainsAny(host, "/ @") {
+		return errors.New("not HOST:PORT")
+	}
+	return nil
+}
+
+// CheckServerName returns an error for what is neither a name nor an address.
+func CheckServerName(s string) error {
+	if s == "" || net.ParseIP(s) == nil && strings.ContainsFunc(s, func(r rune) bool { return !IsLetter(r) && !IsDigit(r) && !strings.ContainsRune("-._", r) }) {
+		return errors.New("no name of a host")
+	}
+	return nil
+}
+
 // NoUser returns an error when t carries a user that its kind of check has no
 // use for.
 func (t Target) NoUser() error {
@@ -58,7 +87,7 @@ func (t Target) NoUser() error {
 // of check does not know; nothing is silently ignored.
 func (t Target) NoSettings() error {
 	if len(t.Settings) > 0 {
-		return fmt.Errorf("a %s target takes no settings behind #", t.URL.Scheme)
+		return fmt.Errorf("a %s target takes no setting %q behind #", t.URL.Scheme, probe.Cut(t.Settings[0].Key, 40))
 	}
 	return nil
 }

@@ -62,10 +62,10 @@ func isSecretParam(key string) bool {
 }
 
 // isPassword says whether a parameter's name tells that its value is a
-// password, be it as short as 5.
+// password, be it as short as 5, or the name misspelt.
 func isPassword(key string) bool {
 	key = strings.ToLower(key)
-	return slices.ContainsFunc([]string{"pass", "pwd", "secret"}, func(part string) bool { return strings.Contains(key, part) })
+	return key == "pw" || slices.ContainsFunc([]string{"pass", "pwd", "secret", "pasw", "psw", "pssw", "pword"}, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // ParseTarget reads [NAME=]TARGET. A path is resolved against base. Errors
@@ -96,8 +96,14 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 			t.URL = &ref
 		}
 	case strings.HasPrefix(s, "unix://"):
-		// unix:///a.sock:/path has a colon that url.Parse takes as it is.
-		t.URL, err = url.Parse(s)
+		// unix:///a.sock:/path has a colon that url.Parse takes as it is. The @ of
+		// unix://@name would be the end of a user.
+		name, abstract := strings.CutPrefix(s, "unix://@")
+		if t.URL, err = url.Parse("unix:///" + name); !abstract {
+			t.URL, err = url.Parse(s)
+		} else if err == nil {
+			t.URL.Path, t.URL.RawPath = "@"+t.URL.Path[1:], "@"+t.URL.EscapedPath()[1:]
+		}
 	case !strings.Contains(s, "://"):
 		return t, errors.New("it is neither a path that begins with / nor a URL")
 	default:
@@ -123,6 +129,15 @@ func ParseTarget(s string, base *url.URL) (Target, error) {
 		}
 	}
 	t.Settings, err = parseSettings(fragment)
+	if t.URL.User == nil && t.URL.Path == "" && t.URL.Port() != "" {
+		// http://u:9#json=pw@host/ reads as a port and a setting, and may be a
+		// user with a password.
+		for _, s := range t.Settings {
+			if i := strings.LastIndex(s.Value, "@"); i > 0 {
+				t.Secrets.Add(s.Value[:i])
+			}
+		}
+	}
 	return t, err
 }
 
@@ -132,7 +147,9 @@ var errMislaid = &Misuse{"an @ or a # stands behind the host",
 
 // settingNames are what may stand before = behind #; see the protocols for
 // what each of them takes.
-var settingNames = []string{"status", "body", "json", "method", "header", "ca-cert", "insecure", "max-redirects"}
+var settingNames = []string{"status", "body", "json", "method", "header", "max-redirects",
+	"send", "send-file", "not-body", "expect-header", "http-version", "expect", "starttls",
+	"ca-cert", "insecure", "client-cert", "client-key", "server-name", "cert-days", "connect-to", "proxy-protocol", "timeout", "max-time", "warn-time"}
 
 func isSetting(name string) bool { return slices.Contains(settingNames, name) }
 
@@ -339,6 +356,15 @@ func (t Target) Failf(action string, s probe.Stage, format string, args ...any) 
 	return out
 }
 
+// Dialled is the host, and the port where it is given, that a check connects to:
+// those of the URL, unless connect-to= names others.
+func (t Target) Dialled() (host, port string) {
+	if host, port, err := net.SplitHostPort(t.Setting("connect-to")); err == nil {
+		return host, port
+	}
+	return t.URL.Hostname(), t.URL.Port()
+}
+
 // Local says whether the target is part of this very container: its loopback, a
 // socket or a file of its own.
 func (t Target) Local() bool {
@@ -346,7 +372,7 @@ func (t Target) Local() bool {
 	case "file", "pidfile", "unix":
 		return true
 	}
-	host := t.URL.Hostname()
+	host, _ := t.Dialled()
 	if query := t.URL.Query().Get("host"); host == "" && query != "" {
 		host = query // postgres:///app?host=/run/postgresql
 	}

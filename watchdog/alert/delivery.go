@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"regexp"
@@ -91,10 +92,7 @@ func (n *Notifier) Start(ctx context.Context, saved State, now time.Time) {
 	n.Router.Restore(saved.Incidents, now)
 	n.wake = make(chan struct{}, 1)
 	n.queues = map[string]*queue{}
-	for _, url := range n.Router.receivers() {
-		if n.queues[url] != nil {
-			continue
-		}
+	for _, url := range n.Router.Receivers() {
 		q := &queue{number: len(n.queues) + 1, more: make(chan struct{}, 1)}
 		for _, p := range saved.Pending {
 			if p.Receiver == receiverID(url) && len(q.messages) < queueLength {
@@ -289,6 +287,25 @@ func (n *Notifier) deliver(ctx context.Context, number int, d Delivery) (done bo
 		pause = min(pause*2, lastResend)
 	}
 }
+
+// Test sends one message to a receiver, once. Its error holds no part of the
+// address.
+func Test(ctx context.Context, url, host string) error {
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
+	defer cancel()
+	m := newMessage(recovery.Action{Severity: recovery.Info, Text: "a test: alerts of the watchdog arrive here"}, host)
+	answer := make(chan error, 1)
+	go func() { answer <- sendByShoutrrr(Delivery{url, m.Title, m.Text, m.Severity}) }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("no answer within %s", testTimeout)
+	}
+}
+
+// testTimeout bounds a test.
+const testTimeout = 30 * time.Second
 
 // sendByShoutrrr keeps the error's text to itself, which may hold the address,
 // and says of what kind it is.

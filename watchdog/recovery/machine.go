@@ -12,6 +12,9 @@ type Machine struct {
 	Services map[string]*Service
 	// Restarts are the times of those within the window, dependents' aside.
 	Restarts []time.Time
+	// Snoozes are the pauses that people asked for, by service; that of all
+	// services has no name.
+	Snoozes map[string]Snooze
 	// Throttled says that the rate limit is reached, and that people know.
 	Throttled bool
 	// Trace, if set, is called with every pair of the table that is passed.
@@ -21,11 +24,11 @@ type Machine struct {
 	// compiler wants it to be reached through a variable.)
 	ruleFor    func(Phase, Input) rule
 	offline    bool
-	offlineAt  time.Time           // zero: since the beginning
-	byID       map[string]string   // keys by container id
-	timed      map[string]*Service // those that time changes, by key
-	early      map[string]Life     // what came of containers before they were seen
-	joined     map[string]Container
+	offlineAt  time.Time            // zero: since the beginning
+	byID       map[string]string    // keys by container id
+	timed      map[string]*Service  // those that time changes, by key
+	early      map[string]Life      // what came of containers before they were seen
+	joined     map[string]*tenant   // those that live in another's network, by id
 	owners     map[string]Container // those whose network others live in, by id
 	peers      map[string]peer      // all containers, by id
 	stirred    map[string]bool      // services of which something has changed that others may be held for
@@ -39,8 +42,8 @@ type Machine struct {
 
 // NewMachine returns a machine that knows nothing yet.
 func NewMachine(s Settings) *Machine {
-	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
-		joined: map[string]Container{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, stirred: map[string]bool{}, host: overload{late: map[string]time.Time{}}}
+	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, Snoozes: map[string]Snooze{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
+		joined: map[string]*tenant{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, stirred: map[string]bool{}, host: overload{late: map[string]time.Time{}}}
 }
 
 // goneAfter is how long a service is remembered whose container was removed
@@ -74,6 +77,10 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 		for _, s := range m.Named(msg.Name) {
 			out = append(out, m.step(s, Reset, now)...)
 		}
+	case SnoozeAsked:
+		out = m.snooze(msg, now)
+	case ResumeAsked:
+		out = m.resume(msg)
 	case EngineCall:
 		m.host.idle = msg.Idle
 		m.host.calls.note(msg.Took, m.Overloaded())
@@ -87,6 +94,7 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 	if m.offline {
 		return out
 	}
+	out = append(out, m.endSnoozes(now)...)
 	out = append(out, m.assess(now)...)
 	out = append(out, m.passTime(now)...)
 	out = append(out, m.review(now)...)

@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -55,7 +58,10 @@ func TestInsteadOf(t *testing.T) {
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/health":
+			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprint(w, `{"status":"ok"}`)
+		case "/echo":
+			io.Copy(w, r.Body)
 		case "/empty":
 			w.WriteHeader(http.StatusNoContent)
 		case "/old":
@@ -64,9 +70,12 @@ func TestInsteadOf(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 		}
 	})
-	web, webTLS := httptest.NewServer(app), httptest.NewTLSServer(app)
+	web, webTLS := httptest.NewServer(app), httptest.NewUnstartedServer(app)
 	t.Cleanup(web.Close)
 	t.Cleanup(webTLS.Close)
+	webTLS.EnableHTTP2 = true
+	webTLS.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	webTLS.StartTLS()
 	write := func(name string, data []byte, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, data, mode); err != nil {
@@ -75,6 +84,11 @@ func TestInsteadOf(t *testing.T) {
 		return path
 	}
 	ca := write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: webTLS.Certificate().Raw}), 0o600)
+	der, err := x509.MarshalPKCS8PrivateKey(webTLS.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := write("client.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 	listen := func(network, addr string) net.Listener {
 		ln, err := net.Listen(network, addr)
 		if err != nil {
@@ -85,19 +99,34 @@ func TestInsteadOf(t *testing.T) {
 	}
 	sock := listen("unix", filepath.Join(dir, "sock"))
 	go http.Serve(sock, app)
-	serveGRPC := func(opts ...grpc.ServerOption) string {
-		ln, srv, health := listen("tcp4", "127.0.0.1:0"), grpc.NewServer(opts...), grpchealth.NewServer()
+	serveGRPC := func(ln net.Listener, opts ...grpc.ServerOption) string {
+		srv, health := grpc.NewServer(opts...), grpchealth.NewServer()
 		health.SetServingStatus("app", healthpb.HealthCheckResponse_SERVING)
 		healthpb.RegisterHealthServer(srv, health)
 		go srv.Serve(ln)
 		t.Cleanup(srv.Stop)
 		return ln.Addr().String()
 	}
+	echo, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { echo.Close() })
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			n, from, err := echo.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			echo.WriteTo(buf[:n], from)
+		}
+	}()
 	pg, maria, cache, locked := postgres(t), mariadb(t), startRedis(t), startRedis(t, "--requirepass", password)
 	cache.untilHealthy(t, "redis://"+cache.addr())
 	locked.untilHealthy(t, "redis://:"+urlPassword+"@"+locked.addr())
 	webAddr, tlsAddr := strings.TrimPrefix(web.URL, "http://"), strings.TrimPrefix(webTLS.URL, "https://")
-	grpcTLS := serveGRPC(grpc.Creds(credentials.NewServerTLSFromCert(&webTLS.TLS.Certificates[0])))
+	grpcTLS := serveGRPC(listen("tcp4", "127.0.0.1:0"), grpc.Creds(credentials.NewServerTLSFromCert(&webTLS.TLS.Certificates[0])))
 	_, webPort, _ := net.SplitHostPort(webAddr)
 	stand := strings.NewReplacer(
 		"web:8080", webAddr, "web:{PORT:-8080}", "127.0.0.1:{PORT:-8080}", "web:8443", tlsAddr, "dns://web", "dns://localhost",
@@ -105,8 +134,8 @@ func TestInsteadOf(t *testing.T) {
 		"mysql://app:PASSWORD@mysql:3306", "mysql://app:"+urlPassword+"@"+maria.addr(), "mysql://app:PASSWORD@mysql", "mysql://app:"+urlPassword+"@"+maria.addr(),
 		"PASSWORD@locked-cache", urlPassword+"@"+locked.addr(), "redis://cache:6379", "redis://"+cache.addr(), "redis://cache", "redis://"+cache.addr(),
 		"tcp://db:5432", "tcp://"+pg.addr(), "tcp://cache:6379", "tcp://"+cache.addr(),
-		"grpc://grpc:50051", "grpc://"+serveGRPC(), "grpcs://grpc-tls:50051", "grpcs://"+grpcTLS,
-		"--ca-cert ca.pem", "--ca-cert "+ca, "/run/app.sock", sock.Addr().String(), "/tmp/ready", write("ready", nil, 0o600),
+		"grpc://grpc:50051", "grpc://"+serveGRPC(listen("tcp4", "127.0.0.1:0")), "/run/grpc.sock", serveGRPC(listen("unix", filepath.Join(dir, "grpc"))), "grpcs://grpc-tls:50051", "grpcs://"+grpcTLS,
+		"ca.pem", ca, "client.pem", ca, "client.key", key, "echo:7", echo.LocalAddr().String(), "/run/app.sock", sock.Addr().String(), "/tmp/ready", write("ready", nil, 0o600),
 		"/run/app.pid", write("pid", fmt.Append(nil, os.Getpid()), 0o600), "/bin/check", "/bin/true", "-- /app", "-- /bin/true",
 		// The machine that runs the tests may be full, or busy.
 		"--disk-path /data --disk-max 90", "--disk-path / --disk-max 100 --cpu-max off --mem-max off")

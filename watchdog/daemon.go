@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"healthcheck/probe/report"
 	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
@@ -58,6 +59,9 @@ type Daemon struct {
 	// the log go into the alerts about it.
 	Evidence      EvidenceTaker
 	EvidenceLines int
+	// ProbeFigures keeps what the containers' reports tell of each check: they are
+	// inspected at each reconciliation.
+	ProbeFigures bool
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
@@ -74,8 +78,9 @@ type Daemon struct {
 	listing     bool // a list is in flight
 	restarting  int  // restarts and starts in flight
 	audience    audience
-	lines       map[string]string // the ends of logs for alerts, by service
-	saveError   string            // the last one, which is not logged again
+	figures     map[string][]report.Figure // of the last probes, by service
+	lines       map[string]string          // the ends of logs for alerts, by service
+	saveError   string                     // the last one, which is not logged again
 	alertsOnce  sync.Once
 	alerts      chan struct{} // that the alerts' state is worth saving
 
@@ -101,7 +106,7 @@ const (
 func (d *Daemon) Run(ctx context.Context) {
 	begin := time.Now()
 	d.restore(begin)
-	d.inspections, d.looking, d.lines = newInspections(), map[string]bool{}, map[string]string{}
+	d.inspections, d.looking, d.lines, d.figures = newInspections(), map[string]bool{}, map[string]string{}, map[string][]report.Figure{}
 	d.inbox.open()
 	defer d.inbox.close()
 	d.connection.lose(begin)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"healthcheck/probe/report"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
 )
@@ -17,10 +18,12 @@ type Stats struct {
 	Recoveries []float64
 	// Overloaded says that the host is taken for overloaded now.
 	Overloaded bool
+	// Probes are what the last probes told, by service.
+	Probes map[string][]report.Figure
 }
 
 func (s Stats) clone() Stats {
-	return Stats{maps.Clone(s.Restarts), maps.Clone(s.Failures), maps.Clone(s.GiveUps), slices.Clone(s.Recoveries), s.Overloaded}
+	return Stats{maps.Clone(s.Restarts), maps.Clone(s.Failures), maps.Clone(s.GiveUps), slices.Clone(s.Recoveries), s.Overloaded, nil}
 }
 
 // maxRecoveries bounds the times of recoveries that are kept.

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"healthcheck/watchdog/recovery"
@@ -82,7 +83,7 @@ func (d *Daemon) Figures() (services []recovery.ServiceStatus, stats Stats) {
 	defer cancel()
 	if !d.inbox.run(ctx, func(now time.Time) {
 		services, stats = d.machine.Status(now), d.journal.stats.clone()
-		stats.Overloaded = d.machine.Overloaded()
+		stats.Overloaded, stats.Probes = d.machine.Overloaded(), maps.Clone(d.figures)
 	}) {
 		return nil, Stats{}
 	}

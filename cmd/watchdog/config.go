@@ -19,16 +19,17 @@ import (
 
 // config is what watchdog run was given, checked and resolved.
 type config struct {
-	settings   recovery.Settings
-	host       string // the engine's address; empty: DOCKER_HOST, or the default
-	stateFile  string
-	reconcile  time.Duration
-	startDelay time.Duration
-	listen     string
-	hosts      []string // the names that requests to it may be for
-	jsonLog    bool
-	router     alert.Router
-	control    string
+	settings     recovery.Settings
+	host         string // the engine's address; empty: DOCKER_HOST, or the default
+	stateFile    string
+	reconcile    time.Duration
+	startDelay   time.Duration
+	listen       string
+	hosts        []string // the names that requests to it may be for
+	jsonLog      bool
+	router       alert.Router
+	control      string
+	probeFigures bool
 	// evidence is kept before each restart, and so many lines of the log go into
 	// alerts.
 	evidence      bool
@@ -95,6 +96,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.BoolVar(&r.notifyStart, "notify-start", false, "send a message when the watchdog has started")
 	fs.StringVar(&r.heartbeat, "heartbeat", "", "`URL` is asked for once a minute while all is well here: for a dead man's switch")
 	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "`HOST:PORT` serve /healthz, /metrics and /api/status there; none: nowhere")
+	fs.BoolVar(&r.probeFigures, "probe-figures", false, "serve what the containers' reports tell of each check in /metrics, too")
 	fs.StringVar(&r.control, "control", defaultControl, "`PATH` socket of status, history and reset; none: nowhere")
 	fs.StringVar(&r.host, "host", "", "`URL` the engine's address, unix:// or tcp://; before DOCKER_HOST")
 	fs.StringVar(&r.logFormat, "log-format", "text", "`FORMAT` text or json")

@@ -56,6 +56,7 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 	notifier := &alert.Notifier{Router: cfg.router, Log: log}
 	daemon := &watchdog.Daemon{Engine: engine, Settings: cfg.settings, File: file, Saved: state, Past: past, Log: log,
 		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Alerts: notifier}
+	engine.Figures, daemon.ProbeFigures = cfg.probeFigures, cfg.probeFigures
 	if cfg.evidence {
 		daemon.Evidence, daemon.EvidenceLines = engine.Evidence, cfg.evidenceLines
 	}

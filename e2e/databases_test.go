@@ -131,6 +131,48 @@ func TestPgvector(t *testing.T) {
 	want(t, base+`?table=x";DROP+TABLE+items;--`, 1, "the query is malformed")
 	want(t, base+`?table=x"%3BDROP+TABLE+items%3B--`, 1, "no such table")
 	want(t, base+"?table=items", 0)
+
+	// An access method of pgvector's name, which is PostgreSQL's own hash.
+	psql(t, s, "app", `CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hashhandler`)
+	defer psql(t, s, "app", "DROP ACCESS METHOD hnsw CASCADE")
+	psql(t, s, "app", `CREATE OPERATOR CLASS int4_hnsw DEFAULT FOR TYPE int4 USING hnsw AS OPERATOR 1 =, FUNCTION 1 hashint4(int4)`)
+	want(t, base+"?table=items&index=true", 1, "no such index", "[config]")
+	psql(t, s, "app", `CREATE INDEX "it's" ON items USING hnsw (id)`)
+	want(t, base+"?table=public.items&index=true", 0, "vector 0.8.0, index it's is valid, table public.items answers")
+	want(t, base+"?index=true", 0)
+	want(t, base+"?index=it's", 0, "index it's is valid")
+	want(t, base+"?index=items_pkey", 1, "no such index")
+	want(t, base+"?table=nothing&index=true", 1, "no such table")
+	psql(t, s, "app", `UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"it''s"'::regclass`)
+	want(t, base+"?table=items&index=true", 1, `the index "it's" is not valid: queries read the whole table`, "[config]")
+
+	// One that is being built waits for the transactions that were there before.
+	blocker := exec.CommandContext(t.Context(), "psql", "-h", "127.0.0.1", "-p", s.port, "-U", "app", "-d", "app", "-c", "BEGIN; DELETE FROM items WHERE false; SELECT pg_sleep(600)")
+	builder := exec.CommandContext(t.Context(), "psql", "-h", "127.0.0.1", "-p", s.port, "-U", "app", "-d", "app", "-c", `CREATE INDEX CONCURRENTLY second ON items USING hnsw (id)`)
+	for _, cmd := range []*exec.Cmd{blocker, builder} {
+		cmd.Env = append(os.Environ(), "PGPASSWORD="+password)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+		if cmd == blocker {
+			eventually(t, "a transaction is open", func() (string, bool) {
+				n := psql(t, s, "app", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN;%pg_sleep(600)' AND state = 'active'")
+				return n, n == "1"
+			})
+		}
+	}
+	eventually(t, "the index is being built", func() (string, bool) {
+		_, code := probe(t, base+"?index=second")
+		out, _ := probe(t, base+"?index=second", "--output", "json")
+		return "", code == 1 && strings.Contains(out, "is being built") && strings.Contains(out, `"class":"starting"`)
+	})
+	psql(t, s, "app", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN;%pg_sleep(600)'")
+	eventually(t, "it is built", func() (string, bool) {
+		_, code := probe(t, base+"?table=items&index=second")
+		return "", code == 0
+	})
 }
 
 // One connection, no more round trips than the protocol needs, and a server
@@ -331,6 +373,7 @@ func TestFerretDB(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	wantRecipe(t, "MongoDB", nil, nil, "localhost", s.addr())
 	c := newCounter(t, s.addr())
 	want(t, "mongodb://"+c.addr, 0)
 	c.wantTrips(t, 1, 1)
@@ -360,6 +403,10 @@ func TestWeaviate(t *testing.T) {
 	c := newCounter(t, s.addr())
 	want(t, "weaviate://"+c.addr+"/Article?api_key=hunter2key", 0, "ready, class Article")
 	c.wantTrips(t, 1, 2)
+	want(t, "weaviate://"+s.addr()+"/Article?nodes=1&api_key=hunter2key", 0, "ready, 1 of 1 nodes healthy, class Article")
+	want(t, "weaviate://"+s.addr()+"?nodes=2&api_key=hunter2key", 1, "GET /v1/nodes: 1 of 1 nodes healthy, want 2", "[host]")
+	want(t, "weaviate://"+s.addr()+"?nodes=1", 1, "GET /v1/nodes: status 401")
+	wantRecipe(t, "Weaviate", nil, []string{"/Document"}, "localhost", s.addr())
 	want(t, "weaviate://"+s.addr()+"/Nothing?api_key=hunter2key", 1, `no class "Nothing"`)
 	want(t, "weaviate://"+s.addr()+"/Article", 1, "GET /v1/schema/Article: status 401")
 	want(t, "weaviate://"+s.addr()+"/Article?api_key=hunter2wrong", 1, "GET /v1/schema/Article: status 401")

@@ -23,9 +23,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	c := &config{
 		interval: time.Duration(r.interval), timeout: time.Duration(r.timeout), checkTimeout: time.Duration(r.checkTimeout),
 		cpuWindow: time.Duration(r.cpuWindow), failFast: r.failFast, optional: r.optional,
-		cpuMax: float64(r.cpuMax), memMax: float64(r.memMax), diskMax: float64(r.diskMax),
-		inodeMax: float64(r.inodeMax), pidsMax: float64(r.pidsMax), netErrorsMax: float64(r.netErrorsMax),
-		host: r.host, stateDir: r.stateDir, quiet: r.quiet, source: r.source, ignored: r.environ.Ignored,
+		stateDir: r.stateDir, quiet: r.quiet, source: r.source, ignored: r.environ.Ignored,
 	}
 	if c.waitTimeout = time.Duration(r.waitTimeout); r.wait {
 		c.timeout = min(c.timeout, c.waitTimeout)
@@ -59,6 +57,9 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	case "text":
 	default:
 		return nil, usagef("--output text or --output json", "%s %q: want text or json", r.source("output"), flags.Clip(r.output))
+	}
+	if err := r.resolveLimits(c); err != nil {
+		return nil, err
 	}
 	c.diskPaths = r.diskPaths
 	if len(c.diskPaths) == 0 {

@@ -42,6 +42,7 @@ func example(f *pflag.Flag) string {
 // others are flags of other probes and of the engine, with what to write here.
 var others = []struct{ names, hint string }{
 	{"url uri http https endpoint target address addr port path host tcp grpc dns", "the layer says why, and the scheme how: --api http://localhost:5000/health, --db tcp://db:5432"},
+	{"cpu-warn mem-warn disk-warn warn-cpu warn-mem warn-disk warn-pids warn-inode warn", "each limit has a twin beyond which it only warns: --warn-cpu-max 80, --warn-disk-min-free 5GiB"},
 	{"retries retry start-period start-interval initial-delay", "that is the engine's: HEALTHCHECK --retries=3 CMD …, failureThreshold in Kubernetes"},
 }
 

@@ -137,7 +137,6 @@ func TestBadDatabaseTargets(t *testing.T) {
 		"qdrant://h/docs?apikey=hunter2hunt":   `unknown parameter "apikey"`,
 		"qdrant://h/docs#status=200":           `unknown setting "status"`,
 		"milvus://h/docs?api_port=0":           "api_port",
-		"elasticsearch://h/index":              "has no path",
 		"memcached://h/x":                      "has no path",
 		"memcached://u@h":                      "takes a user with a password",
 		"nats://h1,h2":                         "one host only",
@@ -159,6 +158,19 @@ func TestBadDatabaseTargets(t *testing.T) {
 		"minio://h?live=perhaps":               "neither true nor false",
 		"clickhouse://u:hunter2@h:9000/db":     "native protocol",
 		"influxdb://h/bucket":                  "has no path",
+		"qdrant://h?cluster=3":                 "neither true nor false",
+		"weaviate://h?nodes=0":                 "want how many nodes must be healthy",
+		"weaviate://h?nodes=":                  "want how many nodes must be healthy",
+		"milvus://h?components=all":            "neither true nor false",
+		"chroma://h?token_header=X-Token":      "want X-Chroma-Token or Authorization",
+		"chroma://h?auth=maybe":                "neither true nor false",
+		"ollama://h?gpu=80":                    "are about a model",
+		"ollama://h?loaded=true":               "are about a model",
+		"ollama://h/m?gpu=101":                 "want the percentage",
+		"ollama://h/m?gpu=":                    "want the percentage",
+		"ollama://h/m?gpu=0":                   "want the percentage",
+		"ollama://h/m?gpu=NaN":                 "want the percentage",
+		"pgvector://u@h/db?index=":             "want true, or the name of an index",
 		"ollama://h/llama#header=hunter2hunt":  "not NAME: VALUE",
 	} {
 		wantBadTarget(t, in, want)
@@ -244,7 +256,7 @@ func TestClientConnectionStrings(t *testing.T) {
 		"redis://h?db=2", "redis://:p@h:6379/0?socket_timeout=5&decode_responses=True", "rediss://h?ssl_cert_reqs=CERT_NONE", "valkey://h", "valkeys://h/1",
 		"mongodb://u:p@h/app?retryWrites=true&w=majority&authSource=admin", "mongodb+srv://u:p@cluster0.example.net/app?retryWrites=true&w=majority&appName=x",
 		"mongodb://h1:27017,h2:27017,h3/app?replicaSet=rs0&readPreference=secondaryPreferred", "mongodb://%2Ftmp%2Fmongodb-27017.sock/app",
-		"pgvector://u:p@h/app?schema=public&table=items", "postgresql+psycopg2://u:p@h/app",
+		"pgvector://u:p@h/app?schema=public&table=items&index=true", "postgresql+psycopg2://u:p@h/app",
 	} {
 		tg, err := target.ParseTarget(in, testBase)
 		if err == nil {

@@ -111,39 +111,6 @@ func judgeStandby(answer []string, maxLag time.Duration) error {
 	return nil
 }
 
-// Pgvector makes the check for pgvector://…[?table=[schema.]name]: Postgres,
-// the extension vector is installed, and the table answers.
-func Pgvector(t target.Target, o Options) (probe.Func, error) {
-	query := "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
-	table := t.URL.Query().Get("table")
-	if table != "" {
-		query += "; SELECT 1 FROM " + quoteTable(table) + " LIMIT 1"
-	}
-	p, err := newPostgres(t, o, []string{"table"}, query, func(answers [][]string) (string, error) {
-		if len(answers) == 0 || len(answers[0]) == 0 {
-			return "", errors.New(`the extension "vector" is not installed in this database (CREATE EXTENSION vector)`)
-		}
-		text := "vector " + answers[0][0]
-		if table != "" {
-			text += ", table " + table + " answers"
-		}
-		return text, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return p.run, nil
-}
-
-// quoteTable quotes schema.name as identifiers.
-func quoteTable(table string) string {
-	parts := strings.Split(table, ".")
-	for i, p := range parts {
-		parts[i] = `"` + strings.ReplaceAll(p, `"`, `""`) + `"`
-	}
-	return strings.Join(parts, ".")
-}
-
 type postgresCheck struct {
 	target   target.Target
 	settings map[string]string // libpq's

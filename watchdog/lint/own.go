@@ -22,7 +22,9 @@ type own struct {
 // ownFlags are the flags that take a value, those of other layers among them:
 // what has others is another program of the same name.
 var ownFlags = strings.Fields(`interval timeout check-timeout layers optional base-url api db vector header method expect-status
-body body-file http-version expect-header not-body expect-body expect-json ca-cert client-cert client-key server-name min-cert-days connect-to max-redirects cpu-max mem-max disk-max inode-max pids-max net-errors-max disk-path cpu-window
+body body-file http-version expect-header not-body expect-body expect-json ca-cert client-cert client-key server-name min-cert-days
+connect-to max-redirects cpu-max mem-max mem-min-free disk-max disk-min-free inode-max pids-max net-errors-max warn-cpu-max warn-mem-max
+warn-disk-max warn-inode-max warn-pids-max warn-net-errors-max warn-mem-min-free warn-disk-min-free disk-path cpu-window
 state-dir gpu-count gpu-min-free gpu-max-mem gpu-max-util gpu-max-temp gpu-max-ecc output`)
 
 var ownSwitches = strings.Fields("fail-fast proxy insecure host gpu gpu-optional quiet version help")

@@ -32,6 +32,7 @@ func answering(t *testing.T, texts ...string) string {
 }
 
 func TestMemcachedFailing(t *testing.T) {
+	t.Parallel()
 	if f, err := probeOnce(t, Memcached, "memcached://"+answering(t, "VERSION 1.6.18\r\n"), patience); err != nil || !strings.HasSuffix(f.Message, ": version 1.6.18") {
 		t.Error(f.Message, err)
 	}
@@ -64,6 +65,7 @@ func natsServer(t *testing.T, info string, answers ...string) string {
 }
 
 func TestNATSFailing(t *testing.T) {
+	t.Parallel()
 	const info = "INFO {\"version\":\"2.9.10\"}\r\n"
 	// A server may ask whether the client is there before it answers.
 	f, err := probeOnce(t, NATS, "nats://"+natsServer(t, info, "+OK\r\nPING\r\n", "INFO {}\r\nPONG\r\n"), patience)
@@ -144,6 +146,7 @@ func amqpFrame(method byte, args string) string { return string(amqpMethod(metho
 func longText(text string) string { return amqpTable(text) }
 
 func TestAMQPFailing(t *testing.T) {
+	t.Parallel()
 	properties := "\x07productS" + longText("RabbitMQ") + "\x07versionS" + longText("3.10.8") + "\x04infoF" + longText("\x01xt\x01") + "\x01nV"
 	start := amqpFrame(amqpStart, "\x00\x09"+longText(properties)+longText("AMQPLAIN PLAIN")+longText("en_US"))
 	tune := amqpFrame(amqpTune, "\x07\xff\x00\x02\x00\x00\x00\x3c")
@@ -195,6 +198,7 @@ func kafkaServer(t *testing.T, bodies ...string) string {
 }
 
 func TestKafkaFailing(t *testing.T) {
+	t.Parallel()
 	versions := "\x00\x00" + "\x00\x00\x00\x02" + "\x00\x12\x00\x00\x00\x03" + "\x00\x03\x00\x00\x00\x09"
 	broker := "\x00\x00\x00\x01" + "\x00\x01h" + "\x00\x00\x23\x84" + "\xff\xff"
 	cluster := "\xff\xff" + "\x00\x00\x00\x01"

@@ -77,25 +77,28 @@ func TestForeignServers(t *testing.T) {
 	ssh := rawServer(t, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1\r\n"); untilClosed(c) })
 	closes := rawServer(t, func(c net.Conn) { c.Read(make([]byte, 1024)) })
 	for scheme, make := range nativeSchemes {
-		user := scheme + "://u:hunter2pw@"
-		if scheme == "grpc" { // which takes none
-			user = "grpc://"
-		}
-		_, err := probeOnce(t, make, user+silent, 300*time.Millisecond)
-		wantFailure(t, err, probe.StageResponse, "no answer within 300ms: the server said nothing")
-		_, err = probeOnce(t, make, user+ssh, time.Second)
-		wantFailure(t, err, probe.StageResponse, "does not speak", "but SSH", `"SSH-2.`)
-		_, err = probeOnce(t, make, user+closes, time.Second)
-		if scheme == "mysql" || scheme == "nats" { // whose servers speak first
-			wantFailure(t, err, probe.StageResponse, "the server said nothing")
-		} else {
-			wantFailure(t, err, probe.StageResponse, "the server closed the connection without an answer")
-			_, err = probeOnce(t, make, user+web, patience)
-			wantFailure(t, err, probe.StageResponse, "does not speak", "but HTTP", `"HTTP/1.1`)
-		}
-		if strings.Contains(err.Error(), "hunter2") {
-			t.Error(err)
-		}
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			user := scheme + "://u:hunter2pw@"
+			if scheme == "grpc" { // which takes none
+				user = "grpc://"
+			}
+			_, err := probeOnce(t, make, user+silent, 300*time.Millisecond)
+			wantFailure(t, err, probe.StageResponse, "no answer within 300ms: the server said nothing")
+			_, err = probeOnce(t, make, user+ssh, time.Second)
+			wantFailure(t, err, probe.StageResponse, "does not speak", "but SSH", `"SSH-2.`)
+			_, err = probeOnce(t, make, user+closes, time.Second)
+			if scheme == "mysql" || scheme == "nats" { // whose servers speak first
+				wantFailure(t, err, probe.StageResponse, "the server said nothing")
+			} else {
+				wantFailure(t, err, probe.StageResponse, "the server closed the connection without an answer")
+				_, err = probeOnce(t, make, user+web, patience)
+				wantFailure(t, err, probe.StageResponse, "does not speak", "but HTTP", `"HTTP/1.1`)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -26,6 +26,7 @@ func greetingPostgres(t *testing.T, answer pgproto3.BackendMessage) string {
 }
 
 func TestPostgresReady(t *testing.T) {
+	t.Parallel()
 	const plain = "/?sslmode=disable#ready=true"
 	for name, answer := range map[string]pgproto3.BackendMessage{
 		"trust":       &pgproto3.AuthenticationOk{},

@@ -148,6 +148,12 @@ tools() {
 	need memcached memcached
 	need psql postgresql-client
 	need postgres postgresql
+	need php-fpm8.2 php8.2-fpm
+	need memcached memcached
+	need nats-server nats-server
+	need mosquitto mosquitto
+	need rabbitmq-server rabbitmq-server
+	need etcd etcd-server
 	docker info >/dev/null 2>&1 || missing+=("a running Docker engine that this user may use")
 	[ "$(id -u)" = 0 ] && [ -w /dev/fuse ] || missing+=("root and /dev/fuse, for the file system that hangs")
 	[ ${#missing[@]} -eq 0 ] || { printf 'missing: %s\n' "${missing[@]}"; return 1; }

@@ -39,8 +39,10 @@ func causeOf(t *testing.T, text string, throughApp bool) probe.FailureCause {
 // suffix is what a scheme wants behind its host.
 func suffix(scheme string) string {
 	switch scheme {
-	case "unix", "file", "pidfile", "exec":
+	case "unix", "file", "pidfile", "exec", "redis+unix":
 		return "/no/such/file"
+	case "fastcgi":
+		return "/ping"
 	case "postgres", "postgresql", "pgvector", "mysql":
 		return "/app"
 	case "udp":
@@ -64,7 +66,7 @@ func TestCauseOfEveryScheme(t *testing.T) {
 			user = "app:password123@"
 		}
 		switch s.Name {
-		case "unix", "file", "pidfile":
+		case "unix", "file", "pidfile", "redis+unix":
 			if got := causeOf(t, s.Name+"://"+suffix(s.Name), false); got != (probe.FailureCause{Class: probe.Self}) {
 				t.Errorf("%s: %+v", s.Name, got)
 			}

@@ -31,11 +31,14 @@ func Paths(t target.Target, o Options) []string {
 	add(o.SendFile)
 	add(os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
-	if t.URL.Scheme == "unix" || strings.HasPrefix(t.URL.Scheme, "grpc") && t.URL.Host == "" {
+	switch {
+	case t.URL.Scheme == "unix", t.URL.Host == "" && (t.URL.Scheme == "fastcgi" || strings.HasPrefix(t.URL.Scheme, "grpc")):
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
 		if !strings.HasPrefix(sock, "@") { // it has no file
 			add(sock)
 		}
+	case t.URL.Scheme == "redis+unix":
+		add(t.URL.Path)
 	}
 	// Sockets in the host's place, and files in parameters and settings:
 	// sslrootcert, passfile, socket, tlsCAFile, ca-cert and others.
@@ -45,7 +48,7 @@ func Paths(t target.Target, o Options) []string {
 	}
 	for _, s := range t.Settings {
 		switch s.Key {
-		case "ca-cert", "client-cert", "client-key", "send-file":
+		case "ca-cert", "client-cert", "client-key", "send-file", "password-file":
 			add(s.Value)
 		}
 	}

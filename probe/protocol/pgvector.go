@@ -26,7 +26,7 @@ func Pgvector(t target.Target, o Options) (probe.Func, error) {
 	if table != "" {
 		query += "; SELECT 1 FROM " + quoteTable(table) + " LIMIT 1"
 	}
-	return newPostgres(t, o, []string{"table", "index"}, query, func(answers [][]string) (string, error) {
+	p, err := newPostgres(t, o, []string{"table", "index"}, query, func(answers [][]string) (string, error) {
 		if len(answers) == 0 || len(answers[0]) == 0 {
 			return "", errors.New(`the extension "vector" is not installed in this database (CREATE EXTENSION vector)`)
 		}
@@ -43,6 +43,10 @@ func Pgvector(t target.Target, o Options) (probe.Func, error) {
 		}
 		return text, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return p.run, nil
 }
 
 // vectorMethods are the access methods of vector indexes: pgvector's own, and

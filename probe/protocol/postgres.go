@@ -26,6 +26,7 @@ import (
 // wants a session that may write, ?replication=true a standby that receives
 // from its primary, ?max_lag= one that is not further behind. The other
 // parameters are libpq's: sslmode, sslrootcert, target_session_attrs …
+// #ready=true asks what pg_isready does.
 //
 // A query that hangs is called off shortly before the deadline, so that a
 // failing server does not collect a session per probe.
@@ -56,7 +57,11 @@ func Postgres(t target.Target, o Options) (probe.Func, error) {
 	if replication {
 		query += "\n;" + standbyQuery
 	}
-	return newPostgres(t, o, own, query, func(answers [][]string) (string, error) {
+	ready, t, err := takeReady(t, "query", "expect", "writable", "replication", "max_lag", "target_session_attrs")
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPostgres(t, o, own, query, func(answers [][]string) (string, error) {
 		text := "session and query answered"
 		if replication {
 			last := len(answers) - 1
@@ -74,6 +79,13 @@ func Postgres(t target.Target, o Options) (probe.Func, error) {
 		}
 		return text, expectAnswer(len(got) > 0, strings.Join(got, ""), q.Get("expect"))
 	})
+	switch {
+	case err != nil:
+		return nil, err
+	case ready:
+		return p.runReady, nil
+	}
+	return p.run, nil
 }
 
 // standbyQuery answers primary, gone (nothing is received), or how many
@@ -116,7 +128,7 @@ type postgresTLS struct {
 	optional bool // sslmode prefer and allow: in the clear where the server has no TLS
 }
 
-func newPostgres(t target.Target, o Options, own []string, query string, judge func([][]string) (string, error)) (probe.Func, error) {
+func newPostgres(t target.Target, o Options, own []string, query string, judge func([][]string) (string, error)) (*postgresCheck, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
@@ -138,7 +150,7 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 			return nil, err
 		}
 	}
-	return p.run, nil
+	return p, nil
 }
 
 func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {

@@ -61,6 +61,8 @@ func postgresSettings(t target.Target, o Options, own []string) (map[string]stri
 				settings["target_session_attrs"] = "read-write"
 			}
 		case slices.Contains(own, key) || target.IsIgnored(postgresIgnored, key) || key == "ssl" && q.Has("sslmode"):
+		case key == "ready" || key == "password-file":
+			return nil, fmt.Errorf("%s= stands behind #, not behind ?", key)
 		case key == "database":
 			settings["dbname"] = value
 		case key == "ssl": // JDBC's, node-postgres's and asyncpg's

@@ -152,6 +152,24 @@ func TestServicesAgainstRecordedReplies(t *testing.T) {
 		{"ollama to be loaded", Ollama, "ollama://@/llama3.1?loaded=true", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps-none"}, probe.StageStatus, `model "llama3.1:latest" is not loaded`, ""},
 		{"ollama too old to tell", Ollama, "ollama://@/llama3.1?gpu=80", map[string]string{"/api/tags": "ollama/tags"}, probe.StageStatus, "GET /api/ps: status 404", ""},
 		{"ollama is another", Ollama, "ollama://@", map[string]string{"/api/version": "qdrant/readyz"}, probe.StageJSON, "not the answer of such a server", ""},
+		{"etcd", Etcd, "etcd://@", map[string]string{"/health": "etcd/healthy"}, "", "healthy", "GET /health"},
+		{"etcd alone", Etcd, "etcd://@", map[string]string{"/health": "etcd/no-leader"}, probe.StageStatus, "RAFT NO LEADER", ""},
+		{"etcd alarm", Etcd, "etcd://@", map[string]string{"/health": "etcd/false"}, probe.StageStatus, `health is "false", want "true": "ALARM NOSPACE"`, ""},
+		{"etcd is another", Etcd, "etcd://@", map[string]string{"/health": "influxdb/ok"}, probe.StageJSON, "not the answer of such a server", ""},
+		{"clickhouse", ClickHouse, "clickhouse://@", map[string]string{"/ping": "clickhouse/ping"}, "", "ping", "GET /ping"},
+		{"clickhouse query", ClickHouse, "clickhouse://app:hunter2hunter2@@/db", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/one"}, "", "ping, query answered", "GET /ping,GET /"},
+		{"clickhouse denied", ClickHouse, "clickhouse://app:hunter2hunter2@@", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/denied"}, probe.StageAuth, "Authentication failed", ""},
+		{"clickhouse missing", ClickHouse, "clickhouse://@/nosuch", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/no-database"}, probe.StageRequest, `no database "nosuch"`, ""},
+		{"clickhouse is another", ClickHouse, "clickhouse://@", map[string]string{"/ping": "influxdb/ok"}, probe.StageBody, `the answer is "OK", want "Ok."`, ""},
+		{"clickhouse answers otherwise", ClickHouse, "clickhouse://@/db", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/ping"}, probe.StageBody, `the answer to SELECT 1 is "Ok."`, ""},
+		{"minio", MinIO, "minio://@", map[string]string{"/minio/health/cluster": "minio/ready"}, "", "the cluster can be written to", "GET /minio/health/cluster"},
+		{"minio live", MinIO, "minio://@?live=true", map[string]string{"/minio/health/live": "minio/ready"}, "", "live", "GET /minio/health/live"},
+		{"minio quorum", MinIO, "minio://@", map[string]string{"/minio/health/cluster": "minio/no-quorum"}, probe.StageStatus, "status 503, want 200", ""},
+		{"influxdb", InfluxDB, "influxdb://@", map[string]string{"/health": "influxdb/pass"}, "", "pass, version v2.7.10", "GET /health"},
+		{"influxdb 3", InfluxDB, "influxdb://@", map[string]string{"/health": "influxdb/ok"}, "", "healthy", ""},
+		{"influxdb fails", InfluxDB, "influxdb://@", map[string]string{"/health": "influxdb/fail"}, probe.StageStatus, "not ready", ""},
+		{"influxdb fails otherwise", InfluxDB, "influxdb://@", map[string]string{"/health": "influxdb/fail-200"}, probe.StageStatus, `status is "fail", want "pass": "store is closed"`, ""},
+		{"influxdb token", InfluxDB, "influxdb://@?token=hunter2hunter2", map[string]string{"/health": "influxdb/unauthorized"}, probe.StageAuth, "status 401", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newReplyServer(t, c.replies)
@@ -183,19 +201,21 @@ func TestServicesSendTheirCredentials(t *testing.T) {
 	for text, want := range map[string]string{
 		"qdrant://@?api_key=k":                          "Api-Key: k",
 		"chroma://@?token=k":                            "X-Chroma-Token: k",
-		"chroma://@?token=k&token_header=Authorization": "Authorization: Bearer k",
-		"chroma://u:p@@":                                "Authorization: Basic dTpw",
-		"milvus://@?components=true":                    "Content-Type: application/json",
 		"weaviate://@?api_key=k":                        "Authorization: Bearer k",
 		"milvus://@?token=u:p":                          "Authorization: Bearer u:p",
 		"elasticsearch://u:p@@":                         "Authorization: Basic dTpw",
 		"opensearch://@?api_key=k":                      "Authorization: ApiKey k",
 		"ollama://@?api_key=k":                          "Authorization: Bearer k",
+		"influxdb://@?token=k":                          "Authorization: Token k",
+		"clickhouse://u:p@@":                            "Authorization: Basic dTpw",
+		"chroma://@?token=k&token_header=Authorization": "Authorization: Bearer k",
+		"chroma://u:p@@":                                "Authorization: Basic dTpw",
+		"milvus://@?components=true":                    "Content-Type: application/json",
 		"qdrant://@#header=X-Forwarded-Proto:https":     "X-Forwarded-Proto: https",
 	} {
 		s := newReplyServer(t, nil)
 		makers := map[string]func(target.Target, Options) (probe.Func, error){"qdrant": Qdrant, "chroma": Chroma, "weaviate": Weaviate, "milvus": Milvus,
-			"elasticsearch": Elasticsearch, "opensearch": Elasticsearch, "ollama": Ollama}
+			"elasticsearch": Elasticsearch, "opensearch": Elasticsearch, "ollama": Ollama, "influxdb": InfluxDB, "clickhouse": ClickHouse}
 		scheme, _, _ := strings.Cut(text, ":")
 		at := len(text) - len(afterAuthority(text))
 		_, err := probeOnce(t, makers[scheme], text[:at]+s.addr+text[at+1:], patience)
@@ -214,7 +234,7 @@ func TestServicesOverTLS(t *testing.T) {
 		untilClosed(c)
 	})
 	for scheme, make := range map[string]func(target.Target, Options) (probe.Func, error){"qdrants": Qdrant, "chromas": Chroma, "weaviates": Weaviate,
-		"milvuss": Milvus, "elasticsearchs": Elasticsearch, "opensearchs": Elasticsearch, "ollamas": Ollama} {
+		"milvuss": Milvus, "elasticsearchs": Elasticsearch, "opensearchs": Elasticsearch, "ollamas": Ollama, "etcds": Etcd, "clickhouses": ClickHouse, "minios": MinIO, "influxdbs": InfluxDB} {
 		_, err := probeOnce(t, make, scheme+"://"+plain, patience)
 		wantFailure(t, err, probe.StageTLS, "the server does not speak TLS")
 	}

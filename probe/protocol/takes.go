@@ -26,6 +26,8 @@ func Takes(t target.Target, flag string) bool {
 		return true
 	case "unix":
 		return strings.Contains(t.URL.EscapedPath(), ":") // else it only connects
+	case "fastcgi":
+		return flag != "max-redirects" && flag != "http-version"
 	case "grpc", "grpcs":
 		return flag == "header"
 	}
@@ -56,7 +58,7 @@ func hasOneHost(t target.Target) bool {
 func hasTLS(t target.Target) bool {
 	name := base(t)
 	switch name {
-	case "http", "tls", "postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb":
+	case "http", "tls", "postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb", "nats":
 		return true
 	case "unix":
 		return strings.Contains(t.URL.EscapedPath(), ":")

@@ -21,6 +21,9 @@ func Unix(t target.Target, o Options) (probe.Func, error) {
 	if err != nil || len(sock) < 2 || sock[0] != '/' && sock[0] != '@' {
 		return nil, errSocket
 	}
+	if t.URL.User != nil || !hasPath && t.URL.Query().Has("db") { // go-redis's, redis-py's
+		return nil, &target.Misuse{Problem: "a unix target takes neither a user nor a database", Hint: redisSocketHint}
+	}
 	if !hasPath {
 		s, err := newStream(t, o, "unix", sock)
 		if err != nil {

@@ -36,7 +36,7 @@ func splitSettings(fragment string) (parts []string) {
 	for part := range strings.SplitSeq(fragment, "&") {
 		for i, piece := range strings.Split(part, ",") {
 			key, _, ok := strings.Cut(piece, "=")
-			if i == 0 || isSetting(key) && (ok || key == "insecure") {
+			if i == 0 || isSetting(key) && (ok || key == "insecure" || key == "ready") {
 				parts = append(parts, piece)
 			} else {
 				parts[len(parts)-1] += "," + piece
@@ -44,6 +44,23 @@ func splitSettings(fragment string) (parts []string) {
 		}
 	}
 	return parts
+}
+
+// Take returns the value of a setting, and the target without it.
+func (t Target) Take(name string) (value string, rest Target, given bool, err error) {
+	rest = t
+	rest.Settings = nil
+	for _, s := range t.Settings {
+		switch {
+		case s.Key != name:
+			rest.Settings = append(rest.Settings, s)
+		case given:
+			return "", t, true, fmt.Errorf("the setting %s stands behind # twice", name)
+		default:
+			value, given = s.Value, true
+		}
+	}
+	return value, rest, given, nil
 }
 
 // Setting is the value of a setting behind #, the last of several; empty for

@@ -108,7 +108,7 @@ func TestWatchdogNotifies(t *testing.T) {
 			t.Errorf("no %q in\n%s", part, text)
 		}
 	}
-	if !regexp.MustCompile(`(?m)^healthcheck_check_status\{check="probe",service="` + name + `"\} 2$`).MatchString(text) || !strings.Contains(text, `healthcheck_check_duration_seconds{check="probe",service="`+name+`"} `) {
+	if !regexp.MustCompile(`(?m)^healthcheck_check_status\{check="probe",service="`+name+`"\} 2$`).MatchString(text) || !strings.Contains(text, `healthcheck_check_duration_seconds{check="probe",service="`+name+`"} `) {
 		t.Errorf("no figures of the probe in\n%s", text)
 	}
 	problems, err := promlint.New(strings.NewReader(text)).Lint()

@@ -168,7 +168,7 @@ func TestRecipesOnRealServers(t *testing.T) {
 	wantRecipe(t, "Redis and Valkey", nil, nil, "localhost", redis.addr())
 
 	maria := mariadb(t)
-	if _, err := openMaria(t, maria).Exec("CREATE USER probe@localhost IDENTIFIED BY 'hunter2'"); err != nil {
+	if _, err := openMaria(t, maria).Exec("CREATE OR REPLACE USER probe@localhost IDENTIFIED BY 'hunter2'"); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "password")

@@ -81,6 +81,8 @@ type Daemon struct {
 	figures     map[string][]report.Figure // of the last probes, by service
 	lines       map[string]string          // the ends of logs for alerts, by service
 	saveError   string                     // the last one, which is not logged again
+	reloadOnce  sync.Once
+	reloads     chan recovery.Settings
 	alertsOnce  sync.Once
 	alerts      chan struct{} // that the alerts' state is worth saving
 
@@ -162,6 +164,29 @@ func (d *Daemon) alertsChanged() chan struct{} {
 	return d.alerts
 }
 
+// Reload replaces what is watched and how. It may be called from any goroutine,
+// and waits for the loop to take it, or for ctx to end.
+func (d *Daemon) Reload(ctx context.Context, s recovery.Settings) {
+	select {
+	case d.reloaded() <- s:
+	case <-ctx.Done():
+	}
+}
+
+func (d *Daemon) reloaded() chan recovery.Settings {
+	d.reloadOnce.Do(func() { d.reloads = make(chan recovery.Settings) })
+	return d.reloads
+}
+
+// reload looks at every container again by the new settings.
+func (d *Daemon) reload(ctx context.Context, s recovery.Settings) {
+	d.Settings, d.machine.Settings = s, s
+	for _, service := range d.machine.Services {
+		d.inspect(service.ID)
+	}
+	d.list(ctx)
+}
+
 // loop runs until ctx ends.
 func (d *Daemon) loop(ctx context.Context) {
 	reconcile := time.NewTicker(d.Reconcile)
@@ -193,6 +218,8 @@ func (d *Daemon) loop(ctx context.Context) {
 		case now := <-sample:
 			d.Host.Sample(now)
 			continue
+		case s := <-d.reloaded():
+			d.reload(ctx, s)
 		case <-d.alertsChanged():
 			d.save(time.Now())
 		case <-pulse.C:

@@ -135,6 +135,24 @@ func (e *Environ) Apply(environ []string) error {
 	return bad
 }
 
+// SetFrom sets a flag that was given neither as such nor by a variable to the
+// values of a configuration file, where source says they stand. Its error is an
+// *Error. It is for after Apply.
+func (e *Environ) SetFrom(flag string, values []string, source string) error {
+	f := e.Flags.Lookup(flag)
+	if f.Changed {
+		return nil
+	}
+	for _, value := range values {
+		if err := f.Value.Set(value); err != nil {
+			return valueError(source, value, f, err, e.Example)
+		}
+	}
+	f.Changed = true
+	e.sources[flag] = source
+	return nil
+}
+
 // meant says whether a variable may be a misspelt one of a flag's: at most a
 // third of it is wrong.
 func (e *Environ) meant(variable string) bool {

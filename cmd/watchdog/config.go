@@ -20,6 +20,8 @@ import (
 // config is what watchdog run was given, checked and resolved.
 type config struct {
 	settings     recovery.Settings
+	configFile   string
+	overrides    recovery.Overrides
 	host         string // the engine's address; empty: DOCKER_HOST, or the default
 	stateFile    string
 	reconcile    time.Duration
@@ -68,6 +70,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	r := &raw{config: config{settings: recovery.Settings{Policy: recovery.DefaultPolicy()}}}
 	s := &r.settings
 	fs := newFlagSet("run")
+	fs.StringVar(&r.configFile, "config", "", "`FILE` in YAML, with flags by their names and settings per-service; read anew on SIGHUP")
 	fs.Var(&flags.List{Values: &s.Services, Begins: flags.Anything, Commas: true, Kind: "NAME,…"}, "services", "watch these services or containers, by a name that watchdog status prints, as project/service/1, or project/service for all of a service")
 	fs.BoolVar(&s.All, "all", false, "watch every container that has a healthcheck")
 	fs.IntVar(&s.MaxAttempts, "max-attempts", s.MaxAttempts, "restarts before giving up")
@@ -127,6 +130,15 @@ func parseRun(g given) (*config, error) {
 	fs, r := newFlags()
 	var err error
 	if r.environ, err = g.parse(fs, 0); err != nil {
+		return nil, err
+	}
+	return r.complete(g, fs)
+}
+
+// complete adds the configuration file and the variables of docker-autoheal,
+// and checks everything together.
+func (r *raw) complete(g given, fs *pflag.FlagSet) (*config, error) {
+	if err := r.readConfigFile(g, fs); err != nil {
 		return nil, err
 	}
 	r.hostSource = r.environ.Source("host")

@@ -56,6 +56,8 @@ func commands() []command {
 			func() *pflag.FlagSet { fs, _ := newPauseFlags("resume"); return fs }, runResume},
 		{"notify", "test [URL]", "send a test message", "Sends a test message to the receivers of --notify and --escalate-after, or to one by its URL, and says which have taken it. Exits 1 when one has not.",
 			func() *pflag.FlagSet { fs, _ := newNotifyFlags(); return fs }, runNotify},
+		{"config", "check [FILE]", "is a configuration file good", "Reads a configuration file, or that of --config, together with flags and variables as watchdog run does, and says what is wrong. Exits 1 then.",
+			func() *pflag.FlagSet { fs, _ := newFlags(); fs.Init("config", pflag.ContinueOnError); return fs }, runConfig},
 		{"lint", "", "what will go wrong, in containers or in files", "Says what will go wrong with the healthchecks of the running containers, of compose files, or of manifests for Kubernetes. Exits 1 when it has found an error.",
 			func() *pflag.FlagSet { fs, _ := newLintFlags(); return fs }, runLint},
 		{"version", "", "what this is", "Says which version this is.", nil, runVersion},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -23,7 +24,9 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 	if err != nil {
 		return failOrHelp(err, "run", stdout, stderr)
 	}
-	signal.Ignore(syscall.SIGHUP) // a restart may be in flight, and there is nothing to read anew
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
 	if cfg.jsonLog {
 		handler = slog.NewJSONHandler(stderr, nil)
@@ -54,7 +57,9 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		log.Error("the history is not remembered", "event", recovery.EventStateNotLoaded, "error", err)
 	}
 	notifier := &alert.Notifier{Router: cfg.router, Log: log}
-	daemon := &watchdog.Daemon{Engine: engine, Settings: cfg.settings, File: file, Saved: state, Past: past, Log: log,
+	labelled := &watchdog.Relabelled{Engine: engine}
+	labelled.Use(cfg.overrides)
+	daemon := &watchdog.Daemon{Engine: labelled, Settings: cfg.settings, File: file, Saved: state, Past: past, Log: log,
 		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Alerts: notifier}
 	engine.Figures, daemon.ProbeFigures = cfg.probeFigures, cfg.probeFigures
 	if cfg.evidence {
@@ -101,6 +106,18 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		defer stop()
 		go watchdog.Heartbeat{URL: cfg.heartbeat, Every: time.Minute, Health: daemon.Health, Log: log}.Run(beating)
 	}
+	reloading, stopReloading := context.WithCancel(ctx)
+	defer stopReloading()
+	go func() {
+		for {
+			select {
+			case <-reloading.Done():
+				return
+			case <-hangups:
+				cfg = reload(reloading, cfg, g, daemon, labelled, notifier)
+			}
+		}
+	}()
 	daemon.Run(ctx)
 	log.Info("stopped", "event", recovery.EventStopped)
 	return 0

@@ -73,7 +73,7 @@ func (c *common) take(t target.Target, s target.Setting, tls *target.TLSOptions)
 		c.warnTime, err = parseLimit(s.Value)
 	case "connect-to":
 		if !Takes(t, s.Key) {
-			return true, fmt.Errorf("the setting connect-to is for targets with one host, and a %s target has none, or several", t.URL.Scheme)
+			return true, fmt.Errorf("the setting connect-to is for targets with one host and port, and this %s target has none, or several", t.URL.Scheme)
 		}
 		c.way.To, err = s.Value, target.CheckHostPort(s.Value)
 	case "proxy-protocol":

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -111,13 +112,18 @@ func (d *dialogue) say(text []byte) error {
 	return nil
 }
 
-// hear reads until what came matches, and returns the lines that do.
+// hear reads until what came matches, and returns the line that does, or lines,
+// as far as they have come.
 func (d *dialogue) hear(want *regexp.Regexp) ([]byte, error) {
 	buf := make([]byte, 16<<10)
 	for {
 		if at := want.FindIndex(d.rest); at != nil && len(d.rest) > 0 {
-			found := d.rest[:at[1]]
-			line := found[strings.LastIndexByte(string(d.rest[:at[0]]), '\n')+1:]
+			begin, end := bytes.LastIndexByte(d.rest[:at[0]], '\n')+1, len(d.rest)
+			// A match that ends in \n has the whole of its last line.
+			if more := bytes.IndexByte(d.rest[max(at[1]-1, 0):], '\n'); more >= 0 {
+				end = max(at[1]-1, 0) + more
+			}
+			line := d.rest[begin:max(begin, end)]
 			d.rest = d.rest[at[1]:]
 			return line, nil
 		}

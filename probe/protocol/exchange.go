@@ -114,14 +114,11 @@ type proxied struct {
 // write sends req in that form; req itself stays as it is, since a redirect
 // may lead it elsewhere.
 func (p proxied) write(w io.Writer, req *http.Request) error {
-	if !p.whole {
-		return req.Write(w)
-	}
 	if p.auth != "" {
 		req = req.Clone(req.Context())
 		req.Header.Set("Proxy-Authorization", p.auth)
 	}
-	return req.WriteProxy(w)
+	return writeRequest(w, req, p.whole)
 }
 
 // connect returns the connection that req goes over, with TLS where it asks
@@ -196,7 +193,7 @@ func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn
 	if proxy.User != nil {
 		ask.Header.Set("Proxy-Authorization", basicAuth(proxy.User))
 	}
-	if err = ask.Write(conn); err == nil {
+	if err = writeRequest(conn, ask, false); err == nil {
 		var resp *http.Response
 		// The server speaks only after the client: nothing is read too far.
 		if resp, err = http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), ask); err == nil && resp.StatusCode != http.StatusOK {

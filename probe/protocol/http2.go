@@ -68,6 +68,9 @@ func (e *http2Exchange) ask(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(e.in) > 0 {
+			return nil, target.Fault("the answer begins with its body")
+		}
 		if head == nil {
 			continue
 		}
@@ -82,7 +85,7 @@ func (e *http2Exchange) ask(req *http.Request) (*http.Response, error) {
 		switch {
 		case head.Truncated:
 			return nil, target.Fault(fmt.Sprintf("the headers are larger than %d bytes", maxHeader))
-		case resp.StatusCode < 100 || len(e.in) > 0:
+		case resp.StatusCode < 100:
 			return nil, target.Fault("the answer has no status")
 		case resp.StatusCode >= 200 || e.ended: // others are informational
 			return resp, nil

@@ -47,6 +47,10 @@ func hasOneHost(t target.Target) bool {
 	switch t.URL.Scheme {
 	case "file", "pidfile", "exec", "unix", "dns", "mongodb+srv":
 		return false
+	case "milvus", "milvuss":
+		if strings.Trim(t.URL.Path, "/") != "" {
+			return false // a collection is asked for on another port
+		}
 	}
 	q := t.URL.Query()
 	host := t.URL.Hostname()

@@ -58,6 +58,8 @@ const (
 	EventEngineUnreachable Event = "engine_unreachable"
 	EventListFailed        Event = "list_failed"
 	EventInspectFailed     Event = "inspect_failed"
+	EventConfigRead        Event = "config_read"
+	EventConfigRefused     Event = "config_refused"
 	EventHeartbeat         Event = "heartbeat"
 	EventNoEvidence        Event = "no_evidence"
 	EventStateNotLoaded    Event = "state_not_loaded"
@@ -123,6 +125,8 @@ var Events = []struct {
 	{EventListFailed, "the engine did not list its containers"},
 	{EventInspectFailed, "the engine did not describe a container"},
 	{EventNoEvidence, "what was known of a container before its restart could not be had in time, or not be kept"},
+	{EventConfigRead, "SIGHUP: the configuration was read anew, or what of it needs a restart of the watchdog"},
+	{EventConfigRefused, "SIGHUP: the new configuration is not good, and the old one holds"},
 	{EventHeartbeat, "--heartbeat cannot be sent, or can be again; logged when it changes"},
 	{EventStateNotLoaded, "the state file could not be read"},
 	{EventStateNotSaved, "the state file could not be written; logged once per cause"},

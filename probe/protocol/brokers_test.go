@@ -88,6 +88,20 @@ func TestNATSFailing(t *testing.T) {
 	}
 }
 
+// The settings of TLS are those of each broker that speaks it, with or without
+// an s: NATS says by itself that it wants TLS.
+func TestBrokersTakeSettingsOfTLS(t *testing.T) {
+	secure := natsServer(t, "INFO {\"tls_required\":true}\r\n")
+	silent := rawServer(t, untilClosed)
+	for _, text := range []string{"nats://" + secure, "natss://" + secure, "mqtts://" + silent, "amqps://" + silent, "kafkas://" + silent} {
+		_, err := probeOnce(t, New, text+"#ca-cert=/no/such/file", patience)
+		wantFailure(t, err, probe.StageTLS, `CA certificate "/no/such/file": no such file`)
+	}
+	for _, in := range []string{"mqtt://h#ca-cert=/x", "memcached://h#insecure", "fastcgi://h/ping#cert-days=9"} {
+		wantBadTarget(t, in, "is for TLS")
+	}
+}
+
 func TestMQTTRefusals(t *testing.T) {
 	for answer, c := range map[string]struct {
 		stage probe.Stage

@@ -59,7 +59,7 @@ func TestPostgresReady(t *testing.T) {
 	wantFailure(t, err, probe.StageConnect, "none of its hosts serves: 127.0.0.1:1: connect to", starts+": not accepting connections")
 	// Of several hosts one is enough, and a silent one leaves time for it.
 	silent := rawServer(t, untilClosed)
-	if f, err := probeOnce(t, Postgres, "postgres://"+silent+","+greetingPostgres(t, &pgproto3.AuthenticationOk{})+plain, patience); err != nil {
+	if f, err := probeOnce(t, Postgres, "postgres://"+silent+","+greetingPostgres(t, &pgproto3.AuthenticationOk{})+plain, 2*second); err != nil {
 		t.Error(f, err)
 	}
 	_, err = probeOnce(t, Postgres, "postgres://"+rawServer(t, func(c net.Conn) { c.Read(make([]byte, 512)); io.WriteString(c, "Ready\n"); untilClosed(c) })+plain, patience)

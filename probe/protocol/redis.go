@@ -34,7 +34,7 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	theirs := []string{"database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "skip_verify"}
+	theirs := []string{"database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "skip_verify", "virtual_host"}
 	q, err := t.ParamsBeside(redisIgnored, theirs, "db", "role", "writable")
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 	case user != "":
 		return nil, errors.New("a user without a password: redis://user:password@host or redis://:password@host")
 	}
-	r.db = cmp.Or(q.Get("db"), q.Get("database"))
+	r.db = cmp.Or(q.Get("db"), q.Get("database"), strings.Trim(q.Get("virtual_host"), "/")) // the last is Celery's
 	if r.at.Network != "unix" || t.URL.Host != "" {
 		r.db = cmp.Or(strings.Trim(t.URL.Path, "/"), r.db)
 	}
@@ -112,7 +112,7 @@ func redisEndpoint(t target.Target) (target.Endpoint, error) {
 const redisIgnored = " socket_timeout socket_connect_timeout socket_keepalive max_connections decode_responses health_check_interval retry_on_timeout" +
 	" retry_on_error encoding encoding_errors client_name clientname protocol dial_timeout read_timeout write_timeout pool_size pool_timeout pool_fifo" +
 	" min_idle_conns max_idle_conns max_active_conns conn_max_idle_time conn_max_lifetime max_retries min_retry_backoff max_retry_backoff" +
-	" timeout virtual_host prefix family ssl_check_hostname ssl ssl_validate_ocsp keepalive "
+	" timeout prefix family ssl_check_hostname ssl ssl_validate_ocsp keepalive "
 
 type redisCheck struct {
 	target   target.Target

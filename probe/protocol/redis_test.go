@@ -28,8 +28,8 @@ func TestRedisOverAUnixSocket(t *testing.T) {
 		io.WriteString(c, "+OK\r\n+OK\r\n+PONG\r\n*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n")
 		untilClosed(c)
 	}()
-	f, err := probeOnce(t, Redis, "redis+unix://app:hunter2@"+dir+"/r.sock?db=3", patience)
-	if err != nil || f.Message != "redis+unix://app:***@"+dir+"/r.sock?db=3: PONG, master" {
+	f, err := probeOnce(t, Redis, "redis+unix://app:hunter2@"+dir+"/r.sock?virtual_host=3", patience)
+	if err != nil || f.Message != "redis+unix://app:***@"+dir+"/r.sock?virtual_host=3: PONG, master" {
 		t.Errorf("%q, %v", f.Message, err)
 	}
 	if sent := <-got; !strings.Contains(sent, "app\r\n$7\r\nhunter2") || !strings.Contains(sent, "SELECT\r\n$1\r\n3") {

@@ -228,15 +228,6 @@ func parseURL(s string) (*url.URL, error) {
 	return u, err
 }
 
-// userIsName says whether a user without a password is a name: in URLs of some
-// schemes, and where the password is in a file; elsewhere it is a token.
-func (t Target) userIsName() bool {
-	scheme, _, _ := strings.Cut(t.URL.Scheme, "+")
-	return slices.Contains([]string{"postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb", "memcached", "mqtt", "mqtts", "amqp", "amqps", "kafka", "kafkas",
-		"clickhouse", "clickhouses"}, scheme) ||
-		slices.ContainsFunc(t.Settings, func(s Setting) bool { return s.Key == "password-file" })
-}
-
 // joinPath resolves a path-only target below the base's own path.
 func joinPath(base, ref *url.URL) (path, raw, query string) {
 	prefix := strings.TrimSuffix(base.EscapedPath(), "/")

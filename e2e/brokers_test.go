@@ -142,6 +142,8 @@ func TestAMQP(t *testing.T) {
 	want(t, "amqp://guest:guest@"+s.addr()+"/%2F?heartbeat=30", 0)
 	want(t, "amqp://guest:hunter2wrong@"+s.addr(), 1, "access refused", "ACCESS_REFUSED", "(403)")
 	want(t, "amqp://"+s.addr()+"/nosuch", 1, "no such virtual host", "(530)")
+	wantRecipe(t, "RabbitMQ", nil, nil, "localhost", s.addr())
+	wantInstead(t, "rabbit:5672", s.addr())
 	want(t, "amqp://guest@"+s.addr()+"#password-file="+s.writeIn(t, "password", "guest\n"), 0)
 	wantWith(t, certs.ca, "amqps://localhost:"+tlsPort, 0, "virtual host / is open")
 	want(t, "amqps://localhost:"+tlsPort, 1, "certificate signed by an unknown authority")
@@ -172,6 +174,8 @@ func TestKafka(t *testing.T) {
 	defer c.Close()
 	addr := c.ListenAddrs()[0]
 	want(t, "kafka://"+addr, 0, "3 brokers")
+	wantRecipe(t, "Kafka", nil, nil, "localhost", addr)
+	wantInstead(t, "kafka:9092", addr)
 	want(t, "kafka://"+addr+"/orders", 0, "3 brokers, topic orders: each of 6 partitions has a leader")
 	want(t, "kafka://"+addr+"/nosuch", 1, `no topic "nosuch"`)
 	want(t, "kafka://"+addr+"/nosuch", 1, `no topic "nosuch"`) // asking has not created it

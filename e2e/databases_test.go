@@ -374,6 +374,7 @@ func TestFerretDB(t *testing.T) {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	wantRecipe(t, "MongoDB", nil, nil, "localhost", s.addr())
+	wantInstead(t, "mongo:27017", s.addr())
 	c := newCounter(t, s.addr())
 	want(t, "mongodb://"+c.addr, 0)
 	c.wantTrips(t, 1, 1)

@@ -38,6 +38,7 @@ echo json_encode(['status' => 'up', 'method' => $_SERVER['REQUEST_METHOD'], 'tok
 	base := "fastcgi://" + s.addr()
 	s.untilHealthy(t, base+"/ping")
 	want(t, base+"/ping#body=^pong$", 0, "status 200")
+	wantRecipe(t, "php-fpm", nil, nil, "localhost:9000", s.addr())
 	want(t, base+"/status?json#json=pool=web", 0, "status 200")
 	want(t, "fastcgi://"+s.dir+"/fpm.sock:/ping#body=pong", 0, "status 200")
 	want(t, "fastcgi://"+s.dir+"/fpm.sock:/status?json#json=pool=socket", 0, "status 200")

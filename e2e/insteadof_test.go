@@ -51,6 +51,31 @@ func shellWords(line string) (words []string) {
 	return words
 }
 
+// wantInstead runs the commands of the right column that ask a server of a
+// test of its own: addr in place of host.
+func wantInstead(t *testing.T, host, addr string) {
+	t.Helper()
+	n := 0
+	for _, lines := range insteadCommands(t) {
+		for _, line := range lines {
+			if !strings.Contains(line, host) {
+				continue
+			}
+			n++
+			words := shellWords(strings.ReplaceAll(line, host, addr))
+			if out, code := output(t, nil, filepath.Join(bin, words[0]), words[1:]...); code != 0 {
+				t.Errorf("%s: exit %d: %s", line, code, out)
+			}
+		}
+	}
+	if n == 0 {
+		t.Errorf("no command asks %s", host)
+	}
+}
+
+// elsewhere are the hosts that tests of their own stand for.
+var elsewhere = regexp.MustCompile(`mongo:27017|rabbit:5672|kafka:9092`)
+
 // Every command of the right column finds the server that it asks healthy.
 func TestInsteadOf(t *testing.T) {
 	t.Parallel()
@@ -76,6 +101,8 @@ func TestInsteadOf(t *testing.T) {
 	webTLS.EnableHTTP2 = true
 	webTLS.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	webTLS.StartTLS()
+	influx := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"name":"influxdb","status":"pass"}`) }))
+	t.Cleanup(influx.Close)
 	write := func(name string, data []byte, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, data, mode); err != nil {
@@ -122,7 +149,8 @@ func TestInsteadOf(t *testing.T) {
 			echo.WriteTo(buf[:n], from)
 		}
 	}()
-	pg, maria, cache, locked := postgres(t), mariadb(t), startRedis(t), startRedis(t, "--requirepass", password)
+	pg, maria, cache, locked := postgres(t), mariadb(t), startRedis(t, "--unixsocket", filepath.Join(dir, "redis")), startRedis(t, "--requirepass", password)
+	redisSock, secret := filepath.Join(dir, "redis"), write("secret", []byte(password), 0o600)
 	cache.untilHealthy(t, "redis://"+cache.addr())
 	locked.untilHealthy(t, "redis://:"+urlPassword+"@"+locked.addr())
 	webAddr, tlsAddr := strings.TrimPrefix(web.URL, "http://"), strings.TrimPrefix(webTLS.URL, "https://")
@@ -132,6 +160,8 @@ func TestInsteadOf(t *testing.T) {
 		"web:8080", webAddr, "web:{PORT:-8080}", "127.0.0.1:{PORT:-8080}", "web:8443", tlsAddr, "dns://web", "dns://localhost",
 		"postgres://app:PASSWORD@db:5432", "postgres://app:"+urlPassword+"@"+pg.addr(), "postgres://app:PASSWORD@db", "postgres://app:"+urlPassword+"@"+pg.addr(),
 		"mysql://app:PASSWORD@mysql:3306", "mysql://app:"+urlPassword+"@"+maria.addr(), "mysql://app:PASSWORD@mysql", "mysql://app:"+urlPassword+"@"+maria.addr(),
+		"postgres://db:5432", "postgres://"+pg.addr(), "postgres://db", "postgres://"+pg.addr(), "@db/app#", "@"+pg.addr()+"/app#", "/run/secrets/db", secret,
+		"mysql://mysql", "mysql://"+maria.addr(), "redis://locked-cache", "redis://"+locked.addr(), "/run/redis.sock", redisSock, "influx:8086", strings.TrimPrefix(influx.URL, "http://"),
 		"PASSWORD@locked-cache", urlPassword+"@"+locked.addr(), "redis://cache:6379", "redis://"+cache.addr(), "redis://cache", "redis://"+cache.addr(),
 		"tcp://db:5432", "tcp://"+pg.addr(), "tcp://cache:6379", "tcp://"+cache.addr(),
 		"grpc://grpc:50051", "grpc://"+serveGRPC(listen("tcp4", "127.0.0.1:0")), "/run/grpc.sock", serveGRPC(listen("unix", filepath.Join(dir, "grpc"))), "grpcs://grpc-tls:50051", "grpcs://"+grpcTLS,
@@ -145,6 +175,9 @@ func TestInsteadOf(t *testing.T) {
 			t.Errorf("%s has %d commands", tool, len(sections[tool]))
 		}
 		for _, line := range sections[tool] {
+			if elsewhere.MatchString(line) {
+				continue
+			}
 			words := shellWords(stand.Replace(line))
 			out, code := output(t, []string{"PORT=" + webPort, "PATH=" + os.Getenv("PATH")}, filepath.Join(bin, words[0]), words[1:]...)
 			if code != 0 {

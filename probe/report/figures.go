@@ -57,7 +57,7 @@ func Figures(text string) []Figure {
 // message says of a figure and its limit.
 var checkLine = sync.OnceValues(func() (line, percent *regexp.Regexp) {
 	return regexp.MustCompile(`^(ok  |warn|WARN|FAIL|skip) (\S(?:.*?\S)?) +([0-9]{1,9})ms  (?:\[[a-z]+(?: \S+)?\]  )?(.*)`),
-		regexp.MustCompile(`^(?:[^:(]*, )?([0-9]{1,6}(?:\.[0-9]{1,3})?)% of [^(]*(?:\(max ([0-9]{1,6}(?:\.[0-9]{1,3})?)%\))?`)
+		regexp.MustCompile(`^(?:[^:(]*, )?([0-9]{1,6}(?:\.[0-9]{1,3})?)% of [^(]*(?:\(max ([0-9]{1,6}(?:\.[0-9]{1,3})?)%[,)])?`)
 })
 
 func textFigures(text string) (all []Figure) {

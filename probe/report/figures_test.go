@@ -14,7 +14,7 @@ func written() Report {
 	v := func(f float64) *float64 { return &f }
 	return New([]probe.Result{
 		{Name: "cpu", Layer: "resource", Status: probe.OK, Message: "12.5% of 2 cores over 3s (max 90%), no limit; host 98.5% of 2 cores", Duration: 5 * time.Millisecond, Value: v(12.5), Limit: v(90)},
-		{Name: "disk", Layer: "resource", Status: probe.Fail, Message: "97.2% of 9 GiB at / (max 95%)", Cause: probe.FailureCause{Class: probe.Host}, Value: v(97.2), Limit: v(95)},
+		{Name: "disk", Layer: "resource", Status: probe.Fail, Message: "97.2% of 9 GiB at / (max 95%, warning above 80%), 2 GiB free (min 1 GiB)", Cause: probe.FailureCause{Class: probe.Host}, Value: v(97.2), Limit: v(95)},
 		{Name: "network", Layer: "resource", Status: probe.OK, Message: "0 errors and drops, 0.0% of 12 packets", Value: v(0)},
 		{Name: "my db", Layer: "db", Status: probe.Fail, Message: "GET http://[::1]:80/: refused", Cause: probe.FailureCause{Class: probe.Dependency, Host: "::1", Port: "80"}, Duration: 1200 * time.Millisecond},
 		{Name: "cert", Layer: "api", Status: probe.Warn, Message: "expires", Cause: probe.FailureCause{Class: probe.Config}},

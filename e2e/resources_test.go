@@ -33,8 +33,9 @@ func TestPageCacheIsNoUse(t *testing.T) {
 func TestBusyNeighbours(t *testing.T) {
 	image := buildImageWith(t, []string{"/bin/busybox"}, "COPY busybox /", `CMD ["/demo", "serve", ":5000"]`)
 	idle := start(t, image)
-	busy := start(t, "--cpu-shares", "2", image, "/busybox", "sh", "-c", strings.Repeat("while :; do :; done & ", runtime.NumCPU())+"wait")
-	const limit = "60"
+	busy := start(t, "--cpu-shares", "256", image, "/busybox", "sh", "-c", strings.Repeat("while :; do :; done & ", runtime.NumCPU())+"wait")
+	// The busy one's share is what others leave it: its own limit is low.
+	const limit, busyLimit = "60", "3"
 	eventually(t, "the host is busy", func() (string, bool) {
 		out, code := output(t, nil, "docker", "exec", idle, "/healthcheck", "--layers", "resource", "--state-dir", "none", "--host", "--cpu-max", limit, "--mem-max", "off", "--disk-max", "off")
 		return out, code == 1 && strings.Contains(out, "FAIL cpu ") && strings.Contains(out, "  [host]  ") && strings.Contains(out, " no limit; host ")
@@ -44,7 +45,7 @@ func TestBusyNeighbours(t *testing.T) {
 		return out, code == 0 && strings.Contains(out, "ok   cpu ") && strings.Contains(out, " no limit; host ")
 	})
 	eventually(t, "the busy one is not", func() (string, bool) {
-		out, code := output(t, nil, "docker", "exec", busy, "/healthcheck", "--layers", "resource", "--state-dir", "none", "--cpu-max", limit, "--cpu-window", "1s", "--mem-max", "off", "--disk-max", "off")
+		out, code := output(t, nil, "docker", "exec", busy, "/healthcheck", "--layers", "resource", "--state-dir", "none", "--cpu-max", busyLimit, "--cpu-window", "1s", "--mem-max", "off", "--disk-max", "off")
 		return out, code == 1 && strings.Contains(out, "FAIL cpu ") && strings.Contains(out, "  [self]  ")
 	})
 	exec.Command("docker", "kill", busy).Run()

@@ -54,6 +54,9 @@ type Daemon struct {
 	// Host, if set, is the engine's own: it tells a host that is too busy from
 	// containers that hang.
 	Host *Host
+	// Trace, if set, is called with every pair of the table of transitions that
+	// is passed.
+	Trace func(recovery.Phase, recovery.Input)
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
@@ -124,6 +127,7 @@ func (d *Daemon) restore(now time.Time) {
 	}
 	d.events = newSubscription(since)
 	d.machine = recovery.NewMachine(d.Settings)
+	d.machine.Trace = d.Trace
 	d.machine.Restore(d.Saved.Services, d.Saved.Restarts, now)
 	d.machine.RestoreAlarms(d.Saved.Alerts.Has(recovery.EventThrottled), d.Saved.Alerts.Has(recovery.EventOverloaded), now)
 	d.connection.alerted = d.Saved.Alerts.Has(recovery.EventEngineLost)

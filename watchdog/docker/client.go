@@ -31,12 +31,13 @@ type Client struct {
 
 // New connects to the engine that the environment names (DOCKER_HOST,
 // DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or to host where that is not empty.
-// Nothing is sent yet.
-func New(host string) (*Client, error) {
+// Nothing is sent yet. Further options come last.
+func New(host string, more ...client.Opt) (*Client, error) {
 	c := &Client{opts: []client.Opt{client.FromEnv, client.WithUserAgent("watchdog")}}
 	if host != "" {
 		c.opts = append(c.opts, client.WithHost(host))
 	}
+	c.opts = append(c.opts, more...)
 	api, err := client.New(c.opts...)
 	if err != nil {
 		return nil, fmt.Errorf("the engine's address: %w", err)

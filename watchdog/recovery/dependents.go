@@ -105,15 +105,33 @@ func slim(c Container) Container {
 	return Container{ID: c.ID, Name: c.Name, Labels: c.Labels, State: c.State, Health: c.Health, HasHealthcheck: c.HasHealthcheck, StartedAt: c.StartedAt, NetworkOf: c.NetworkOf, Error: c.Error}
 }
 
+// tenant is a container that lives in the network of another.
+type tenant struct {
+	Container
+	life Life
+	// asked is the start of its owner for which a restart was asked, and
+	// followed that for which one has come.
+	asked, followed time.Time
+}
+
 // relate notes who lives in whose network.
 func (m *Machine) relate(c Container) {
-	if known := m.joined[c.ID]; !c.StartedAt.IsZero() && c.StartedAt.Before(known.StartedAt) {
-		return // an inspection that was overtaken: of a life before
+	t := m.joined[c.ID]
+	switch {
+	case c.NetworkOf == "":
+		delete(m.joined, c.ID)
+	case t == nil:
+		t = &tenant{}
+		m.joined[c.ID] = t
+	case t.life.overtaken(c.StartedAt):
+		return
 	}
 	if c.NetworkOf != "" {
-		m.joined[c.ID] = slim(c)
-	} else {
-		delete(m.joined, c.ID)
+		t.Container = slim(c)
+		if t.life.another(c.StartedAt) {
+			t.life.begin(c.StartedAt)
+			t.asked, t.followed = time.Time{}, t.asked
+		}
 	}
 	if m.isOwner(c) {
 		m.owners[c.ID] = slim(c)
@@ -152,21 +170,24 @@ func (m *Machine) owner(c Container) (name string, ready bool) {
 func (m *Machine) staleDependents(owner Container, now time.Time) (out []Action) {
 	for _, id := range slices.Sorted(maps.Keys(m.joined)) {
 		j := m.joined[id]
-		if !means(j.NetworkOf, owner) || m.Settings.excluded(j) {
+		if !means(j.NetworkOf, owner) || m.Settings.excluded(j.Container) {
 			continue
 		}
-		s := m.service(j)
-		stale := j.State == "running" && j.StartedAt.Before(owner.StartedAt)
+		s := m.service(j.Container)
+		stale := j.State == "running" && j.StartedAt.Before(owner.StartedAt) && !j.followed.Equal(owner.StartedAt)
 		if !stale && !(j.State != "running" && (j.Error != "" || s != nil && s.Phase == Held)) {
 			continue
 		}
 		if !stale && s != nil && s.ID == j.ID && s.Life.ended(s.container.stopWindow()) == endByPerson {
 			continue // its error is that of a start which a person has overtaken
 		}
-		if policy, _ := m.Settings.For(owner); !policy.Cascade || !m.Settings.Watched(j) && !m.Settings.Watched(owner) {
+		if policy, _ := m.Settings.For(owner); !policy.Cascade || !m.Settings.Watched(j.Container) && !m.Settings.Watched(owner) {
 			continue
 		}
-		out = append(out, m.makeFollow(Dependent{Container: j}, m.nameOf(owner), now)...)
+		if stale {
+			j.asked = owner.StartedAt
+		}
+		out = append(out, m.makeFollow(Dependent{Container: j.Container}, m.nameOf(owner), now)...)
 	}
 	return out
 }

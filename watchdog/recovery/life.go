@@ -35,8 +35,16 @@ type Mark struct {
 // known of its end. Marks of an earlier life are dropped by their time.
 type Life struct {
 	Started time.Time `json:"started"`
-	Marks   []Mark    `json:"marks,omitempty"`
+	// Earlier are the starts of the lives before, as far as they were seen.
+	Earlier []time.Time `json:"earlier,omitempty"`
+	Marks   []Mark      `json:"marks,omitempty"`
+
+	doubtful time.Time // an unknown start that lies before this one, seen once
 }
+
+// maxEarlier is how many starts of earlier lives are remembered: an inspection
+// that was overtaken shows one of the last few.
+const maxEarlier = 4
 
 // maxMarks bounds what a container that is sent signals all the time can make
 // this program remember.
@@ -45,11 +53,35 @@ const maxMarks = 8
 // begin takes over the start that the engine reports. What came after it is
 // nobody's doing but somebody else's: a call of this program stops first.
 func (l *Life) begin(started time.Time) {
+	setBack := started.Before(l.Started) // the engine's clock was
+	l.Marks = slices.DeleteFunc(l.Marks, func(m Mark) bool { return !m.At.After(started) || setBack && m.At.After(l.Started) })
+	if !l.Started.IsZero() && !started.Equal(l.Started) {
+		l.Earlier = append(l.Earlier, l.Started)
+		l.Earlier = l.Earlier[max(0, len(l.Earlier)-maxEarlier):]
+	}
 	l.Started = started
-	l.Marks = slices.DeleteFunc(l.Marks, func(m Mark) bool { return !m.At.After(started) })
 	for i := range l.Marks {
 		l.Marks[i].Ours = false
 	}
+}
+
+// another says whether a start is not the one of this life, nor one of those
+// before that were seen.
+func (l *Life) another(started time.Time) bool {
+	return !started.IsZero() && !started.Equal(l.Started) && !slices.ContainsFunc(l.Earlier, started.Equal)
+}
+
+// overtaken says whether an inspection that shows this start is of an earlier
+// life, and came in late. One that is not known and lies before this one is
+// believed when it comes again: then the engine's clock was set back.
+func (l *Life) overtaken(started time.Time) bool {
+	switch {
+	case started.IsZero(), started.Equal(l.Started), l.another(started) && (started.After(l.Started) || started.Equal(l.doubtful)):
+		return false
+	case l.another(started):
+		l.doubtful = started
+	}
+	return true
 }
 
 // note keeps a mark of this life. One that came before its start belongs to

@@ -84,13 +84,12 @@ func (m *Machine) listed(all []Container, now time.Time) (out []Action) {
 	}
 	for _, c := range all {
 		m.meet(c, false)
-		if _, known := m.joined[c.ID]; !known && c.NetworkOf != "" {
-			m.joined[c.ID] = slim(c)
+		if m.joined[c.ID] == nil && c.NetworkOf != "" {
+			m.joined[c.ID] = &tenant{Container: slim(c)}
 		}
 	}
-	for _, known := range []map[string]Container{m.joined, m.owners} {
-		maps.DeleteFunc(known, func(id string, _ Container) bool { return !there[id] })
-	}
+	maps.DeleteFunc(m.joined, func(id string, _ *tenant) bool { return !there[id] })
+	maps.DeleteFunc(m.owners, func(id string, _ Container) bool { return !there[id] })
 	maps.DeleteFunc(m.early, func(id string, _ Life) bool { return !there[id] })
 	for _, id := range slices.Sorted(maps.Keys(m.byID)) {
 		if !there[id] {
@@ -259,11 +258,14 @@ func (s *Service) begin(c Container) {
 
 // observe is what a container's state means for its service.
 func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action) {
-	if s.begun && !c.StartedAt.After(s.Life.Started) {
+	if s.begun && !s.Life.another(c.StartedAt) {
 		return nil // of the life before our restart
 	}
+	if s.Life.overtaken(c.StartedAt) {
+		return nil
+	}
 	s.container, s.unseen = c, false
-	if c.StartedAt.After(s.Life.Started) {
+	if s.Life.another(c.StartedAt) {
 		first := s.Life.Started.IsZero() || s.begun
 		s.begun = false
 		s.lastEnd = s.Life.ended(c.stopWindow())
@@ -271,9 +273,6 @@ func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action)
 		if !first {
 			out = m.step(s, NewLife, now)
 		}
-	}
-	if s.Life.Started.After(c.StartedAt) && !c.StartedAt.IsZero() {
-		return out // older than what is known
 	}
 	if c.State == "running" && !s.Life.stopping(now, patience(c)) {
 		// It was asked to stop, and went on.
@@ -299,13 +298,13 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 		in = CallGone
 	case c == nil && e.Err == nil:
 		in, s.begun = CallSucceeded, true
-	case c == nil || c.State == "running" && !c.StartedAt.After(s.Life.Started):
+	case c == nil || c.State == "running" && !s.Life.another(c.StartedAt):
 		if e.Err == nil {
 			in = CallSucceeded
 		} else if s.Life.stopping(now, patience(s.container)) {
 			in = CallStopped
 		}
-	case e.Err == nil || c.StartedAt.After(s.Life.Started):
+	case e.Err == nil || s.Life.another(c.StartedAt):
 		in = CallSucceeded
 		s.Life.begin(c.StartedAt)
 	case c.State == "exited" || c.State == "created" || c.State == "dead":
@@ -334,6 +333,9 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 		return append(out, m.step(s, Removed, now)...)
 	}
 	if e.Seen != nil && in == CallSucceeded {
+		if t := m.joined[s.ID]; t != nil {
+			t.life.doubtful = e.Seen.StartedAt // looked at behind the call, it is believed
+		}
 		out = append(out, m.seen(*e.Seen, now)...)
 	}
 	return out

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"healthcheck/watchdog/docker"
@@ -12,28 +13,44 @@ import (
 // maxInspections is how many containers are inspected at once.
 const maxInspections = 8
 
-// inspections are those in flight, one per container at most.
+// inspections are those in flight and those that wait, one per container at
+// most.
 type inspections struct {
-	inFlight map[string]bool // by id: true to inspect once more
-	slots    chan struct{}
+	asked   map[string]bool // by id: true to inspect once more
+	waiting []string        // in their order
+	running int
 }
 
 func newInspections() inspections {
-	return inspections{map[string]bool{}, make(chan struct{}, maxInspections)}
+	return inspections{asked: map[string]bool{}}
 }
 
-// begin notes an inspection; false where one is in flight, which is then
-// repeated.
-func (i *inspections) begin(id string) bool {
-	_, running := i.inFlight[id]
-	i.inFlight[id] = running
-	return !running
+// ask notes an inspection. One that is in flight is repeated; one that waits is
+// not, since what it will see is newer than what was asked for.
+func (i *inspections) ask(id string) {
+	if _, known := i.asked[id]; !known {
+		i.asked[id] = false
+		i.waiting = append(i.waiting, id)
+	} else if !slices.Contains(i.waiting, id) {
+		i.asked[id] = true
+	}
+}
+
+// next is the one to begin now; false where none waits, or too many run.
+func (i *inspections) next() (id string, ok bool) {
+	if len(i.waiting) == 0 || i.running >= maxInspections {
+		return "", false
+	}
+	id, i.waiting = i.waiting[0], i.waiting[1:]
+	i.running++
+	return id, true
 }
 
 // end notes the end of one, and says whether to repeat it.
 func (i *inspections) end(id string) (again bool) {
-	again = i.inFlight[id]
-	delete(i.inFlight, id)
+	i.running--
+	again = i.asked[id]
+	delete(i.asked, id)
 	return again
 }
 
@@ -62,17 +79,28 @@ func (d *Daemon) event(m docker.Message, now time.Time) {
 
 // inspect asks the engine for a container's state.
 func (d *Daemon) inspect(id string) {
-	if !d.inspections.begin(id) {
-		return
+	d.inspections.ask(id)
+	d.beginInspections()
+}
+
+// beginInspections lets those go that wait, in their order.
+func (d *Daemon) beginInspections() {
+	for {
+		id, ok := d.inspections.next()
+		if !ok {
+			return
+		}
+		d.beginInspection(id)
 	}
+}
+
+func (d *Daemon) beginInspection(id string) {
 	go func() {
-		d.inspections.slots <- struct{}{}
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		begin := time.Now()
 		c, err := d.Engine.Inspect(ctx, id)
 		took := time.Since(begin)
 		cancel()
-		<-d.inspections.slots
 		d.inbox.post(func(now time.Time) {
 			again := d.inspections.end(id)
 			if err == nil || took >= callTimeout { // what is refused at once says nothing
@@ -89,8 +117,9 @@ func (d *Daemon) inspect(id string) {
 			}
 			delete(d.looking, id)
 			if again {
-				d.inspect(id)
+				d.inspections.ask(id)
 			}
+			d.beginInspections()
 			d.goOnline(now)
 		})
 	}()

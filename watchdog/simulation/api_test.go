@@ -36,6 +36,13 @@ type answer struct {
 	err  error
 }
 
+func (a answer) String() string {
+	if a.err != nil {
+		return a.err.Error()
+	}
+	return a.resp.Status
+}
+
 var (
 	errKilled = errors.New("the watchdog was killed")
 	errReset  = fmt.Errorf("read unix: %w", syscall.ECONNRESET)
@@ -158,6 +165,7 @@ func (e *engine) serve(r *request) {
 			if !r.left() {
 				e.w.audit.answered(r, a)
 			}
+			e.w.say("  answer to %s %.12s: %s", r.kind, r.id, a)
 			r.answer <- a
 		})
 	}
@@ -295,18 +303,25 @@ func (e *engine) subscribe(r *request, send func(answer)) {
 	sec, _ := strconv.ParseInt(seconds, 10, 64)
 	ns, _ := strconv.ParseInt(cmp.Or(nanos, "0"), 10, 64)
 	since := time.Unix(sec, ns)
-	from := len(e.ring)
-	for from > 0 && !e.ring[from-1].at.Before(since) {
-		from--
-	}
 	a := reply(200, nil)
 	a.resp.ContentLength, a.resp.Body = -1, s
 	send(a)
-	old := slices.Clone(e.ring[from:])
-	e.streams = append(e.streams, s)
-	for _, m := range old {
-		s.bring(m)
-	}
+	boot := e.boots
+	e.w.after(longestLatency, func() { // behind the answer
+		if s.r.left() || e.boots != boot {
+			s.end()
+			return
+		}
+		from := len(e.ring)
+		for from > 0 && !e.ring[from-1].at.Before(since) {
+			from--
+		}
+		old := slices.Clone(e.ring[from:])
+		e.streams = append(e.streams, s)
+		for _, m := range old {
+			s.bring(m)
+		}
+	})
 }
 
 // bring lets an event arrive after a while, as the faults of the moment want.
@@ -352,6 +367,7 @@ func (s *stream) deliver(m message) {
 	}
 	s.lines <- m.line
 	if m.c != nil {
+		s.e.w.say("  event %s of %s", m.act, m.c.name)
 		s.e.w.audit.heard(m)
 	} else {
 		s.ended = true // what comes behind it is not read

@@ -30,8 +30,9 @@ type account struct {
 	lastEnd time.Time
 	// anew says that the attempts may begin anew.
 	anew bool
-	// asked says that a person asked for it, whatever its state is.
-	asked bool
+	// asked says that a person asked for it, whatever its state is, and failed
+	// that the last call did.
+	asked, failed bool
 }
 
 func newAuditor(w *world) *auditor {
@@ -51,11 +52,6 @@ func (a *auditor) removed(c *container) { a.services[c.service].anew = true }
 func (a *auditor) reset(c *container) {
 	s := a.services[c.service]
 	s.anew, s.asked, s.lastEnd = true, true, time.Time{}
-	for _, c := range a.w.engine.all() {
-		if c.service == c.service && c.key() == c.key() {
-			continue
-		}
-	}
 	c.stopped = false
 }
 
@@ -143,9 +139,9 @@ func (a *auditor) answered(r *request, got answer) {
 		a.calls = slices.DeleteFunc(a.calls, func(o *request) bool { return o == r })
 		if c != nil {
 			a.services[c.service].lastEnd = time.Now()
+			a.services[c.service].failed = got.err != nil || got.resp.StatusCode >= 400
 		}
 	}
-	_ = got
 }
 
 // most is how many calls the watchdog may make at once: eight inspections and
@@ -162,7 +158,12 @@ func (a *auditor) asked(r *request) {
 func (a *auditor) askedRestart(r *request) {
 	w := a.w
 	c := w.engine.containers[r.id]
-	a.calls = slices.DeleteFunc(a.calls, func(o *request) bool { return o.left() })
+	a.calls = slices.DeleteFunc(a.calls, func(o *request) bool {
+		if c := w.engine.containers[o.id]; o.left() && c != nil {
+			a.services[c.service].failed = true
+		}
+		return o.left()
+	})
 	if slices.ContainsFunc(a.calls, func(o *request) bool { return o.id == r.id }) {
 		w.fail("one call at a time", "two calls for %.12s in flight", r.id)
 	}
@@ -230,12 +231,12 @@ func (a *auditor) count(c *container, s *account, in intent, policy recovery.Pol
 // reason checks that what the watchdog knows is a reason for a restart.
 func (a *auditor) reason(c *container, s *account, policy recovery.Policy) {
 	v := c.seen
-	if s.asked || v.state != "running" || v.life != c.gen {
+	if s.asked || s.failed || v.state != "running" || v.life != c.gen {
 		return
 	}
 	_, reported := c.labels["watchdog.reported-by"]
 	switch {
-	case c.checked && v.health != "unhealthy", c.checked && v.streak < c.retries:
+	case c.checked && v.health == "healthy":
 		a.w.fail("reasons", "%s is restarted, and is %s", c.name, v.health)
 	case !c.checked && !reported:
 		a.w.fail("reasons", "%s is restarted, runs, and has no healthcheck", c.name)

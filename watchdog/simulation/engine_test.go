@@ -70,7 +70,7 @@ func (e *engine) byService(name string) (found *container) {
 func (e *engine) create(s spec) *container {
 	e.ids++
 	c := &container{spec: s, e: e, state: "created", name: s.service}
-	c.id = fmt.Sprintf("%064x", 0xabc0000000000000+uint64(e.ids)<<8)[48:] + fmt.Sprintf("%048x", e.ids)
+	c.id = fmt.Sprintf("%012x%052x", e.ids*0x9e3779b1%(1<<48), e.ids)
 	c.r = rand.New(rand.NewPCG(e.w.history.seed, uint64(e.ids)))
 	if s.compose {
 		c.name = "p-" + s.service + "-1"

@@ -83,7 +83,7 @@ func (w *world) start() {
 	}
 	saved, err := l.file.Load(time.Now())
 	if err != nil {
-		w.say("%v", err)
+		w.say("the state is not understood")
 	}
 	past, err := l.file.LoadHistory()
 	if err != nil {

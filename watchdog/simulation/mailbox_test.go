@@ -41,12 +41,12 @@ func subjectOf(title, text string) string {
 		return "service " + key
 	}
 	switch {
-	case strings.Contains(text, "the engine"):
-		return "engine"
+	case strings.Contains(text, "overloaded"):
+		return "overload"
 	case strings.Contains(text, "storm"):
 		return "throttle"
 	}
-	return "overload"
+	return "engine"
 }
 
 // received is a message that a receiver has taken.
@@ -73,7 +73,7 @@ func (a *auditor) received(r *request) {
 		delete(m.open, subject)
 	case escalated && d.URL == "escalation":
 		m.open[subject] = &open{now, now}
-	case d.Severity == recovery.Info, brief(text):
+	case d.Severity == recovery.Info, a.brief(subject, text):
 	default:
 		if o == nil {
 			o = &open{since: now}
@@ -89,8 +89,15 @@ func (a *auditor) received(r *request) {
 }
 
 // brief says whether an alert is about something that is over as it is sent.
-func brief(text string) bool {
-	return strings.HasPrefix(text, "dry run: ") || strings.HasPrefix(text, "restarted: ") || strings.HasPrefix(text, "unhealthy after a restart, and not watched")
+func (a *auditor) brief(subject, text string) bool {
+	if strings.HasPrefix(text, "restarted: ") {
+		for _, s := range a.w.history.specs {
+			if "service "+s.key() == subject {
+				return !settings(a.w.people.all).Watched(recovery.Container{Labels: s.fullLabels(), HasHealthcheck: s.checked})
+			}
+		}
+	}
+	return strings.HasPrefix(text, "dry run: ") || strings.HasPrefix(text, "unhealthy after a restart, and not watched")
 }
 
 // incidents compares what the receivers know with what is open.

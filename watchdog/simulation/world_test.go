@@ -118,6 +118,9 @@ func (w *world) hash(words ...any) uint64 {
 	return x ^ x>>29
 }
 
+// longestLatency is that of the slowest call.
+const longestLatency = 50 * time.Millisecond
+
 // latency is how long a call takes to get there, or its answer to come back.
 func (w *world) latency(r *request) time.Duration {
 	key := r.kind + r.id

@@ -114,3 +114,20 @@ func TestOvertakenInspectionOfADependent(t *testing.T) {
 		t.Errorf("restarted again: %+v", actions)
 	}
 }
+
+// An orphan that a person has stopped is alerted once and closed once, however
+// often it is listed.
+func TestOrphanThatAPersonStopped(t *testing.T) {
+	m := online(t, settings(), container("healthy"), joined("healthy"))
+	want(t, m, Destroyed{"id1"}, t0, "")
+	want(t, m, Listed{[]Container{joined("healthy")}}, t0, "critical:orphaned")
+	m.Apply(Signalled{"id2", "15", t0.Add(time.Second)}, t0.Add(time.Second))
+	m.Apply(Exited{"id2", 143, t0.Add(2 * time.Second)}, t0.Add(2*time.Second))
+	stopped := with(joined("unhealthy"), func(c *Container) { c.State, c.ExitCode = "exited", 143 })
+	m.Apply(Seen{stopped}, t0.Add(2*time.Second))
+	for i := range 3 {
+		at := t0.Add(time.Duration(i+1) * time.Minute)
+		want(t, m, Listed{[]Container{stopped}}, at, "")
+		want(t, m, Seen{stopped}, at, "")
+	}
+}

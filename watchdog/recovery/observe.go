@@ -105,11 +105,21 @@ func (m *Machine) listed(all []Container, now time.Time) (out []Action) {
 				out = append(out, m.seen(c, now)...)
 			}
 		}
-		if s := m.Services[m.byID[c.ID]]; s != nil && s.ID == c.ID && orphaned(all, c) && m.Settings.Watched(c) {
+		if s := m.Services[m.byID[c.ID]]; s != nil && s.ID == c.ID && !s.unseen && orphaned(all, c) && m.Settings.Watched(c) && m.wanted(s, now) {
 			out = append(out, m.step(s, Orphaned, now)...)
 		}
 	}
 	return out
+}
+
+// wanted says whether a service is to run, and this program is in charge of
+// that: an orphan that somebody stopped is nobody's trouble.
+func (m *Machine) wanted(s *Service, now time.Time) bool {
+	switch m.classify(s, s.container, now) {
+	case Paused, Stopping, Down, Finished, Vanished, Revived:
+		return false
+	}
+	return true
 }
 
 // NeedsLook says whether a listed container must be inspected, since the list

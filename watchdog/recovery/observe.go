@@ -224,6 +224,9 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 		}
 	}
 	if s.inFlight() {
+		if s.ID == c.ID {
+			s.policy = policy // an earlier run made the call, perhaps
+		}
 		// The end of the call brings the truth.
 		in := m.classify(s, c, now)
 		if s.ID != c.ID {
@@ -333,6 +336,7 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	}
 	if e.Seen != nil {
 		s.container = *e.Seen
+		s.policy, _ = m.Settings.For(*e.Seen)
 	}
 	out := m.step(s, in, now)
 	if in == CallGone {

@@ -343,6 +343,26 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// A reset of what is down is not forgotten when the engine refuses the call.
+func TestResetThatTheEngineRefuses(t *testing.T) {
+	m := online(t, settings(), container("healthy"))
+	m.Apply(Signalled{"id1", "15", t0.Add(1)}, t0)
+	m.Apply(Exited{"id1", 0, t0.Add(2)}, t0)
+	down := with(ended(0), func(c *Container) { c.FinishedAt = t0.Add(2) })
+	want(t, m, Seen{down}, t0, "")
+	want(t, m, ResetAsked{"app"}, t0.Add(time.Minute), "restart1")
+	want(t, m, CallEnded{Key: "app", Seen: &down, Err: errors.New("500")}, t0.Add(time.Minute), "start")
+	want(t, m, CallEnded{Key: "app", Seen: &down, Err: errors.New("500")}, t0.Add(time.Minute), "")
+	want(t, m, Seen{down}, t0.Add(time.Minute+time.Second), "")
+	want(t, m, Tick{}, t0.Add(time.Minute+2*time.Second), "restart2")
+	// Whoever stops it afterwards has the last word.
+	up := with(container("healthy"), func(c *Container) { c.StartedAt = t0.Add(time.Minute + 2*time.Second) })
+	want(t, m, CallEnded{Key: "app", Seen: &up}, t0.Add(time.Minute+3*time.Second), "warning:restarted info:recovered cascade")
+	m.Apply(Signalled{"id1", "15", t0.Add(2 * time.Minute)}, t0.Add(2*time.Minute))
+	m.Apply(Exited{"id1", 0, t0.Add(2 * time.Minute)}, t0.Add(2*time.Minute))
+	want(t, m, Seen{with(up, func(c *Container) { c.State, c.FinishedAt = "exited", t0.Add(2*time.Minute) })}, t0.Add(2*time.Minute), "")
+}
+
 // A dry run asks for nothing, counts nothing, and says 'would'.
 func TestDryRunOnlyReports(t *testing.T) {
 	s := settings()

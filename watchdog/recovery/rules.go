@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"maps"
 	"time"
 )
@@ -305,7 +306,9 @@ func (m *Machine) reset(s *Service, now time.Time) []Action {
 	if c := s.container; s.Gone.IsZero() && !orphan && (c.State == "exited" || c.State == "created" || c.State == "dead") {
 		s.Phase, s.Due, s.Cause = Waiting, now, "reset by a person while it was down"
 		s.FailingSince = now
-		s.Life.Marks = nil // the person who asks for it outranks the one who stopped it
+		// The person who asks for it outranks the one who stopped it: from now on
+		// it is for this program to start it.
+		s.Life.Marks = []Mark{{Kind: Ended, At: cmp.Or(later(c.FinishedAt, s.Life.Started), now), Received: now, ExitCode: c.ExitCode, Ours: true}}
 	}
 	return out
 }

@@ -51,7 +51,9 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 		text = fmt.Sprintf("restart %d of %d", s.Attempts, s.policy.MaxAttempts)
 	}
 	s.Phase, s.Due, s.LastRestart, s.began = Restarting, time.Time{}, now, now
-	s.Life.forgetOurs()
+	if s.container.State == "running" { // else they say why it is down
+		s.Life.forgetOurs()
+	}
 	a := s.log(EventRestarting, Info, "%s", text)
 	a.Kind, a.Container, a.Output = DoRestart, s.container, s.Output
 	return []Action{a}

@@ -223,6 +223,21 @@ func TestClientWaitsForItsOwner(t *testing.T) {
 	want(t, m, Seen{restarted("healthy", at)}, at, "restart0")
 }
 
+// Of a service that is held for an owner which nobody restarts people are told,
+// once and after a while.
+func TestClientOfAnOwnerThatNobodyRestarts(t *testing.T) {
+	m := online(t, settings(), container("healthy"), joined("healthy"))
+	m.Apply(Signalled{"id1", "15", t0.Add(1)}, t0)
+	m.Apply(Exited{"id1", 143, t0.Add(2)}, t0)
+	want(t, m, Seen{ended(143)}, t0, "")
+	for i, wanted := range []string{"", "", "warning:held", "", ""} {
+		want(t, m, Seen{joined("unhealthy")}, t0.Add(time.Duration(i)*30*time.Second), wanted)
+	}
+	want(t, m, Seen{restarted("healthy", t0.Add(time.Hour))}, t0.Add(time.Hour), "restart0")
+	side := with(joined("healthy"), func(c *Container) { c.StartedAt = t0.Add(time.Hour + 1) })
+	want(t, m, CallEnded{Key: "side", Seen: &side}, t0.Add(time.Hour), "warning:restarted info:recovered")
+}
+
 // A cycle, and a diamond: each dependent once, in order.
 func TestCascadeOnce(t *testing.T) {
 	svc := func(name, depends string) Container {

@@ -57,6 +57,15 @@ func (a *auditor) reset(c *container) {
 
 func (a *auditor) forgotten() { a.lost = true }
 
+// stepped is a clock that was set: pauses and times of health are not what they
+// were.
+func (a *auditor) stepped() {
+	a.restarts = nil
+	for _, s := range a.services {
+		s.anew, s.lastEnd = true, time.Time{}
+	}
+}
+
 // born is the start of a life, with what it has read.
 func (a *auditor) born(saved store.State) {
 	a.calls = nil
@@ -241,7 +250,7 @@ func (a *auditor) reason(c *container, s *account, policy recovery.Policy) {
 	case !c.checked && !reported:
 		a.w.fail("reasons", "%s is restarted, runs, and has no healthcheck", c.name)
 	}
-	if !policy.ByCause || !c.checked || len(v.failures) == 0 {
+	if !policy.ByCause || v.health != "unhealthy" || len(v.failures) == 0 {
 		return
 	}
 	if !slices.ContainsFunc(v.failures, func(f probe.FailureCause) bool { return f.Class != probe.Config && f.Class != probe.Host }) {

@@ -72,6 +72,7 @@ type container struct {
 	stopped   bool
 	stoppedAt int // the number of events before that
 	told      known
+	skewed    bool // its end was told in times of a clock that was wrong
 	seen      view // what the watchdog was told of it last
 	inspect   []byte
 }

@@ -88,7 +88,7 @@ func (a *auditor) settled(c *container, s recovery.ServiceStatus, open bool, all
 		if open || s.Phase == recovery.Held.String() {
 			fail("stopped by a person, and open")
 		}
-	case c.state == "exited" && c.exit != 0 && !c.stopped && c.policy == "" && watching && !open:
+	case c.state == "exited" && c.exit != 0 && !c.stopped && c.policy == "" && watching && !open && !c.skewed:
 		fail("it died, and nobody cares")
 	}
 }

@@ -167,6 +167,7 @@ func (c *container) begin() error {
 func (c *container) over(code int, oom bool) {
 	c.changed()
 	c.gen++
+	c.skewed = c.e.skew != 0
 	c.state, c.exit, c.oom, c.finished, c.ending = "exited", code, oom, c.e.clock(), false
 	if c.checked {
 		c.health = "unhealthy" // as the engine leaves it, without a word
@@ -242,7 +243,7 @@ func (c *container) stop(signal string, timeout time.Duration, then func()) {
 				c.e.emit("stop", c, nil)
 			}
 		}
-		then()
+		c.e.w.after(3*time.Millisecond, then)
 	})
 }
 

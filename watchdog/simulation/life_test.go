@@ -154,6 +154,7 @@ func (w *world) bequeath(from, to string) {
 		}
 		if step := w.people.clockStep; step != 0 && name == "state.json" {
 			data = stepTimes(data, step)
+			w.audit.stepped()
 		}
 		if w.people.corrupt {
 			data = data[:len(data)*2/3]
@@ -171,17 +172,19 @@ func (w *world) bequeath(from, to string) {
 	w.people.clockStep, w.people.corrupt = 0, false
 }
 
-// savedTime is a time in the state file.
-var savedTime = regexp.MustCompile(`"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)"`)
+// savedTime is a time by the watchdog's own clock in the state file. Those by the
+// engine's stay what the engine says.
+var savedTime = regexp.MustCompile(`"(saved|due|last_restart|failing_since|healthy_since|gone|received|opened|critical)":"([^"]+)"`)
 
 // stepTimes is what a state looks like to a watchdog whose clock was set.
 func stepTimes(data []byte, step time.Duration) []byte {
 	return savedTime.ReplaceAllFunc(data, func(text []byte) []byte {
-		t, err := time.Parse(time.RFC3339Nano, strings.Trim(string(text), `"`))
+		m := savedTime.FindSubmatch(text)
+		t, err := time.Parse(time.RFC3339Nano, string(m[2]))
 		if err != nil {
 			return text
 		}
-		return fmt.Appendf(nil, "%q", t.Add(step).Format(time.RFC3339Nano))
+		return fmt.Appendf(nil, "%q:%q", m[1], t.Add(step).Format(time.RFC3339Nano))
 	})
 }
 
@@ -219,7 +222,7 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	var event recovery.Event
 	var id string
-	var attempt int
+	var attempt, receiver int
 	var line bytes.Buffer
 	fmt.Fprintf(&line, "    log %s", r.Message)
 	r.Attrs(func(a slog.Attr) bool {
@@ -230,7 +233,9 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 			id = a.Value.String()
 		case "attempt":
 			attempt = int(a.Value.Int64())
-		case "output", "cause":
+		case "receiver":
+			receiver = int(a.Value.Int64())
+		case "output", "cause", "error":
 			return true
 		}
 		fmt.Fprintf(&line, " %s=%v", a.Key, a.Value)
@@ -241,6 +246,10 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 	switch event {
 	case recovery.EventRestarting:
 		h.life.intents[id] = intent{attempt, strings.HasPrefix(r.Message, "restart after ")}
+	case recovery.EventAlertNotDelivered:
+		if receiver > 0 && strings.HasPrefix(r.Message, "an alert was not delivered") {
+			h.life.w.audit.mailboxes[[]string{"all", "critical", "escalation"}[receiver-1]].lossy = true
+		}
 	case recovery.EventOverloaded:
 		h.life.overloaded = true
 	case recovery.EventOverloadOver:

@@ -308,11 +308,22 @@ func (p *people) happen(a act, r *rand.Rand) {
 	case "kill at":
 		p.killNext = []string{"restart asked", "restart answered", "start asked", "send asked", "inspect asked", "send answered"}[r.IntN(6)]
 	case "term", "switch":
-		p.all = p.all != (a.kind == "switch")
+		p.switchAll(a.kind == "switch")
 		p.term(r)
 	case "overload":
 		e.overloaded = true
 		w.after(seconds(r, 30, 300), func() { e.overloaded = false })
+	}
+}
+
+// switchAll starts the next watchdog with other flags. What it did not watch it
+// has to get to know.
+func (p *people) switchAll(on bool) {
+	p.all = p.all != on
+	for _, c := range p.w.engine.containers {
+		if on && c.labels["watchdog.enable"] == "" {
+			c.told = known{}
+		}
 	}
 }
 

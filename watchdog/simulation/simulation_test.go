@@ -62,7 +62,7 @@ func TestSimulation(t *testing.T) {
 		t.Log(sum.String(), out.found)
 		return
 	}
-	for seed := range uint64(20) {
+	for seed := range uint64(60) {
 		out := play(t, newHistory(*seedFlag+seed), nil)
 		sum.add(out)
 		if out.found != nil {

@@ -21,10 +21,10 @@ type Machine struct {
 	// compiler wants it to be reached through a variable.)
 	ruleFor    func(Phase, Input) rule
 	offline    bool
-	offlineAt  time.Time           // zero: since the beginning
-	byID       map[string]string   // keys by container id
-	timed      map[string]*Service // those that time changes, by key
-	early      map[string]Life     // what came of containers before they were seen
+	offlineAt  time.Time            // zero: since the beginning
+	byID       map[string]string    // keys by container id
+	timed      map[string]*Service  // those that time changes, by key
+	early      map[string]Life      // what came of containers before they were seen
 	joined     map[string]*tenant   // those that live in another's network, by id
 	owners     map[string]Container // those whose network others live in, by id
 	peers      map[string]peer      // all containers, by id

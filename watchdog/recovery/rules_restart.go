@@ -38,6 +38,7 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 		}
 		a := s.alert(EventDryRun, Warning, "dry run: %s%s", text, s.Cause)
 		s.Open, a.Closes = false, true
+		s.After, s.Needs = "", nil // nothing follows that was not restarted
 		return []Action{a}
 	}
 	if s.container.NetworkOf != "" {

@@ -48,3 +48,28 @@ func TestClockSetBackAtADependentsRestart(t *testing.T) {
 	}
 	want(t, m, Seen{restarted("healthy", t0.Add(time.Hour))}, t0.Add(time.Hour), "restart0")
 }
+
+// Somebody's stop of which the clock says that it is still to come, since the
+// clock was set back, is not waited for until then.
+func TestClockSetBackBehindAStop(t *testing.T) {
+	ahead := t0.Add(12 * time.Hour)
+	m := NewMachine(settings())
+	m.Restore(map[string]*Service{"app": {Key: "app", ID: "id1", Name: "app", Life: Life{Started: t0.Add(-time.Hour), Marks: []Mark{{Kind: Asked, At: t0, Received: ahead, Signal: "15"}}}}}, nil, t0)
+	m.Apply(Online{}, t0)
+	want(t, m, Seen{container("unhealthy")}, t0.Add(time.Second), "")
+	want(t, m, Seen{container("unhealthy")}, t0.Add(5*time.Minute), "restart1")
+}
+
+// The uptime of a container without a healthcheck is this program's to count
+// where the engine's clock is ahead.
+func TestClockAheadAndUptime(t *testing.T) {
+	plain := with(container(""), func(c *Container) { c.HasHealthcheck = false })
+	m := online(t, settings(), plain)
+	m.Apply(Exited{"id1", 3, t0.Add(1)}, t0)
+	down := with(plain, func(c *Container) { c.State, c.ExitCode, c.RestartPolicy = "exited", 3, "on-failure" })
+	down.MaxRetries, down.RestartCount = 2, 2
+	want(t, m, Seen{down}, t0, "critical:policy_exhausted")
+	up := with(plain, func(c *Container) { c.StartedAt = t0.Add(time.Hour) })
+	want(t, m, Seen{up}, t0.Add(time.Minute), "")
+	want(t, m, Tick{}, t0.Add(time.Minute+minUptime), "info:recovered")
+}

@@ -98,7 +98,7 @@ func (m *Machine) classify(s *Service, c Container, now time.Time) Input {
 			return Failing
 		case report == fresh:
 			return Starting
-		case c.Health == "healthy", !c.HasHealthcheck && c.Health == "" && now.Sub(c.StartedAt) >= minUptime:
+		case c.Health == "healthy", !c.HasHealthcheck && c.Health == "" && !now.Before(s.settled(c)):
 			return Healthy
 		}
 		return Starting

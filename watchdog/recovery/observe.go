@@ -256,9 +256,14 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 		m.forgetDone(s)
 		return out
 	}
+	first := s.container.ID == ""
 	s.policy, s.watched, s.Name, s.Gone = policy, watched, clean(c.Name), time.Time{}
 	m.byID[c.ID] = s.Key // an inspection may arrive behind its removal: the next list tells
-	return append(out, m.observe(s, c, now)...)
+	out = append(out, m.observe(s, c, now)...)
+	if first && s.Phase == Waiting && s.After == "" {
+		out = append(out, m.plan(s, now)...) // until now its labels were not known
+	}
+	return out
 }
 
 // begin takes over the start of a container's life that is seen for the first
@@ -283,6 +288,7 @@ func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action)
 		s.begun = false
 		s.lastEnd = s.Life.ended(c.stopWindow())
 		s.Life.begin(c.StartedAt)
+		s.met = now
 		if !first {
 			out = m.step(s, NewLife, now)
 		}

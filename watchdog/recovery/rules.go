@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"cmp"
 	"maps"
 	"time"
 )
@@ -326,7 +325,7 @@ func (m *Machine) reset(s *Service, now time.Time) []Action {
 		s.FailingSince = now
 		// The person who asks for it outranks the one who stopped it: from now on
 		// it is for this program to start it.
-		s.Life.Marks = []Mark{{Kind: Ended, At: cmp.Or(later(c.FinishedAt, s.Life.Started), now), Received: now, ExitCode: c.ExitCode, Ours: true}}
+		s.Life.Marks = []Mark{{Kind: Ended, At: s.Life.Started.Add(1), Received: now, ExitCode: c.ExitCode, Ours: true}}
 	}
 	return out
 }

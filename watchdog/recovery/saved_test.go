@@ -25,3 +25,16 @@ func TestCutOffCallAndLabels(t *testing.T) {
 	want(t, m, Tick{}, t0.Add(29*time.Second), "")
 	want(t, m, Tick{}, t0.Add(30*time.Second), "restart2")
 }
+
+// The labels of what waits are not known either, until it is seen.
+func TestWaitingAndLabels(t *testing.T) {
+	for value, wanted := range map[string]string{"1": "critical:gave_up", "3": ""} {
+		m := NewMachine(settings())
+		m.Restore(map[string]*Service{"app": {Key: "app", ID: "id1", Name: "app", Phase: Waiting, Attempts: 1, Due: t0.Add(2 * time.Second), LastRestart: t0, Life: Life{Started: t0.Add(-time.Hour)}}}, nil, t0)
+		want(t, m, Seen{with(container("unhealthy"), func(c *Container) {
+			c.Labels["watchdog.max-attempts"], c.Labels["watchdog.backoff-base"] = value, "15s"
+		})}, t0, wanted)
+		m.Apply(Online{}, t0)
+		want(t, m, Tick{}, t0.Add(29*time.Second), "")
+	}
+}

@@ -1,9 +1,9 @@
 package simulation
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"healthcheck/probe"
@@ -28,6 +28,7 @@ type auditor struct {
 type account struct {
 	attempt int
 	lastEnd time.Time
+	lastOwn time.Time // the last restart for its own sake
 	// anew says that the attempts may begin anew.
 	anew bool
 	// asked says that a person asked for it, whatever its state is, and failed
@@ -52,7 +53,7 @@ func (a *auditor) removed(c *container) { a.services[c.service].anew = true }
 func (a *auditor) reset(c *container) {
 	s := a.services[c.service]
 	s.anew, s.asked, s.lastEnd = true, true, time.Time{}
-	c.stopped = false
+	c.wanted = true
 }
 
 func (a *auditor) forgotten() { a.lost = true }
@@ -76,7 +77,7 @@ func (a *auditor) born(saved store.State) {
 			s.anew, s.lastEnd = true, time.Time{}
 		}
 		for _, c := range a.w.engine.containers {
-			c.told = known{}
+			c.told, c.doubtful = known{}, true
 		}
 		for _, m := range a.mailboxes {
 			m.lossy = true
@@ -96,6 +97,14 @@ func (a *auditor) died() {
 	for _, m := range a.mailboxes {
 		m.killed()
 	}
+	l := a.w.life
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range a.w.engine.containers { // a call that was not made counts all the same
+		if in, s := l.intents[recovery.ShortID(c.id)], a.services[c.service]; in.attempt > s.attempt {
+			s.attempt, s.lastOwn = in.attempt, time.Now()
+		}
+	}
 }
 
 // heard is an event that has reached the watchdog.
@@ -106,7 +115,7 @@ func (a *auditor) heard(m message) {
 	}
 	switch m.act {
 	case "kill":
-		c.told.kill = true
+		c.told.kill = c.told.kill || m.signal == "15" || m.signal == "9"
 	case "die":
 		c.told.die = true
 	case "stop":
@@ -115,9 +124,9 @@ func (a *auditor) heard(m message) {
 }
 
 // toldStopped says whether the watchdog knows, or has to assume, that a person
-// stopped a container.
+// stopped a container. The error of a start that failed stays behind.
 func (c *container) toldStopped() bool {
-	return c.stopped && (c.told.kill || c.told.stop || c.told.down && !c.told.die)
+	return c.stopped && !c.wanted && (c.told.kill || c.told.stop || c.told.down && !c.told.die && c.err == "")
 }
 
 // look keeps what an inspection says, until it has reached the watchdog.
@@ -187,7 +196,7 @@ func (a *auditor) askedRestart(r *request) {
 	s := a.services[c.service]
 	switch {
 	case c.toldStopped():
-		w.fail("a person's stop", "%s was stopped by a person (%+v)", c.name, c.told)
+		w.fail("a person's stop", "%s was stopped by a person (%+v): %s", c.name, c.told, a.saidOf(c))
 	case c.state == "paused" && c.told.pause:
 		w.fail("a person's pause", "%s is paused", c.name)
 	case c.labels["watchdog.enable"] == "false", c.service == "swarm", c.service == "oneoff":
@@ -222,14 +231,14 @@ func (a *auditor) count(c *container, s *account, in intent, policy recovery.Pol
 	case in.attempt > policy.MaxAttempts:
 		w.fail("attempts", "restart %d of %s, at most %d", in.attempt, c.name, policy.MaxAttempts)
 	case in.attempt == s.attempt+1, s.anew:
-	case in.attempt == 1 && now.Sub(s.lastEnd) >= policy.StableFor:
+	case in.attempt == 1 && now.Sub(s.lastOwn) >= policy.StableFor:
 	default:
 		w.fail("attempts", "restart %d of %s follows restart %d, which ended %s ago", in.attempt, c.name, s.attempt, now.Sub(s.lastEnd))
 	}
 	if n := in.attempt - 1; n > 0 && !s.lastEnd.IsZero() && now.Sub(s.lastEnd) < policy.Delay(n) {
 		w.fail("pauses", "restart %d of %s comes %s after the last one, want %s", in.attempt, c.name, now.Sub(s.lastEnd), policy.Delay(n))
 	}
-	s.attempt, s.anew, s.lastEnd = in.attempt, false, now
+	s.attempt, s.anew, s.lastEnd, s.lastOwn = in.attempt, false, now, now
 	set := settings(false)
 	a.restarts = slices.DeleteFunc(a.restarts, func(t time.Time) bool { return now.Sub(t) >= set.Window })
 	if a.restarts = append(a.restarts, now); len(a.restarts) > set.MaxRestarts {
@@ -280,10 +289,15 @@ func (a *auditor) saved(r *request, c *container) {
 	w.fail("store", "%s of %s is asked for, and not saved", r.kind, c.name)
 }
 
-func names(all []*container) string {
-	var out []string
-	for _, c := range all {
-		out = append(out, c.name)
+// saidOf is what the state file says of a container, for those who look for a
+// fault.
+func (a *auditor) saidOf(c *container) string {
+	state, err := a.w.life.file.Load(time.Now())
+	for _, s := range state.Services {
+		if s.ID == c.id {
+			text, _ := json.Marshal(s)
+			return string(text)
+		}
 	}
-	return fmt.Sprint(len(all), ": ", strings.Join(out, " "))
+	return fmt.Sprint("nothing is saved: ", err)
 }

@@ -72,7 +72,8 @@ type container struct {
 	stopped   bool
 	stoppedAt int // the number of events before that
 	told      known
-	skewed    bool // its end was told in times of a clock that was wrong
+	wanted    bool // a person asked the watchdog for it since
+	doubtful  bool // its end was told by a clock that was wrong, or to a watchdog that has forgotten it
 	seen      view // what the watchdog was told of it last
 	inspect   []byte
 }

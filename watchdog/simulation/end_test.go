@@ -56,7 +56,7 @@ func (a *auditor) atEnd(ctx context.Context) {
 // settled checks one container at the end.
 func (a *auditor) settled(c *container, s recovery.ServiceStatus, open bool, all map[string]recovery.ServiceStatus) {
 	fail := func(why string) {
-		a.w.fail("the end", "%s: %s: it is %s (%s, streak %d), with %+v, and the watchdog says %+v, open %v", c.name, why, c.state, c.health, c.streak, c.told, s, open)
+		a.w.fail("the end", "%s: %s: it is %s (%s, streak %d), with %+v, and the watchdog says %+v, open %v, started %s; saved: %s", c.name, why, c.state, c.health, c.streak, c.told, s, open, c.started, a.saidOf(c))
 	}
 	watching := s.Phase == recovery.Idle.String()
 	switch {
@@ -84,11 +84,11 @@ func (a *auditor) settled(c *container, s recovery.ServiceStatus, open bool, all
 		default:
 			fail("failing, and nobody cares")
 		}
-	case c.state == "exited" && c.stopped && (c.told.kill || c.told.stop): // else it has vanished, and an incident says so
+	case c.state == "exited" && c.stopped && !c.doubtful && (c.told.kill || c.told.stop): // else it has vanished, and an incident says so
 		if open || s.Phase == recovery.Held.String() {
 			fail("stopped by a person, and open")
 		}
-	case c.state == "exited" && c.exit != 0 && !c.stopped && c.policy == "" && watching && !open && !c.skewed:
+	case c.state == "exited" && c.exit != 0 && !c.stopped && !c.wanted && c.policy == "" && watching && !open && !c.doubtful:
 		fail("it died, and nobody cares")
 	}
 }

@@ -34,11 +34,12 @@ const ringLength = 256
 
 // message is one event.
 type message struct {
-	at   time.Time
-	line []byte
-	act  string
-	c    *container
-	n    int // which event it is
+	at     time.Time
+	line   []byte
+	act    string
+	c      *container
+	n      int // which event it is
+	signal string
 }
 
 func newEngine(w *world) *engine {
@@ -95,7 +96,7 @@ func (e *engine) emit(action string, c *container, more map[string]string) {
 	attributes := map[string]string{"name": c.name}
 	maps.Copy(attributes, more)
 	line, _ := json.Marshal(map[string]any{"Type": "container", "Action": action, "Actor": map[string]any{"ID": c.id, "Attributes": attributes}, "time": at.Unix(), "timeNano": at.UnixNano()})
-	m := message{at: at, line: append(line, '\n'), act: action, c: c, n: e.said}
+	m := message{at: at, line: append(line, '\n'), act: action, c: c, n: e.said, signal: more["signal"]}
 	if e.ring = append(e.ring, m); len(e.ring) > ringLength {
 		e.ring = e.ring[1:]
 	}
@@ -142,7 +143,7 @@ func (c *container) begin() error {
 		}
 	}
 	c.state, c.started, c.began, c.err, c.exit, c.oom = "running", c.e.clock(), time.Now(), "", 0, false
-	c.stopped, c.told, c.byHand = false, known{}, false
+	c.stopped, c.told, c.byHand, c.wanted = false, known{}, false, false
 	if t := c.trouble; t != nil && t.restarts > 0 {
 		if t.restarts--; t.restarts == 0 {
 			c.trouble = nil
@@ -167,7 +168,7 @@ func (c *container) begin() error {
 func (c *container) over(code int, oom bool) {
 	c.changed()
 	c.gen++
-	c.skewed = c.e.skew != 0
+	c.doubtful, c.wanted = c.e.skew != 0, false
 	c.state, c.exit, c.oom, c.finished, c.ending = "exited", code, oom, c.e.clock(), false
 	if c.checked {
 		c.health = "unhealthy" // as the engine leaves it, without a word

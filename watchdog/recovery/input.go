@@ -53,6 +53,14 @@ var inputNames = [...]string{
 	Follow: "follow", Unfollow: "unfollow", DependencyUp: "dependency up", CallSucceeded: "call succeeded", CallHalfway: "call half-way", CallFailed: "call failed", CallStopped: "call stopped", CallGone: "call gone",
 }
 
+// Inputs lists them.
+func Inputs() (all []Input) {
+	for in := range Input(inputs) {
+		all = append(all, in)
+	}
+	return all
+}
+
 func (i Input) String() string { return inputNames[i] }
 
 // minUptime is how long a container without a healthcheck must run to count as

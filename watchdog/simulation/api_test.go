@@ -271,6 +271,10 @@ func (e *engine) restart(c *container, r *request, how string, send func(answer)
 			finish(reply(204, nil))
 		}
 		if r.kind == "start" {
+			if how == "long" {
+				e.w.after(40*time.Second, start)
+				return
+			}
 			start()
 			return
 		}

@@ -34,7 +34,7 @@ func (a act) String() string {
 // one container, and can be aimed at one that is in a certain phase.
 var deeds = map[string]int{
 	"break": 30, "mend": 10, "die": 8, "finish": 3, "oom": 2, "stop": 6, "kill": 2, "start": 10, "restart": 4, "pause": 4,
-	"rename": 2, "recreate": 5, "remove": 3, "reset": 5, "hup": 1, "vanish": 3, "flood": 1,
+	"rename": 2, "recreate": 5, "remove": 3, "reset": 5, "hup": 1, "vanish": 3, "flood": 1, "orphan": 3,
 }
 
 var happenings = map[string]int{
@@ -74,8 +74,11 @@ func newHistory(seed uint64) history {
 			a.kind, a.service = pick(r, deeds), h.specs[r.IntN(len(h.specs))].service
 		case k < 8:
 			a.kind, a.phase = pick(r, deeds), recovery.Phases[1+r.IntN(len(recovery.Phases)-1)].String()
-			if r.IntN(12) == 0 {
+			switch {
+			case r.IntN(12) == 0:
 				a.kind = "switch"
+			case r.IntN(12) == 0:
+				a.kind = "orphan"
 			}
 		default:
 			a.kind = pick(r, happenings)

@@ -153,6 +153,28 @@ func (p *people) deed(kind string, c *container, r *rand.Rand) {
 		})
 	case "recreate":
 		p.recreate(c, r)
+	case "orphan": // the owner of its network goes, and it, too, perhaps
+		owner := w.engine.containers[c.ownerID]
+		if owner == nil {
+			owner = w.engine.byService(c.ownerID)
+		}
+		if owner == nil {
+			return
+		}
+		if r.IntN(2) == 0 {
+			owner.do(owner.remove)
+			w.after(seconds(r, 30, 300), func() {
+				if w.engine.byService(owner.service) == nil {
+					w.engine.create(owner.spec).begin()
+				}
+			})
+		} else {
+			p.stop(owner, "9")
+			w.after(seconds(r, 30, 300), func() { p.startAgain(owner) })
+		}
+		if r.IntN(2) == 0 {
+			w.after(10*time.Millisecond, func() { c.dies(c.gen, 1, false) })
+		}
 	case "remove":
 		c.do(c.remove)
 		w.after(seconds(r, 1, 1500), func() {
@@ -198,10 +220,14 @@ func (p *people) recreate(c *container, r *rand.Rand) {
 	if r.IntN(2) == 0 {
 		trouble = nil
 	}
+	unheard := r.IntN(3) == 0 // the watchdog hears of the new one alone
 	c.do(func(done func()) {
 		if e.containers[c.id] == nil || e.byService(c.service) != c {
 			done()
 			return
+		}
+		if unheard {
+			e.faults.stream, e.faults.until = "silent", time.Now().Add(time.Minute)
 		}
 		n := e.create(c.spec)
 		n.name, n.trouble = n.id[:12]+"_"+n.name, trouble
@@ -210,6 +236,9 @@ func (p *people) recreate(c *container, r *rand.Rand) {
 				n.name = strings.SplitN(n.name, "_", 2)[1]
 				n.changed()
 				e.emit("rename", n, nil)
+				if unheard {
+					e.faults.stream = ""
+				}
 				n.begin()
 				done()
 			})
@@ -285,7 +314,7 @@ func (p *people) happen(a act, r *rand.Rand) {
 		how := []string{"500", "403", "404", "half-way", "half-way", "lost", "reset", "long"}[r.IntN(8)]
 		e.faults.calls = append(e.faults.calls, callFault{"restart", how, 1 + r.IntN(4)})
 		if r.IntN(2) == 0 {
-			e.faults.calls = append(e.faults.calls, callFault{"start", []string{"500", "lost", "reset"}[r.IntN(3)], 1})
+			e.faults.calls = append(e.faults.calls, callFault{"start", []string{"500", "lost", "reset", "long"}[r.IntN(4)], 1})
 		}
 	case "disk":
 		w.fill(true)
@@ -309,6 +338,10 @@ func (p *people) happen(a act, r *rand.Rand) {
 		p.killNext = []string{"restart asked", "restart answered", "start asked", "send asked", "inspect asked", "send answered"}[r.IntN(6)]
 	case "term", "switch":
 		p.switchAll(a.kind == "switch")
+		if r.IntN(2) == 0 {
+			p.again(r)
+			return
+		}
 		p.term(r)
 	case "overload":
 		e.overloaded = true

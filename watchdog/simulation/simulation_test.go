@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"healthcheck/watchdog/recovery"
 )
 
 var (
@@ -70,4 +72,11 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	t.Log(sum.String())
+	for _, p := range recovery.Phases {
+		for _, in := range recovery.Inputs() {
+			if recovery.Matters(p, in) {
+				t.Logf("%7d %s, %s", sum.pairs[pair{p, in}], p, in)
+			}
+		}
+	}
 }

@@ -19,6 +19,13 @@ func TestClockSetBackAtARestart(t *testing.T) {
 	want(t, m, Seen{failing}, t0.Add(time.Minute), "restart2")
 }
 
+// It is, also where the look behind the call failed, and it is seen but once.
+func TestClockSetBackAtARestartThatNobodySaw(t *testing.T) {
+	m := online(t, settings(), container("unhealthy"))
+	want(t, m, CallEnded{Key: "app"}, t0.Add(time.Second), "warning:restarted")
+	want(t, m, Seen{restarted("healthy", back)}, t0.Add(2*time.Second), "info:recovered cascade")
+}
+
 // A life that another began behind such a step is believed once it is seen
 // again; what is seen once may be an inspection that was overtaken.
 func TestClockSetBackAndALifeOfAnothers(t *testing.T) {

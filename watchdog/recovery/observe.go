@@ -276,11 +276,10 @@ func (s *Service) begin(c Container) {
 
 // observe is what a container's state means for its service.
 func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action) {
-	if s.begun && !s.Life.another(c.StartedAt) {
-		return nil // of the life before our restart
-	}
-	if s.Life.overtaken(c.StartedAt) {
-		return nil
+	switch {
+	case s.begun && s.Life.another(c.StartedAt): // the life that our restart began
+	case s.begun, s.Life.overtaken(c.StartedAt):
+		return nil // of a life before
 	}
 	s.container, s.unseen = c, false
 	if s.Life.another(c.StartedAt) {

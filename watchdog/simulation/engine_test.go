@@ -143,6 +143,7 @@ func (c *container) begin() error {
 		}
 	}
 	c.state, c.started, c.began, c.err, c.exit, c.oom = "running", c.e.clock(), time.Now(), "", 0, false
+	c.startSkew = c.e.skew
 	c.stopped, c.told, c.byHand, c.wanted = false, known{}, false, false
 	if t := c.trouble; t != nil && t.restarts > 0 {
 		if t.restarts--; t.restarts == 0 {
@@ -168,7 +169,7 @@ func (c *container) begin() error {
 func (c *container) over(code int, oom bool) {
 	c.changed()
 	c.gen++
-	c.doubtful, c.wanted = c.e.skew != 0, false
+	c.doubtful, c.wanted = c.e.skew != 0 || c.startSkew != 0, false
 	c.state, c.exit, c.oom, c.finished, c.ending = "exited", code, oom, c.e.clock(), false
 	if c.checked {
 		c.health = "unhealthy" // as the engine leaves it, without a word

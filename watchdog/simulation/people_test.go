@@ -93,6 +93,9 @@ func (p *people) carryOut(a act) {
 		}
 		return
 	}
+	if a.phase != "" && p.whom(a) == nil {
+		return
+	}
 	p.w.count("fault: " + a.kind)
 	p.happen(a, r)
 }

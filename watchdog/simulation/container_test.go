@@ -47,26 +47,27 @@ type trouble struct {
 // container is one as it really is.
 type container struct {
 	spec
-	e        *engine
-	r        *rand.Rand
-	id, name string
-	state    string
-	health   string
-	streak   int
-	log      []result
-	started  time.Time // by the engine's clock
-	finished time.Time
-	exit     int
-	oom      bool
-	err      string
-	count    int // restarts by its own policy
-	byHand   bool
-	ownerID  string
-	trouble  *trouble
-	began    time.Time // by the true clock
-	gen      int       // timers of an earlier life do nothing
-	ending   bool
-	ops      []func(done func())
+	e         *engine
+	r         *rand.Rand
+	id, name  string
+	state     string
+	health    string
+	streak    int
+	log       []result
+	started   time.Time // by the engine's clock, which was wrong by startSkew
+	startSkew time.Duration
+	finished  time.Time
+	exit      int
+	oom       bool
+	err       string
+	count     int // restarts by its own policy
+	byHand    bool
+	ownerID   string
+	trouble   *trouble
+	began     time.Time // by the true clock
+	gen       int       // timers of an earlier life do nothing
+	ending    bool
+	ops       []func(done func())
 
 	// stopped says that a person stopped it and nobody has started it since.
 	stopped   bool

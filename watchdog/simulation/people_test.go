@@ -137,8 +137,8 @@ func (p *people) deed(kind string, c *container, r *rand.Rand) {
 				return
 			}
 			c.stop("15", 10*time.Second, func() {
-				if c.state != "running" {
-					c.begin()
+				if c.state != "running" && c.begin() != nil {
+					c.doubtful = true // it looks like one that was stopped
 				}
 				c.count = 0
 				done()

@@ -358,6 +358,17 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// A restart behind which nobody could look does not hide what comes of the next
+// one.
+func TestRestartThatNobodySawAndTheNext(t *testing.T) {
+	m := online(t, settings(), container("unhealthy"))
+	want(t, m, CallEnded{Key: "app"}, t0.Add(time.Second), "warning:restarted")
+	want(t, m, Tick{}, t0.Add(time.Minute), "restart2")
+	up := restarted("starting", t0.Add(time.Minute))
+	want(t, m, CallEnded{Key: "app", Seen: &up}, t0.Add(time.Minute), "warning:restarted")
+	want(t, m, Seen{restarted("healthy", t0.Add(time.Minute))}, t0.Add(time.Minute+time.Second), "info:recovered cascade")
+}
+
 // A reset of what is down is not forgotten when the engine refuses the call.
 func TestResetThatTheEngineRefuses(t *testing.T) {
 	m := online(t, settings(), container("healthy"))

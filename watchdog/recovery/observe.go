@@ -340,6 +340,7 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 		}
 	}
 	if e.Seen != nil {
+		s.begun = false // of a call before, behind which nobody could look
 		s.container = *e.Seen
 		s.policy, _ = m.Settings.For(*e.Seen)
 	}

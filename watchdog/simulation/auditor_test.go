@@ -126,7 +126,7 @@ func (a *auditor) heard(m message) {
 // toldStopped says whether the watchdog knows, or has to assume, that a person
 // stopped a container. The error of a start that failed stays behind.
 func (c *container) toldStopped() bool {
-	return c.stopped && !c.wanted && (c.told.kill || c.told.stop || c.told.down && !c.told.die && c.err == "")
+	return c.stopped && !c.wanted && (c.told.kill || c.told.stop || c.told.down && !c.told.die && c.err == "" && !c.doubtful)
 }
 
 // look keeps what an inspection says, until it has reached the watchdog.

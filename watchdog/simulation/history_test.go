@@ -62,11 +62,28 @@ const (
 	restTime  = 45 * time.Minute
 )
 
-// make1 is the history of a seed.
+// newHistory is the history of a seed.
 func newHistory(seed uint64) history {
 	r := rand.New(rand.NewPCG(seed, 22))
 	h := history{seed: seed, specs: newSpecs(r), chaos: chaosTime, rest: restTime}
 	pause := time.Duration(5+r.IntN(20)) * time.Second // a calm history, or one that is not
+	return h.withActs(r, pause)
+}
+
+// newWideHistory has a hundred services more, and takes half a day: what a
+// large host is like, where a fault is rare.
+func newWideHistory(seed uint64) history {
+	r := rand.New(rand.NewPCG(seed, 23))
+	h := history{seed: seed, specs: newSpecs(r), chaos: 12 * time.Hour, rest: restTime}
+	for i := range 100 {
+		h.specs = append(h.specs, spec{service: fmt.Sprint("wide", i), compose: true, checked: true, interval: 30 * time.Second, timeout: 5 * time.Second, retries: 3,
+			startup: time.Duration(r.IntN(12)) * time.Second, stopTakes: time.Second, labels: map[string]string{"watchdog.enable": "true"}})
+	}
+	return h.withActs(r, time.Duration(20+r.IntN(120))*time.Second)
+}
+
+// withActs lets acts come, with such a pause on average.
+func (h history) withActs(r *rand.Rand, pause time.Duration) history {
 	for at := 2 * time.Minute; at < h.chaos; at += time.Duration(r.ExpFloat64() * float64(pause)) {
 		a := act{at: at + time.Duration(r.IntN(1e6)), n: r.Uint64()}
 		switch k := r.IntN(10); {

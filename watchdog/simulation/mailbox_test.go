@@ -67,7 +67,7 @@ func (a *auditor) received(r *request) {
 	_, escalated := strings.CutPrefix(text, "unresolved for ")
 	switch o := m.open[subject]; {
 	case resolved:
-		if o == nil && !m.lossy {
+		if o == nil && !m.lossy && !a.loose(subject) {
 			a.w.fail("incidents", "%s is told that %s is over (%s), and knew of nothing", d.URL, subject, rest)
 		}
 		delete(m.open, subject)
@@ -86,6 +86,17 @@ func (a *auditor) received(r *request) {
 			a.w.fail("incidents", "%s is told twice: %s: %s", d.URL, d.Title, text)
 		}
 	}
+}
+
+// loose says whether a service is watched by some lives of the watchdog, and not
+// by others: not all that is said of it opens an incident.
+func (a *auditor) loose(subject string) bool {
+	for _, s := range a.w.history.specs {
+		if "service "+s.key() == subject {
+			return s.labels["watchdog.enable"] == ""
+		}
+	}
+	return false
 }
 
 // brief says whether an alert is about something that is over as it is sent.

@@ -4,18 +4,24 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"healthcheck/watchdog/recovery"
 )
 
+// e2e/simulate sets these.
 var (
 	seedFlag  = flag.Uint64("simulate.seed", 0, "the first seed")
-	hoursFlag = flag.Float64("simulate.hours", 0, "simulate so many hours, of one seed after the other")
+	hoursFlag = flag.Float64("simulate.hours", 0, "simulate so many hours, of one seed after the other; 0: that seed alone")
+	wideFlag  = flag.Bool("simulate.wide", false, "a hundred services more, and days")
 	traceFlag = flag.Bool("simulate.trace", false, "print what happens")
 )
 
@@ -46,37 +52,177 @@ func (s *totals) add(o outcome) {
 	}
 }
 
+// missing are the pairs of phase and input, and the rows of the decision table,
+// that no history has reached.
+func (s *totals) missing() (all []string) {
+	for _, p := range recovery.Phases {
+		for _, in := range recovery.Inputs() {
+			if recovery.Matters(p, in) && s.pairs[pair{p, in}] == 0 {
+				all = append(all, p.String()+", "+in.String())
+			}
+		}
+	}
+	for _, r := range rows {
+		if s.counts["row: "+r] == 0 {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 func (s *totals) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d histories, %.0f simulated hours, %.0f service-hours, %d restarts\n", s.runs, s.hours, s.services, s.counts["restarts"])
+	n := 0
+	for p, times := range s.pairs {
+		if times > 0 && recovery.Matters(p.phase, p.input) {
+			n++
+		}
+	}
+	fmt.Fprintf(&b, "%d histories, %.0f simulated hours, %.0f service-hours, %d restarts, %d pairs of phase and input\n", s.runs, s.hours, s.services, s.counts["restarts"], n)
 	for _, k := range slices.Sorted(maps.Keys(s.counts)) {
 		fmt.Fprintf(&b, "%9d  %s\n", s.counts[k], k)
 	}
 	return b.String()
 }
 
-// TestSimulation is a fixed set of seeds.
+// fixedSeeds are those of every run. They are few, since each costs a second,
+// and together they pass every pair of the table.
+var fixedSeeds = []uint64{0, 1, 2, 3, 4, 5, 6, 7}
+
+// TestSimulation plays a fixed set of histories. Whoever adds a phase or an
+// input may have to add a seed that reaches it: e2e/simulate says which do.
 func TestSimulation(t *testing.T) {
+	if *hoursFlag > 0 || *traceFlag || *seedFlag > 0 {
+		t.Skip("others are asked for")
+	}
 	var sum totals
+	t.Run("seeds", func(t *testing.T) {
+		for _, seed := range fixedSeeds {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				out := play(t, newHistory(seed), nil)
+				sum.add(out)
+				if out.found != nil {
+					t.Errorf("%s\ngo -C e2e run ./simulate -seed %d shows the shortest history that fails so", out.found, seed)
+				}
+			})
+		}
+	})
+	t.Log(sum.String())
+	for _, m := range sum.missing() {
+		t.Errorf("no history reaches: %s", m)
+	}
+}
+
+// TestLong plays the histories that e2e/simulate asks for.
+func TestLong(t *testing.T) {
+	if *hoursFlag == 0 && *seedFlag == 0 && !*traceFlag {
+		t.Skip("go -C e2e run ./simulate asks for it")
+	}
+	make1 := newHistory
+	if *wideFlag {
+		make1 = newWideHistory
+	}
 	if *traceFlag {
-		out := play(t, newHistory(*seedFlag), os.Stdout)
-		sum.add(out)
-		t.Log(sum.String(), out.found)
+		out := play(t, make1(*seedFlag), os.Stdout)
+		if out.found != nil {
+			t.Error(out.found)
+		}
 		return
 	}
-	for seed := range uint64(60) {
-		out := play(t, newHistory(*seedFlag+seed), nil)
-		sum.add(out)
-		if out.found != nil {
-			t.Errorf("seed %d: %s", *seedFlag+seed, out.found)
+	var sum totals
+	var next atomic.Uint64
+	next.Store(*seedFlag)
+	var failed atomic.Pointer[history]
+	begin := time.Now()
+	t.Run("seeds", func(t *testing.T) {
+		for worker := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprint(worker), func(t *testing.T) {
+				t.Parallel()
+				for failed.Load() == nil {
+					seed := next.Add(1) - 1
+					h := make1(seed)
+					if done := float64(seed-*seedFlag) * (h.chaos + h.rest).Hours(); done > 0 && done >= *hoursFlag {
+						return
+					}
+					out := play(t, h, nil)
+					sum.add(out)
+					if out.found != nil && failed.CompareAndSwap(nil, &h) {
+						t.Errorf("seed %d: %s", seed, out.found)
+					}
+					if worker == 0 && time.Since(begin) > time.Minute {
+						begin = time.Now()
+						sum.mu.Lock()
+						fmt.Printf("seed %d: %.0f hours, %.0f service-hours, %d restarts\n", seed, sum.hours, sum.services, sum.counts["restarts"])
+						sum.mu.Unlock()
+					}
+				}
+			})
+		}
+	})
+	fmt.Print(sum.String())
+	if missing := sum.missing(); len(missing) > 0 {
+		fmt.Printf("not reached: %s\n", strings.Join(missing, "; "))
+	}
+	if h := failed.Load(); h != nil {
+		fmt.Printf("looking for the shortest history of seed %d that fails so\n", h.seed)
+		short, found := shorten(t, *h, time.Minute)
+		fmt.Printf("%d of %d acts:\n", len(short.acts), len(h.acts))
+		for _, a := range short.acts {
+			fmt.Println("  ", a)
+		}
+		fmt.Println(found)
+	}
+}
+
+// shorten leaves out of a history what its fault does not need.
+func shorten(t *testing.T, h history, limit time.Duration) (history, *violation) {
+	deadline := time.Now().Add(limit)
+	fails := func(acts []act) *violation {
+		short := h
+		short.acts = acts
+		return play(t, short, nil).found
+	}
+	found := fails(h.acts)
+	if found == nil {
+		return h, &violation{rule: "chance", text: "it does not fail again"}
+	}
+	rule := found.rule
+	if found.act >= 0 && found.act+1 < len(h.acts) { // what came behind it
+		if v := fails(h.acts[:found.act+1]); v != nil && v.rule == rule {
+			h.acts, found = h.acts[:found.act+1], v
 		}
 	}
-	t.Log(sum.String())
-	for _, p := range recovery.Phases {
-		for _, in := range recovery.Inputs() {
-			if recovery.Matters(p, in) {
-				t.Logf("%7d %s, %s", sum.pairs[pair{p, in}], p, in)
+	for part := (len(h.acts) + 1) / 2; part > 0 && time.Now().Before(deadline); {
+		smaller := false
+		for from := 0; from < len(h.acts) && time.Now().Before(deadline); {
+			acts := slices.Concat(h.acts[:from], h.acts[min(from+part, len(h.acts)):])
+			if v := fails(acts); v != nil && v.rule == rule {
+				h.acts, found, smaller = acts, v, true
+			} else {
+				from += part
 			}
+		}
+		if part == 1 && !smaller {
+			break
+		}
+		part = max(1, int(math.Ceil(float64(part)/2)))
+	}
+	return h, found
+}
+
+// A seed makes the same history each time.
+func TestRepeatable(t *testing.T) {
+	t.Parallel()
+	h := newHistory(3)
+	h.chaos, h.rest = 20*time.Minute, 5*time.Minute
+	h.acts = slices.DeleteFunc(h.acts, func(a act) bool { return a.at >= h.chaos })
+	first := play(t, h, nil)
+	for range 2 {
+		if again := play(t, h, nil); again.print != first.print || !maps.Equal(again.pairs, first.pairs) {
+			t.Errorf("two runs of one seed differ: %x, %x", again.print, first.print)
 		}
 	}
 }

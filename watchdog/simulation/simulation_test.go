@@ -21,7 +21,7 @@ import (
 var (
 	seedFlag  = flag.Uint64("simulate.seed", 0, "the first seed")
 	hoursFlag = flag.Float64("simulate.hours", 0, "simulate so many hours, of one seed after the other; 0: that seed alone")
-	wideFlag  = flag.Bool("simulate.wide", false, "a hundred services more, and days")
+	wideFlag  = flag.Bool("simulate.wide", false, "hundreds of services more, and half a day")
 	traceFlag = flag.Bool("simulate.trace", false, "print what happens")
 )
 

@@ -96,7 +96,7 @@ func hunt(root, dir string) (missed int) {
 func firstFault(out string) string {
 	const most = 110
 	for line := range strings.Lines(out) {
-		if _, text, ok := strings.Cut(line, ": seed "); ok || strings.HasPrefix(line, "panic: ") {
+		if _, text, ok := strings.Cut(line, " breaks a rule: "); ok || strings.HasPrefix(line, "panic: ") {
 			if !ok {
 				text = line
 			}

@@ -235,8 +235,8 @@ func (a *auditor) count(c *container, s *account, in intent, policy recovery.Pol
 	default:
 		w.fail("attempts", "restart %d of %s follows restart %d, which ended %s ago", in.attempt, c.name, s.attempt, now.Sub(s.lastEnd))
 	}
-	if n := in.attempt - 1; n > 0 && !s.lastEnd.IsZero() && now.Sub(s.lastEnd) < policy.Delay(n) {
-		w.fail("pauses", "restart %d of %s comes %s after the last one, want %s", in.attempt, c.name, now.Sub(s.lastEnd), policy.Delay(n))
+	if want := c.pause(in.attempt - 1); !s.lastEnd.IsZero() && now.Sub(s.lastEnd) < want {
+		w.fail("pauses", "restart %d of %s comes %s after the last one, want %s", in.attempt, c.name, now.Sub(s.lastEnd), want)
 	}
 	s.attempt, s.anew, s.lastEnd, s.lastOwn = in.attempt, false, now, now
 	set := settings(false)
@@ -244,6 +244,18 @@ func (a *auditor) count(c *container, s *account, in intent, policy recovery.Pol
 	if a.restarts = append(a.restarts, now); len(a.restarts) > set.MaxRestarts {
 		w.fail("limits", "%d restarts in %s", len(a.restarts), set.Window)
 	}
+}
+
+// pause is how long after restart n the next one may come.
+func (s spec) pause(n int) time.Duration {
+	if n <= 0 {
+		return 0
+	}
+	base := time.Second
+	if s.labels["watchdog.backoff-base"] != "" {
+		base = 15 * time.Second
+	}
+	return min(base<<n, 5*time.Minute)
 }
 
 // reason checks that what the watchdog knows is a reason for a restart.

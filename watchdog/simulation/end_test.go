@@ -93,9 +93,14 @@ func (a *auditor) settled(c *container, s recovery.ServiceStatus, open bool, all
 	}
 }
 
-// explained says whether what a service is held for is itself open, or given up.
+// explained says whether people know what a service is held for.
 func (a *auditor) explained(s recovery.ServiceStatus, all map[string]recovery.ServiceStatus) bool {
 	incidents := a.w.life.notifier.State().Incidents
+	for _, o := range all { // of several that are held for one, the first says so
+		if o.Waits == s.Waits && incidents["service "+o.Service] != nil {
+			return true
+		}
+	}
 	seen := map[string]bool{}
 	for on := s.Waits; !seen[on]; {
 		seen[on] = true

@@ -149,7 +149,8 @@ func TestLong(t *testing.T) {
 					out := play(t, h, nil)
 					sum.add(out)
 					if out.found != nil && failed.CompareAndSwap(nil, &h) {
-						t.Errorf("seed %d: %s", seed, out.found)
+						fmt.Printf("seed %d breaks a rule: %s\n", seed, out.found)
+						t.Fail()
 					}
 					if worker == 0 && time.Since(begin) > time.Minute {
 						begin = time.Now()

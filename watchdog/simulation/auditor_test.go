@@ -235,7 +235,7 @@ func (a *auditor) count(c *container, s *account, in intent, policy recovery.Pol
 	default:
 		w.fail("attempts", "restart %d of %s follows restart %d, which ended %s ago", in.attempt, c.name, s.attempt, now.Sub(s.lastEnd))
 	}
-	if want := c.pause(in.attempt - 1); !s.lastEnd.IsZero() && now.Sub(s.lastEnd) < want {
+	if want := c.backoff(in.attempt - 1); !s.lastEnd.IsZero() && now.Sub(s.lastEnd) < want {
 		w.fail("pauses", "restart %d of %s comes %s after the last one, want %s", in.attempt, c.name, now.Sub(s.lastEnd), want)
 	}
 	s.attempt, s.anew, s.lastEnd, s.lastOwn = in.attempt, false, now, now
@@ -246,8 +246,8 @@ func (a *auditor) count(c *container, s *account, in intent, policy recovery.Pol
 	}
 }
 
-// pause is how long after restart n the next one may come.
-func (s spec) pause(n int) time.Duration {
+// backoff is how long after restart n the next one may come.
+func (s spec) backoff(n int) time.Duration {
 	if n <= 0 {
 		return 0
 	}

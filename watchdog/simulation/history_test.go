@@ -58,15 +58,15 @@ func pick(r *rand.Rand, weights map[string]int) string {
 }
 
 const (
-	chaosTime = 90 * time.Minute
-	restTime  = 45 * time.Minute
+	chaosTime = 45 * time.Minute
+	restTime  = 40 * time.Minute
 )
 
 // newHistory is the history of a seed.
 func newHistory(seed uint64) history {
 	r := rand.New(rand.NewPCG(seed, 22))
 	h := history{seed: seed, specs: newSpecs(r), chaos: chaosTime, rest: restTime}
-	pause := time.Duration(5+r.IntN(20)) * time.Second // a calm history, or one that is not
+	pause := time.Duration(3+r.IntN(10)) * time.Second // a calm history, or one that is not
 	return h.withActs(r, pause)
 }
 

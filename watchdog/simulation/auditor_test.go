@@ -56,6 +56,11 @@ func (a *auditor) reset(c *container) {
 	c.wanted = true
 }
 
+// inFlight says whether the watchdog waits for a call about a container.
+func (a *auditor) inFlight(c *container) bool {
+	return slices.ContainsFunc(a.calls, func(r *request) bool { return r.id == c.id && !r.left() })
+}
+
 func (a *auditor) forgotten() { a.lost = true }
 
 // stepped is a clock that was set: pauses and times of health are not what they
@@ -126,7 +131,7 @@ func (a *auditor) heard(m message) {
 // toldStopped says whether the watchdog knows, or has to assume, that a person
 // stopped a container. The error of a start that failed stays behind.
 func (c *container) toldStopped() bool {
-	return c.stopped && !c.wanted && (c.told.kill || c.told.stop || c.told.down && !c.told.die && c.err == "" && !c.doubtful)
+	return c.stopped && !c.wanted && !c.raced && (c.told.kill || c.told.stop || c.told.down && !c.told.die && c.err == "" && !c.doubtful)
 }
 
 // look keeps what an inspection says, until it has reached the watchdog.

@@ -199,6 +199,7 @@ func (p *people) stop(c *container, signal string) {
 	c.do(func(done func()) {
 		if c.state == "running" || c.state == "restarting" {
 			c.stopped, c.told, c.stoppedAt = true, known{}, p.w.engine.said
+			c.raced = p.w.audit.inFlight(c)
 		}
 		c.stop(signal, 10*time.Second, done)
 	})

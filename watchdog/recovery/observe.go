@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// callReach is how long after a restart was asked for the engine's signal may
+// come that belongs to it. Who stops a container later is somebody else.
+const callReach = 5 * time.Second
+
 // mark keeps what the engine reports about the end of a container's life.
 func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 	if m.offline && mark.At.Before(now) { // of the past, which the engine remembers
@@ -32,6 +36,9 @@ func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 	// kind, which may be reported late; what comes twice is somebody else's.
 	stopping := s.Phase == Restarting && s.container.State == "running"
 	late := s.Life.stoppedByUs() && !mark.At.After(s.LastRestart)
+	if s.Phase == Restarting && s.container.ID == "" { // an earlier run asked, and may not have been heard
+		stopping = mark.Kind == Asked && mark.At.Sub(s.began) <= callReach || slices.ContainsFunc(s.Life.Marks, func(o Mark) bool { return o.Ours })
+	}
 	mark.Ours = (stopping || late) && !mark.At.Before(s.began) && !s.Life.ours(mark)
 	s.Life.note(mark)
 	m.touch(s)

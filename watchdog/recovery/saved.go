@@ -29,6 +29,9 @@ func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, no
 		if latest := now.Add(m.longestWait(s)); s.Due.After(latest) {
 			s.Due = latest
 		}
+		if s.inFlight() {
+			s.began = s.LastRestart
+		}
 		m.Services[key] = s
 		m.touch(s)
 		if s.Gone.IsZero() {

@@ -38,3 +38,20 @@ func TestWaitingAndLabels(t *testing.T) {
 		want(t, m, Tick{}, t0.Add(29*time.Second), "")
 	}
 }
+
+// What became of a call that an earlier run made tell the events that the
+// engine repeats: it stopped the container, and did not start it; or it never
+// arrived, and a person has stopped the container since.
+func TestCutOffCallAndEvents(t *testing.T) {
+	began := t0.Add(-time.Minute)
+	for stopped, wanted := range map[time.Duration]string{time.Second: "start", 20 * time.Second: ""} {
+		m := NewMachine(settings())
+		m.Restore(map[string]*Service{"app": {Key: "app", ID: "id1", Name: "app", Phase: Restarting, Attempts: 1, LastRestart: began, Life: Life{Started: t0.Add(-time.Hour)}}}, nil, t0)
+		at := began.Add(stopped)
+		m.Apply(Signalled{"id1", "15", at}, t0)
+		m.Apply(Exited{"id1", 143, at.Add(time.Second)}, t0)
+		m.Apply(StopDone{"id1", at.Add(time.Second)}, t0)
+		down := with(container("unhealthy"), func(c *Container) { c.State, c.ExitCode, c.FinishedAt = "exited", 143, at.Add(time.Second) })
+		want(t, m, CallEnded{Key: "app", Seen: &down, Err: errors.New("cut off")}, t0, wanted)
+	}
+}

@@ -198,6 +198,7 @@ func (a *auditor) askedRestart(r *request) {
 	}
 	defer func() { a.services[c.service].asked = false }()
 	w.count("asked for a " + r.kind)
+	c.raced = c.raced || c.stopped && c.ending && !c.toldStopped()
 	s := a.services[c.service]
 	switch {
 	case c.toldStopped():

@@ -32,6 +32,7 @@ type spec struct {
 	flaps                          time.Duration // healthy and failing in turn
 	noVerdict                      bool          // its probe says nothing of ours
 	dry                            bool
+	wide                           bool // one of very many
 }
 
 // trouble is what is wrong with a container, which its probes see.
@@ -73,11 +74,12 @@ type container struct {
 	stopped   bool
 	stoppedAt int // the number of events before that
 	told      known
-	wanted    bool // a person asked the watchdog for it since
-	raced     bool // it was stopped while the watchdog's own call was under way: they look alike
-	doubtful  bool // its end was told by a clock that was wrong, or to a watchdog that has forgotten it
-	seen      view // what the watchdog was told of it last
-	inspect   []byte
+	wanted    bool   // a person asked the watchdog for it since
+	raced     bool   // it was stopped while the watchdog's own call was under way: they look alike
+	doubtful  bool   // its end was told by a clock that was wrong, or to a watchdog that has forgotten it
+	seen      view   // what the watchdog was told of it last
+	inspect   []byte // what the engine answers; nil: it has changed
+	listed    []byte
 }
 
 // known is what the watchdog was told of the end of this life.
@@ -101,7 +103,7 @@ type result struct {
 	causes     []probe.FailureCause
 }
 
-func (c *container) changed() { c.inspect = nil }
+func (c *container) changed() { c.inspect, c.listed = nil, nil }
 
 // ready says whether it serves those who depend on it.
 func (c *container) ready() bool {
@@ -119,7 +121,7 @@ func (c *container) condition() (output string, causes []probe.FailureCause, han
 		failed = append(failed, probe.Result{Name: "check" + strconv.Itoa(len(failed)), Status: probe.Fail, Message: text, Cause: probe.FailureCause{Class: class, Host: host}, Duration: time.Millisecond})
 	}
 	switch t := c.trouble; {
-	case c.e.overloaded:
+	case c.e.overloaded && !c.wide:
 		return "", nil, true
 	case t != nil && t.hangs:
 		return "", nil, true
@@ -264,7 +266,10 @@ func (c *container) networksJSON(aliases bool) map[string]any {
 }
 
 // summary is its entry of the engine's list.
-func (c *container) summary() map[string]any {
+func (c *container) summary() []byte {
+	if c.listed != nil {
+		return c.listed
+	}
 	status := "Up 2 minutes"
 	switch c.state {
 	case "running":
@@ -280,6 +285,7 @@ func (c *container) summary() map[string]any {
 	default:
 		status = fmt.Sprintf("Exited (%d) 2 seconds ago", c.exit)
 	}
-	return map[string]any{"Id": c.id, "Names": []string{"/" + c.name}, "Labels": c.fullLabels(), "State": c.state, "Status": status,
-		"HostConfig": map[string]any{"NetworkMode": c.networkMode()}, "NetworkSettings": c.networksJSON(false)}
+	c.listed, _ = json.Marshal(map[string]any{"Id": c.id, "Names": []string{"/" + c.name}, "Labels": c.fullLabels(), "State": c.state, "Status": status,
+		"HostConfig": map[string]any{"NetworkMode": c.networkMode()}, "NetworkSettings": c.networksJSON(false)})
+	return c.listed
 }

@@ -70,13 +70,13 @@ func newHistory(seed uint64) history {
 	return h.withActs(r, pause)
 }
 
-// newWideHistory has hundreds of services more, and takes half a day: what a
-// large host is like, where a fault is rare.
+// newWideHistory has two thousand services more, and takes half a day: what a
+// large host is like, where a fault of one service is rare.
 func newWideHistory(seed uint64) history {
 	r := rand.New(rand.NewPCG(seed, 23))
 	h := history{seed: seed, specs: newSpecs(r), chaos: 12 * time.Hour, rest: restTime}
-	for i := range 372 {
-		h.specs = append(h.specs, spec{service: fmt.Sprint("wide", i), compose: true, checked: true, interval: 30 * time.Second, timeout: 5 * time.Second, retries: 3,
+	for i := range 2000 {
+		h.specs = append(h.specs, spec{service: fmt.Sprint("wide", i), compose: true, checked: true, wide: true, interval: 2 * time.Minute, timeout: 5 * time.Second, retries: 3,
 			startup: time.Duration(r.IntN(12)) * time.Second, stopTakes: time.Second, policy: "unless-stopped", labels: map[string]string{"watchdog.enable": "true"}})
 	}
 	return h.withActs(r, time.Duration(60+r.IntN(180))*time.Second)

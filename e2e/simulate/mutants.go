@@ -30,7 +30,7 @@ var mutants = []mutant{
 	{"a dry run restarts", "watchdog/recovery/rules_restart.go", "\tif s.policy.DryRun {\n\t\ts.Phase, s.Due = Rehearsed", "\tif false {\n\t\ts.Phase, s.Due = Rehearsed"},
 	{"a wrong password is restarted away", "watchdog/recovery/decide.go", "case probe.Self, probe.Unknown:", "case probe.Self, probe.Unknown, probe.Config:"},
 	{"a hold does not end", "watchdog/recovery/decide.go", "\tcase ForOther, ForStart:\n\t\ts.Due", "\tcase \"never\":\n\t\ts.Due"},
-	{"the end of an overload releases nothing", "watchdog/recovery/overload.go", "\t\tif s.Hold.Kind == ForHost {\n\t\t\tout", "\t\tif false {\n\t\t\tout"},
+	{"the victim is restarted, not the culprit", "watchdog/recovery/decide.go", "if d, bad := m.forDependency(c, b, now); bad {", "if d, bad := m.forDependency(c, b, now); bad && false {"},
 	{"what was killed is not known to be removed", "watchdog/recovery/rules.go", "out = append(out, s.resolve(EventRemoved, \"removed: left alone\")...)\n\treturn append(out, m.unfollow", "return append(out, m.unfollow"},
 	{"the end of an incident goes to no other", "watchdog/alert/router.go", "if slices.Contains(inc.Notified, receiverID(url)) {", "if false {"},
 	{"an incident that is over stays open", "watchdog/alert/router.go", "\t\tdelete(r.open, id)\n", ""},

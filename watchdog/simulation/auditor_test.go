@@ -280,9 +280,22 @@ func (a *auditor) reason(c *container, s *account, policy recovery.Policy) {
 	if !policy.ByCause || v.health != "unhealthy" || len(v.failures) == 0 {
 		return
 	}
+	for _, f := range v.failures {
+		if d := a.w.engine.byService(f.Host); f.Class == probe.Dependency && d != nil && c.compose && d.compose && d.isCulprit() {
+			a.w.fail("the culprit", "%s is restarted, and depends on %s, which is %s (%s)", c.name, d.name, d.state, d.health)
+		}
+	}
 	if !slices.ContainsFunc(v.failures, func(f probe.FailureCause) bool { return f.Class != probe.Config && f.Class != probe.Host }) {
 		a.w.fail("reasons", "%s is restarted, and only a person can mend %v", c.name, v.failures)
 	}
+}
+
+// isCulprit says whether a container is down or failing, as the watchdog knows, and
+// blames no other for that.
+func (c *container) isCulprit() bool {
+	v := c.seen
+	return v.life == c.gen && (v.state == "exited" || v.state == "running" && v.health == "unhealthy") &&
+		!slices.ContainsFunc(v.failures, func(f probe.FailureCause) bool { return f.Class == probe.Dependency })
 }
 
 // saved checks that a restart was saved before it was asked for.

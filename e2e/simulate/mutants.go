@@ -38,7 +38,7 @@ var mutants = []mutant{
 	{"nothing is escalated", "watchdog/alert/router.go", "\t\t\tinc.notify(e.URL)\n\t\t\tout = append", "\t\t\tinc.notify(e.URL)\n\t\t\tcontinue\n\t\t\tout = append"},
 	{"messages that wait are lost with a restart", "watchdog/alert/delivery.go", "if p.Receiver == receiverID(url) && ", "if p.Receiver == url && "},
 	{"incidents are lost with a restart", "watchdog/alert/router.go", "\t\tr.open[id] = inc\n\t}\n}", "\t\t_ = id\n\t}\n}"},
-	{"the state is not written", "watchdog/store/state.go", "err = renameio.WriteFile(f.Path, data, 0o600)", "err = error(nil)"},
+	{"the state is not written", "watchdog/store/state.go", "err = renameio.WriteFile(f.Path, data, 0o600)", "err = renameio.WriteFile(f.Path+\".x\", data, 0o600)"},
 	{"the state is not read", "watchdog/store/state.go", "\tif v.Services == nil {\n", "\tv = empty\n\tif v.Services == nil {\n"},
 	{"services are saved without their attempts", "watchdog/recovery/service.go", "`json:\"attempts,omitempty\"`", "`json:\"-\"`"},
 }

@@ -84,9 +84,11 @@ func (a *auditor) born(saved store.State) {
 		for _, c := range a.w.engine.containers {
 			c.told, c.doubtful = known{}, true
 		}
+		a.w.mu.Lock()
 		for _, m := range a.mailboxes {
 			m.lossy = true
 		}
+		a.w.mu.Unlock()
 		a.restarts = nil
 	}
 	for _, c := range a.w.engine.containers {

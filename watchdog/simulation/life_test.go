@@ -241,6 +241,9 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 		fmt.Fprintf(&line, " %s=%v", a.Key, a.Value)
 		return true
 	})
+	w := h.life.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	h.life.mu.Lock()
 	defer h.life.mu.Unlock()
 	switch event {
@@ -248,16 +251,13 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 		h.life.intents[id] = intent{attempt, strings.HasPrefix(r.Message, "restart after ")}
 	case recovery.EventAlertNotDelivered:
 		if receiver > 0 && strings.HasPrefix(r.Message, "an alert was not delivered") {
-			h.life.w.audit.mailboxes[[]string{"all", "critical", "escalation"}[receiver-1]].lossy = true
+			w.audit.mailboxes[[]string{"all", "critical", "escalation"}[receiver-1]].lossy = true
 		}
 	case recovery.EventOverloaded:
 		h.life.overloaded = true
 	case recovery.EventOverloadOver:
 		h.life.overloaded = false
 	}
-	w := h.life.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.counts["log: "+string(event)]++
 	if row := rowOf(r.Message, event); row != "" {
 		w.counts["row: "+row]++

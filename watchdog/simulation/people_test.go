@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"strings"
+	"testing/synctest"
 	"time"
 
 	"healthcheck/probe"
@@ -66,7 +67,9 @@ func (p *people) whom(a act) *container {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var found []*container
-	for _, s := range p.w.life.daemon.Status(ctx) {
+	all := p.w.life.daemon.Status(ctx)
+	synctest.Wait() // it may have done more than answer
+	for _, s := range all {
 		if s.Phase != a.phase {
 			continue
 		}
@@ -259,6 +262,7 @@ func (p *people) reset(c *container) {
 	defer cancel()
 	p.w.audit.reset(c)
 	p.w.life.daemon.Reset(ctx, c.key())
+	synctest.Wait()
 }
 
 func newTrouble(r *rand.Rand) *trouble {

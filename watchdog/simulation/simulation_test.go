@@ -55,11 +55,11 @@ func (s *totals) add(o outcome) {
 }
 
 // missing are the pairs of phase and input, and the rows of the decision table,
-// that no history has reached.
-func (s *totals) missing() (all []string) {
+// that no history has reached, but for these.
+func (s *totals) missing(but map[pair]bool) (all []string) {
 	for _, p := range recovery.Phases {
 		for _, in := range recovery.Inputs() {
-			if recovery.Matters(p, in) && s.pairs[pair{p, in}] == 0 {
+			if recovery.Matters(p, in) && s.pairs[pair{p, in}] == 0 && !but[pair{p, in}] {
 				all = append(all, p.String()+", "+in.String())
 			}
 		}
@@ -89,28 +89,43 @@ func (s *totals) String() string {
 	return b.String()
 }
 
-// fixedSeeds are those of every run. They are few, since each costs a second,
-// and together they pass every pair of the table.
-var fixedSeeds = []uint64{0, 1, 2, 3, 4, 5, 6, 7}
+// fixedSeeds are those of every run: few, since each costs a second, and seven
+// with the race detector. Together they reach all but what is rare.
+var fixedSeeds = []uint64{8, 31, 43, 15, 13, 4, 5, 20, 12, 17}
+
+// moreSeeds are played, one after the other, for a pair that those miss.
+const moreSeeds = 20
+
+// rare are the pairs that take some hundred histories.
+var rare = map[pair]bool{
+	{recovery.Idle, recovery.EndedByUs}: true, {recovery.Waiting, recovery.Down}: true, {recovery.Waiting, recovery.Recreated}: true,
+	{recovery.Restarting, recovery.OptedOut}: true, {recovery.Rehearsed, recovery.Down}: true, {recovery.Rehearsed, recovery.Finished}: true,
+}
 
 // TestSimulation plays a fixed set of histories. Whoever adds a phase or an
-// input may have to add a seed that reaches it: e2e/simulate says which do.
+// input may have to add an act that brings it about.
 func TestSimulation(t *testing.T) {
 	var sum totals
+	one := func(t *testing.T, seed uint64) {
+		out := play(t, newHistory(seed), nil)
+		sum.add(out)
+		if out.found != nil {
+			t.Errorf("%s\ngo -C e2e run ./simulate -seed %d shows the shortest history that fails so", out.found, seed)
+		}
+	}
 	t.Run("seeds", func(t *testing.T) {
 		for _, seed := range fixedSeeds {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				out := play(t, newHistory(seed), nil)
-				sum.add(out)
-				if out.found != nil {
-					t.Errorf("%s\ngo -C e2e run ./simulate -seed %d shows the shortest history that fails so", out.found, seed)
-				}
+				one(t, seed)
 			})
 		}
 	})
+	for seed := uint64(100); seed < 100+moreSeeds && len(sum.missing(rare)) > 0 && !t.Failed(); seed++ {
+		one(t, seed)
+	}
 	t.Log(sum.String())
-	for _, m := range sum.missing() {
+	for _, m := range sum.missing(rare) {
 		t.Errorf("no history reaches: %s", m)
 	}
 }
@@ -163,7 +178,7 @@ func TestLong(t *testing.T) {
 		}
 	})
 	fmt.Print(sum.String())
-	if missing := sum.missing(); len(missing) > 0 {
+	if missing := sum.missing(nil); len(missing) > 0 {
 		fmt.Printf("not reached: %s\n", strings.Join(missing, "; "))
 	}
 	if h := failed.Load(); h != nil && *shortFlag {

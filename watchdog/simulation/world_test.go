@@ -91,7 +91,13 @@ func (w *world) at(t time.Time, do func()) {
 
 func (w *world) after(d time.Duration, do func()) { w.at(time.Now().Add(d), do) }
 
-func (w *world) count(what string) { w.counts[what]++ }
+// count counts what the driver sees. The watchdog's log counts, too, in
+// goroutines that a timer wakes, and nothing else orders.
+func (w *world) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
+}
 
 // fail notes a broken rule; the first one ends the history.
 func (w *world) fail(rule, format string, args ...any) {

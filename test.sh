@@ -5,12 +5,14 @@
 #                     and needs Docker and /dev/fuse.
 #   ./test.sh quick   formatting, vet, staticcheck and unit tests. It needs Go:
 #                     no root, no Docker, no network once the modules are there.
+#   ./test.sh kubelet the example's pod under a real kubelet, which takes 11
+#                     minutes to build once; it needs root and Docker.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 mode=${1:-full}
-if [ $# -gt 1 ] || { [ "$mode" != full ] && [ "$mode" != quick ]; }; then
-	echo "usage: ./test.sh [quick]" >&2
+if [ $# -gt 1 ] || [[ "$mode" != @(full|quick|kubelet) ]]; then
+	echo "usage: ./test.sh [quick|kubelet]" >&2
 	exit 1
 fi
 
@@ -73,7 +75,7 @@ modules=(. e2e examples/kubernetes)
 
 vet() {
 	for module in "${modules[@]}"; do
-		go -C "$module" vet -tags root ./... || return
+		go -C "$module" vet -tags root,kubelet ./... || return
 	done
 	# The static programs, whose files differ from those with cgo.
 	CGO_ENABLED=0 go vet ./gpu ./cmd/healthcheck
@@ -83,7 +85,7 @@ lint() {
 	local staticcheck
 	staticcheck=$(go -C e2e tool -n staticcheck) || return
 	for module in "${modules[@]}"; do
-		(cd "$module" && "$staticcheck" -tags root -checks all ./...) || return
+		(cd "$module" && "$staticcheck" -tags root,kubelet -checks all ./...) || return
 	done
 }
 
@@ -103,6 +105,22 @@ if [ "$mode" = quick ]; then
 	quietly vet vet
 	quietly staticcheck lint
 	loudly 'unit tests' unit "${flags[@]}"
+	exit
+fi
+
+# The kubelet's version, and that of the modules beside it.
+kubernetes=v1.37.2
+
+build_kubelet() {
+	go -C testservers/kubelet build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$kubernetes" -o "$work/kubelet" k8s.io/kubernetes/cmd/kubelet
+}
+
+if [ "$mode" = kubelet ]; then
+	quietly 'build kubelet' build_kubelet
+	part=kubelet
+	: >"$work/log"
+	cd examples/kubernetes
+	KUBELET=$work/kubelet go test -count=1 -timeout 20m -tags kubelet -run TestKubelet -v .
 	exit
 fi
 
@@ -145,8 +163,15 @@ tools() {
 	need busybox busybox-static # for an image with a shell
 	need mariadbd mariadb-server
 	need redis-server redis-server
+	need memcached memcached
 	need psql postgresql-client
 	need postgres postgresql
+	need php-fpm8.2 php8.2-fpm
+	need memcached memcached
+	need nats-server nats-server
+	need mosquitto mosquitto
+	need rabbitmq-server rabbitmq-server
+	need etcd etcd-server
 	docker info >/dev/null 2>&1 || missing+=("a running Docker engine that this user may use")
 	[ "$(id -u)" = 0 ] && [ -w /dev/fuse ] || missing+=("root and /dev/fuse, for the file system that hangs")
 	[ ${#missing[@]} -eq 0 ] || { printf 'missing: %s\n' "${missing[@]}"; return 1; }

@@ -63,7 +63,7 @@ func TestWatchdogNotifies(t *testing.T) {
 	onCall.busy = 2
 	name := newContainer(t)
 	addr := "127.0.0.1:" + freePort(t)
-	d := startWatchdog(t, nil, "--services", name, "--max-attempts", "2", "--notify", everybody.url, "--notify", "critical="+onCall.url, "--notify", dead.url,
+	d := startWatchdog(t, nil, "--services", name, "--max-attempts", "2", "--probe-figures", "--notify", everybody.url, "--notify", "critical="+onCall.url, "--notify", dead.url,
 		"--escalate-after", "1s="+boss.url, "--host-name", "node7", "--listen", addr)
 	dockerExec(t, name, "/testapp", "fail", "-1")
 	everybody.waitFor(t, "restarted (1 of 2)")
@@ -107,6 +107,9 @@ func TestWatchdogNotifies(t *testing.T) {
 		if !strings.Contains(text, part) {
 			t.Errorf("no %q in\n%s", part, text)
 		}
+	}
+	if !regexp.MustCompile(`(?m)^healthcheck_check_status\{check="probe",service="`+name+`"\} 2$`).MatchString(text) || !strings.Contains(text, `healthcheck_check_duration_seconds{check="probe",service="`+name+`"} `) {
+		t.Errorf("no figures of the probe in\n%s", text)
 	}
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil || len(problems) > 0 {

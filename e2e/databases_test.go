@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"fmt"
 	"net"
@@ -10,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -131,6 +131,48 @@ func TestPgvector(t *testing.T) {
 	want(t, base+`?table=x";DROP+TABLE+items;--`, 1, "the query is malformed")
 	want(t, base+`?table=x"%3BDROP+TABLE+items%3B--`, 1, "no such table")
 	want(t, base+"?table=items", 0)
+
+	// An access method of pgvector's name, which is PostgreSQL's own hash.
+	psql(t, s, "app", `CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hashhandler`)
+	defer psql(t, s, "app", "DROP ACCESS METHOD hnsw CASCADE")
+	psql(t, s, "app", `CREATE OPERATOR CLASS int4_hnsw DEFAULT FOR TYPE int4 USING hnsw AS OPERATOR 1 =, FUNCTION 1 hashint4(int4)`)
+	want(t, base+"?table=items&index=true", 1, "no such index", "[config]")
+	psql(t, s, "app", `CREATE INDEX "it's" ON items USING hnsw (id)`)
+	want(t, base+"?table=public.items&index=true", 0, "vector 0.8.0, index it's is valid, table public.items answers")
+	want(t, base+"?index=true", 0)
+	want(t, base+"?index=it's", 0, "index it's is valid")
+	want(t, base+"?index=items_pkey", 1, "no such index")
+	want(t, base+"?table=nothing&index=true", 1, "no such table")
+	psql(t, s, "app", `UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"it''s"'::regclass`)
+	want(t, base+"?table=items&index=true", 1, `the index "it's" is not valid: queries read the whole table`, "[config]")
+
+	// One that is being built waits for the transactions that were there before.
+	blocker := exec.CommandContext(t.Context(), "psql", "-h", "127.0.0.1", "-p", s.port, "-U", "app", "-d", "app", "-c", "BEGIN; DELETE FROM items WHERE false; SELECT pg_sleep(600)")
+	builder := exec.CommandContext(t.Context(), "psql", "-h", "127.0.0.1", "-p", s.port, "-U", "app", "-d", "app", "-c", `CREATE INDEX CONCURRENTLY second ON items USING hnsw (id)`)
+	for _, cmd := range []*exec.Cmd{blocker, builder} {
+		cmd.Env = append(os.Environ(), "PGPASSWORD="+password)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+		if cmd == blocker {
+			eventually(t, "a transaction is open", func() (string, bool) {
+				n := psql(t, s, "app", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN;%pg_sleep(600)' AND state = 'active'")
+				return n, n == "1"
+			})
+		}
+	}
+	eventually(t, "the index is being built", func() (string, bool) {
+		_, code := probe(t, base+"?index=second")
+		out, _ := probe(t, base+"?index=second", "--output", "json")
+		return "", code == 1 && strings.Contains(out, "is being built") && strings.Contains(out, `"class":"starting"`)
+	})
+	psql(t, s, "app", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN;%pg_sleep(600)'")
+	eventually(t, "it is built", func() (string, bool) {
+		_, code := probe(t, base+"?table=items&index=second")
+		return "", code == 0
+	})
 }
 
 // One connection, no more round trips than the protocol needs, and a server
@@ -305,6 +347,7 @@ func TestMariaDBOverTLS(t *testing.T) {
 			continue
 		}
 		want(t, base+"?tls=true", 1, "certificate signed by an unknown authority")
+		want(t, base+"?tls=true#ca-cert="+s.dir+"/ca.pem,cert-days=?2", 1, "certificate expires on ", "want at least 2 days")
 		want(t, base, 1, "authentication failed without TLS, which the server offers (?tls=true)", "1045")
 		if out, _ := probe(t, "mysql://app:"+urlPassword+"@"+s.addr()+"/nosuch"); !strings.Contains(out, "1044") || strings.Contains(out, "TLS") {
 			t.Errorf("TLS helps nobody to a database: %s", out)
@@ -313,110 +356,6 @@ func TestMariaDBOverTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, "mysql://app:"+urlPassword+"@"+s.addr(), 1, "authentication failed without TLS, which the server offers (?tls=true)")
-	}
-}
-
-func startRedis(t *testing.T, args ...string) *server {
-	t.Helper()
-	dir, _ := serverDir(t, "")
-	s := &server{dir: dir, port: freePort(t)}
-	newPKI(t, dir, nil)
-	startServer(t, s, nil, nil, "redis-server", append([]string{"--bind", "127.0.0.1", "--save", "", "--dir", dir, "--port", s.port, "--enable-debug-command", "yes"}, args...)...)
-	return s
-}
-
-func TestRedis(t *testing.T) {
-	s := startRedis(t, "--requirepass", password)
-	base := "redis://:" + urlPassword + "@" + s.addr()
-	s.untilHealthy(t, base)
-	cli(t, s, "-a", password, "acl", "setuser", "app", "on", ">"+password, "+ping", "+auth", "+select")
-	want(t, base, 0, "PONG, master")
-	want(t, base+"/3", 0)
-	want(t, "redis://app:"+urlPassword+"@"+s.addr(), 0, "PONG")
-	want(t, base+"/99", 1, "SELECT: no such database", "DB index is out of range")
-	want(t, "redis://"+s.addr(), 1, "PING: the server wants a password", "NOAUTH")
-	want(t, "redis://:hunter2wrong@"+s.addr(), 1, "AUTH: wrong password", "WRONGPASS")
-	want(t, "rediss://:"+urlPassword+"@"+s.addr(), 1, "TLS")
-	c := newCounter(t, s.addr())
-	want(t, "redis://:"+urlPassword+"@"+c.addr+"/3", 0)
-	c.wantTrips(t, 1, 1)
-
-	open := startRedis(t)
-	open.untilHealthy(t, "redis://"+open.addr())
-	want(t, "redis://:hunter2pw@"+open.addr(), 1, "AUTH: the server has no password set")
-	// A full server.
-	cli(t, open, "config", "set", "maxclients", "1")
-	held, err := net.Dial("tcp", open.addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	held.Write([]byte("PING\r\n"))
-	held.Read(make([]byte, 10))
-	want(t, "redis://"+open.addr(), 1, "too many connections")
-	held.Close()
-}
-
-func cli(t *testing.T, s *server, args ...string) string {
-	t.Helper()
-	out, code := output(t, nil, "redis-cli", append([]string{"-p", s.port}, args...)...)
-	if code != 0 {
-		t.Fatal(out)
-	}
-	return out
-}
-
-func TestRedisStates(t *testing.T) {
-	master := startRedis(t)
-	master.untilHealthy(t, "redis://"+master.addr())
-	replica := startRedis(t, "--replicaof", "127.0.0.1 "+master.port)
-	replica.untilHealthy(t, "redis://"+replica.addr())
-	want(t, "redis://"+replica.addr(), 0, "PONG, replica")
-	orphan := startRedis(t, "--replicaof", "127.0.0.1 "+freePort(t))
-	eventually(t, "the orphan is unhealthy", func() (string, bool) {
-		out, code := probe(t, "redis://"+orphan.addr())
-		return out, code == 1 && strings.Contains(out, "a replica whose link to its master is \"connect")
-	})
-	// A server that is stopped says nothing.
-	master.cmd.Process.Signal(syscall.SIGSTOP)
-	out, code := probe(t, "redis://"+master.addr(), "--timeout", "500ms")
-	master.cmd.Process.Signal(syscall.SIGCONT)
-	if code != 1 || !strings.Contains(out, "no answer within 500ms: the server said nothing") {
-		t.Errorf("exit %d: %s", code, out)
-	}
-}
-
-func TestRedisLoading(t *testing.T) {
-	s := startRedis(t, "--key-load-delay", "100", "--rdbcompression", "no", "--loading-process-events-interval-bytes", "1024", "--save", "3600 1")
-	s.untilHealthy(t, "redis://"+s.addr())
-	cli(t, s, "debug", "populate", "200000", "k", "100")
-	done := make(chan struct{})
-	go func() { defer close(done); exec.Command("redis-cli", "-p", s.port, "debug", "reload").Run() }()
-	defer func() { s.cmd.Process.Kill(); <-done }()
-	eventually(t, "it is loading", func() (string, bool) {
-		out, code := probe(t, "redis://"+s.addr(), "--timeout", "2s")
-		return out, code == 1 && strings.Contains(out, "PING: loading its data")
-	})
-}
-
-func TestRedisOverTLS(t *testing.T) {
-	for file, text := range map[string]string{"cert.pem": "", "expired.pem": "certificate expired on ", "other.pem": `certificate is for "db.internal", not for "localhost"`} {
-		dir, _ := serverDir(t, "")
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		newPKI(t, dir, nil)
-		port := freePort(t)
-		s := startRedis(t, "--tls-port", port, "--tls-auth-clients", "no", "--tls-cert-file", dir+"/"+file, "--tls-key-file", dir+"/key.pem", "--tls-ca-cert-file", dir+"/ca.pem")
-		s.untilHealthy(t, "redis://"+s.addr())
-		out, code := probe(t, "rediss://localhost:"+port, "--ca-cert", dir+"/ca.pem")
-		if (code == 0) != (text == "") || !strings.Contains(out, text) {
-			t.Errorf("%s: exit %d: %s", file, code, out)
-		}
-		want(t, "redis://127.0.0.1:"+port, 1)
-		if text == "" {
-			cli(t, s, "config", "set", "tls-auth-clients", "yes")
-			if out, code := probe(t, "rediss://localhost:"+port, "--ca-cert", dir+"/ca.pem"); code != 1 || !strings.Contains(out, "certificate required") && !strings.Contains(out, "the server may want a client certificate") {
-				t.Errorf("exit %d: %s", code, out)
-			}
-		}
 	}
 }
 
@@ -434,6 +373,8 @@ func TestFerretDB(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	wantRecipe(t, "MongoDB", nil, nil, "localhost", s.addr())
+	wantInstead(t, "mongo:27017", s.addr())
 	c := newCounter(t, s.addr())
 	want(t, "mongodb://"+c.addr, 0)
 	c.wantTrips(t, 1, 1)
@@ -463,6 +404,10 @@ func TestWeaviate(t *testing.T) {
 	c := newCounter(t, s.addr())
 	want(t, "weaviate://"+c.addr+"/Article?api_key=hunter2key", 0, "ready, class Article")
 	c.wantTrips(t, 1, 2)
+	want(t, "weaviate://"+s.addr()+"/Article?nodes=1&api_key=hunter2key", 0, "ready, 1 of 1 nodes healthy, class Article")
+	want(t, "weaviate://"+s.addr()+"?nodes=2&api_key=hunter2key", 1, "GET /v1/nodes: 1 of 1 nodes healthy, want 2", "[host]")
+	want(t, "weaviate://"+s.addr()+"?nodes=1", 1, "GET /v1/nodes: status 401")
+	wantRecipe(t, "Weaviate", nil, []string{"/Document"}, "localhost", s.addr())
 	want(t, "weaviate://"+s.addr()+"/Nothing?api_key=hunter2key", 1, `no class "Nothing"`)
 	want(t, "weaviate://"+s.addr()+"/Article", 1, "GET /v1/schema/Article: status 401")
 	want(t, "weaviate://"+s.addr()+"/Article?api_key=hunter2wrong", 1, "GET /v1/schema/Article: status 401")
@@ -516,6 +461,28 @@ func TestGRPC(t *testing.T) {
 	}
 	want(t, "grpcs://localhost:"+port, 1, "certificate signed by an unknown authority")
 	want(t, "grpc://"+secure, 1)
+
+	// A server that wants a certificate of the probe's, and a socket.
+	files := "#ca-cert=" + certs.ca + ",client-cert=" + certs.cert + ",client-key=" + certs.key
+	pair, err := tls.LoadX509KeyPair(certs.cert, certs.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mutual, _ := serve(true, grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert})))
+	_, port, _ = net.SplitHostPort(mutual)
+	want(t, "grpcs://localhost:"+port+files, 0, "SERVING")
+	want(t, "grpcs://localhost:"+port+"#ca-cert="+certs.ca, 1, "certificate required")
+	want(t, "grpcs://localhost:"+port+files+",cert-days=14", 0, "warn", "certificate expires on ", ", want at least 14 days")
+	sock, onSocket := filepath.Join(dir, "grpc.sock"), grpc.NewServer()
+	healthpb.RegisterHealthServer(onSocket, grpchealth.NewServer())
+	ln, err := net.Listen("unix", sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go onSocket.Serve(ln)
+	t.Cleanup(onSocket.Stop)
+	want(t, "grpc://"+sock, 0, "grpc://"+sock+": SERVING")
+	want(t, "grpc://"+sock+":/orders", 1, `service "orders" is unknown to the server`)
 
 	// Metadata, by the flag and by a setting.
 	private, _ := serve(true, grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

@@ -2,18 +2,23 @@ package e2e
 
 import (
 	"bufio"
+	"fmt"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
 
-// mountHung mounts a file system that never answers.
-func mountHung(t *testing.T) string {
+// mountHung mounts a file system that never answers. Its end, at stop, frees
+// whoever is stuck in it.
+func mountHung(t *testing.T) (dir string, stop func()) {
 	t.Helper()
-	dir := t.TempDir()
+	dir = t.TempDir()
 	cmd := exec.Command(filepath.Join(bin, "hungfs"), dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -22,20 +27,53 @@ func mountHung(t *testing.T) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		syscall.Unmount(dir, syscall.MNT_DETACH)
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
+	t.Cleanup(stop)
 	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "mounted\n" {
 		t.Fatalf("hungfs says %q: it needs root and /dev/fuse", line)
 	}
-	return dir
+	return dir, stop
 }
 
-// A dead mount: the probe ends by itself, says so, and leaves nobody behind.
+// stuckChildren are the processes that the probe starts for a path that may
+// hang, and that live on: all says how many, alive which of their threads were
+// not killed. A thread in the kernel takes the signal when it leaves it.
+func stuckChildren(t *testing.T, except map[string]bool) (all map[string]bool, alive []string) {
+	t.Helper()
+	all = map[string]bool{}
+	threads, err := filepath.Glob("/proc/[0-9]*/task/[0-9]*/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range threads {
+		text, _ := os.ReadFile(path) // none: it has ended
+		field := map[string]string{}
+		for line := range strings.Lines(string(text)) {
+			name, value, _ := strings.Cut(line, ":")
+			field[name] = strings.TrimSpace(value)
+		}
+		if pid := field["Tgid"]; field["Name"] == "exe" && !except[pid] && !strings.HasPrefix(field["State"], "Z") && !strings.HasPrefix(field["State"], "X") {
+			all[pid] = true
+			const sigkill = 1 << (syscall.SIGKILL - 1)
+			own, _ := strconv.ParseUint(field["SigPnd"], 16, 64)
+			shared, _ := strconv.ParseUint(field["ShdPnd"], 16, 64)
+			if (own|shared)&sigkill == 0 {
+				alive = append(alive, path+" "+field["State"])
+			}
+		}
+	}
+	return all, alive
+}
+
+// A dead mount: the probe ends by itself, says so, and has killed whom it
+// started; one that is stuck in the kernel ends with the mount.
 func TestHungMount(t *testing.T) {
-	dir := mountHung(t)
+	others, _ := stuckChildren(t, nil)
+	dir, stop := mountHung(t)
 	for want, args := range map[string][]string{
 		`disk "` + dir + `": no answer within 500ms`:            {"--layers", "resource", "--disk-path", dir},
 		"file://" + dir + "/beat: no answer within 500ms":       {"--layers", "api", "--api", "file://" + dir + "/beat"},
@@ -83,8 +121,13 @@ func TestHungMount(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "(no sample kept: "+dir+": no answer within ") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
+	eventually(t, "every process of the probe's was killed", func() (string, bool) {
+		_, alive := stuckChildren(t, others)
+		return fmt.Sprint(alive), len(alive) == 0
+	})
+	stop()
 	eventually(t, "no process of the probe's is left", func() (string, bool) {
-		out, _ := output(t, nil, "pgrep", "-f", "^/proc/self/exe .*"+dir)
-		return out, out == ""
+		left, _ := stuckChildren(t, others)
+		return fmt.Sprint(left), len(left) == 0
 	})
 }

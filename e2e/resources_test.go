@@ -61,3 +61,43 @@ func TestHostsGroupsBesideOwn(t *testing.T) {
 		})
 	}
 }
+
+// A warning comes before a failure, by percent and by what is left, of a
+// container's memory and of a disk of its own that is half full.
+func TestWarningsComeBeforeFailures(t *testing.T) {
+	image := buildImageWith(t, []string{"/bin/busybox"}, "COPY busybox /",
+		`CMD ["/busybox", "sh", "-c", "/busybox dd if=/dev/zero of=/data/file bs=1M count=8 && /busybox sleep 600"]`)
+	id := start(t, "--memory", "64m", "--tmpfs", "/data:size=16m", image)
+	eventually(t, "the disk is half full", func() (string, bool) {
+		out, code := output(t, nil, "docker", "exec", id, "/healthcheck", "--layers", "resource", "--cpu-max", "off", "--mem-max", "off", "--disk-path", "/data", "--disk-max", "49")
+		return out, code == 1 && strings.Contains(out, "50.0% of 16.0 MiB at /data (max 49%)")
+	})
+	for limits, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"--warn-mem-max 0.1":                                   {0, "% of 64.0 MiB (max 90%, warning above 0.1%), container limit"},
+		"--warn-mem-min-free 63.9MiB":                          {0, " MiB free (warning below 63.9 MiB), container limit"},
+		"--mem-min-free 63.9MiB":                               {1, "[self]"},
+		"--mem-min-free 65MiB":                                 {1, "[config]"},
+		"--warn-disk-max 49":                                   {0, "50.0% of 16.0 MiB at /data (max 95%, warning above 49%)"},
+		"--disk-min-free 7MiB --warn-disk-min-free 9MiB":       {0, "8.0 MiB free (min 7.0 MiB, warning below 9.0 MiB)"},
+		"--disk-min-free 9MiB":                                 {1, "[host]"},
+		"--disk-min-free 17MiB":                                {1, "which is more than there is"},
+		"--disk-min-free 8MiB --mem-min-free 1MiB":             {0, "8.0 MiB free (min 8.0 MiB)"},
+		"--disk-max off --disk-min-free off --warn-pids-max 1": {0, " tasks (warning above 1%), "},
+	} {
+		args := append([]string{"exec", id, "/healthcheck", "--layers", "resource", "--cpu-max", "off", "--disk-path", "/data"}, strings.Fields(limits)...)
+		out, code := output(t, nil, "docker", args...)
+		verdict := "healthy: "
+		switch {
+		case code == 1:
+			verdict = "unhealthy: "
+		case strings.Contains(limits, "--warn-") && !strings.Contains(limits, "pids"):
+			verdict = "degraded: "
+		}
+		if code != want.code || !strings.Contains(out, want.text) || !strings.HasPrefix(out, verdict) {
+			t.Errorf("%s: exit %d, want %d and %q:\n%s", limits, code, want.code, want.text, out)
+		}
+	}
+}

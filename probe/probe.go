@@ -48,6 +48,8 @@ type Check struct {
 	// counted among the checks that passed.
 	Informational bool
 	Run           Func
+	// Limit is this check's own, in place of Options.CheckTimeout; 0: that.
+	Limit time.Duration
 	// Target is what it looks at, with secrets removed; empty for none.
 	Target string
 	// Cause is that of a failure that names none itself, Unreachable that of one

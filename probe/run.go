@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,8 @@ import (
 
 // Options bound a run.
 type Options struct {
-	// CheckTimeout is one check's limit; the context's deadline is the whole
-	// run's.
+	// CheckTimeout is the limit of a check without one of its own; the context's
+	// deadline is the whole run's.
 	CheckTimeout time.Duration
 	// FailFast runs the layers one after the other, in the order of the
 	// checks, and skips those that come after the first one that failed.
@@ -66,10 +67,19 @@ func Run(ctx context.Context, checks []Check, o Options) []Result {
 	return results
 }
 
-// runAll runs checks at once, each within limit, and does not outlive it: one
-// that is stuck in the kernel is left behind.
+// runAll runs checks at once, each within its limit, and does not outlive the
+// longest: one that is stuck in the kernel is left behind.
 func runAll(ctx context.Context, checks []Check, limit time.Duration) []Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, Timeout(limit))
+	longest := time.Duration(0)
+	limits := make([]context.Context, len(checks))
+	for i, c := range checks {
+		own := cmp.Or(c.Limit, limit)
+		longest = max(longest, own)
+		var cancel context.CancelFunc
+		limits[i], cancel = context.WithTimeoutCause(ctx, own, Timeout(own))
+		defer cancel()
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, longest, Timeout(longest))
 	defer cancel()
 	type indexed struct {
 		i int
@@ -78,7 +88,7 @@ func runAll(ctx context.Context, checks []Check, limit time.Duration) []Result {
 	done := make(chan indexed, len(checks)) // buffered: a late check must not leak
 	begin := time.Now()
 	for i, c := range checks {
-		go func() { done <- indexed{i, runOne(ctx, c)} }()
+		go func() { done <- indexed{i, runOne(limits[i], c)} }()
 	}
 
 	results := make([]Result, len(checks))
@@ -100,7 +110,7 @@ func runAll(ctx context.Context, checks []Check, limit time.Duration) []Result {
 	}
 	for i, c := range checks {
 		if results[i].Status == "" {
-			results[i] = conclude(c, Finding{}, context.Cause(ctx), time.Since(begin))
+			results[i] = conclude(c, Finding{}, context.Cause(limits[i]), time.Since(begin))
 		}
 	}
 	return results

@@ -53,6 +53,22 @@ func TestRunBoundsEachCheck(t *testing.T) {
 	})
 }
 
+// A check's own limit may be shorter or longer than that of the others; the
+// overall deadline bounds both.
+func TestRunBoundsACheckByItsOwnLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 8*time.Second, Timeout(8*time.Second))
+		defer cancel()
+		results := Run(ctx, []Check{{Name: "a", Run: slowCheck, Limit: time.Second}, {Name: "b", Run: slowCheck}, {Name: "c", Run: slowCheck, Limit: 7 * time.Second},
+			{Name: "d", Run: slowCheck, Limit: 9 * time.Second}}, Options{CheckTimeout: 5 * time.Second})
+		for i, want := range []time.Duration{time.Second, 5 * time.Second, 7 * time.Second, 8 * time.Second} {
+			if r := results[i]; r.Message != NoAnswer+want.String() || r.Duration != want {
+				t.Errorf("got %+v, want %s", r, want)
+			}
+		}
+	})
+}
+
 func TestRunTurnsAPanicIntoAFailure(t *testing.T) {
 	results := Run(t.Context(), []Check{{Name: "p", Run: func(context.Context) (Finding, error) { panic("boom") }}}, Options{CheckTimeout: time.Minute})
 	if r := results[0]; r.Status != Fail || r.Stage != StagePanic || r.Message != "panic: boom" {

@@ -30,6 +30,10 @@ func Clean(text string) string {
 
 // Cut returns the longest prefix of text that has at most max bytes and
 // ends at a rune boundary.
+//
+// Inlined at each of its calls it would take 8 KB more.
+//
+//go:noinline
 func Cut(text string, max int) string {
 	if len(text) <= max {
 		return text

@@ -29,8 +29,12 @@ const (
 // after a crash.
 func (d *Daemon) apply(msg recovery.Message, now time.Time) {
 	actions := d.machine.Apply(msg, now)
-	for _, a := range actions {
-		d.report(a, now)
+	for i := range actions {
+		if actions[i].Kind == recovery.DoRestart && d.Evidence != nil {
+			// Two restarts at one time are named apart.
+			actions[i].Evidence = store.EvidenceID(now.Add(time.Duration(i)))
+		}
+		d.report(actions[i], now)
 	}
 	if d.machine.Changed() || len(actions) > 0 {
 		d.save(now)
@@ -57,7 +61,14 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 		return
 	case recovery.DoForget:
 		d.journal.forget(a.Key)
+		delete(d.lines, a.Key)
 		return
+	}
+	if a.Kind == recovery.DoAlert && a.Severity != recovery.Info {
+		a.Lines = d.lines[a.Key]
+	}
+	if a.Closes {
+		delete(d.lines, a.Key)
 	}
 	if a.Event == recovery.EventOverloaded && d.Host != nil {
 		if load := d.Host.Load(); load != "" {
@@ -74,7 +85,7 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 // save writes the state and what the history has more; an error is logged when
 // it is a new one, and the work goes on in memory.
 func (d *Daemon) save(now time.Time) {
-	state := store.State{Saved: now, Since: d.events.since(), Services: d.machine.PersistentServices(), Restarts: d.machine.Restarts}
+	state := store.State{Saved: now, Since: d.events.since(), Services: d.machine.PersistentServices(), Restarts: d.machine.Restarts, Snoozes: d.machine.Snoozes}
 	if d.Alerts != nil {
 		state.Alerts = d.Alerts.State()
 	}
@@ -97,9 +108,20 @@ func (d *Daemon) save(now time.Time) {
 func (d *Daemon) restart(a recovery.Action) {
 	d.restarting++
 	go func() {
+		var lines string
+		var failure error
+		if a.Evidence != "" {
+			lines, failure = d.takeEvidence(a, time.Now())
+		}
 		ended := d.callRestart(a)
 		d.inbox.post(func(now time.Time) {
 			d.restarting--
+			if failure != nil {
+				d.Log.Warn("no evidence is kept of a restart", "event", recovery.EventNoEvidence, "service", a.Key, "error", failure)
+			}
+			if lines != "" {
+				d.lines[a.Key] = lines
+			}
 			d.apply(ended, now)
 		})
 	}()

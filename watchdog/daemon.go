@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"healthcheck/probe/report"
 	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
@@ -57,6 +58,13 @@ type Daemon struct {
 	// Trace, if set, is called with every pair of the table of transitions that
 	// is passed.
 	Trace func(recovery.Phase, recovery.Input)
+	// Evidence, if set, is asked before each restart, and EvidenceLines lines of
+	// the log go into the alerts about it.
+	Evidence      EvidenceTaker
+	EvidenceLines int
+	// ProbeFigures keeps what the containers' reports tell of each check: they are
+	// inspected at each reconciliation.
+	ProbeFigures bool
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
@@ -73,7 +81,11 @@ type Daemon struct {
 	listing     bool // a list is in flight
 	restarting  int  // restarts and starts in flight
 	audience    audience
-	saveError   string // the last one, which is not logged again
+	figures     map[string][]report.Figure // of the last probes, by service
+	lines       map[string]string          // the ends of logs for alerts, by service
+	saveError   string                     // the last one, which is not logged again
+	reloadOnce  sync.Once
+	reloads     chan recovery.Settings
 	alertsOnce  sync.Once
 	alerts      chan struct{} // that the alerts' state is worth saving
 
@@ -99,7 +111,7 @@ const (
 func (d *Daemon) Run(ctx context.Context) {
 	begin := time.Now()
 	d.restore(begin)
-	d.inspections, d.looking = newInspections(), map[string]bool{}
+	d.inspections, d.looking, d.lines, d.figures = newInspections(), map[string]bool{}, map[string]string{}, map[string][]report.Figure{}
 	d.inbox.open()
 	defer d.inbox.close()
 	d.connection.lose(begin)
@@ -129,12 +141,13 @@ func (d *Daemon) restore(now time.Time) {
 	d.machine = recovery.NewMachine(d.Settings)
 	d.machine.Trace = d.Trace
 	d.machine.Restore(d.Saved.Services, d.Saved.Restarts, now)
+	d.machine.RestoreSnoozes(d.Saved.Snoozes, now)
 	d.machine.RestoreAlarms(d.Saved.Alerts.Has(recovery.EventThrottled), d.Saved.Alerts.Has(recovery.EventOverloaded), now)
 	d.connection.alerted = d.Saved.Alerts.Has(recovery.EventEngineLost)
 	d.cutOff = d.machine.InFlight()
 	d.journal = newJournal(d.Past)
 	d.writer = store.NewWriter(d.File, d.Past)
-	for _, s := range d.machine.Status() {
+	for _, s := range d.machine.Status(now) {
 		if s.Phase == recovery.GivenUp.String() || s.Phase == recovery.Held.String() {
 			d.Log.Warn("as the last run left it", "event", recovery.EventRemembered, "service", s.Service, "phase", s.Phase, "attempt", s.Attempts, "cause", s.Cause)
 		}
@@ -153,6 +166,29 @@ func (d *Daemon) AlertsChanged() {
 func (d *Daemon) alertsChanged() chan struct{} {
 	d.alertsOnce.Do(func() { d.alerts = make(chan struct{}, 1) })
 	return d.alerts
+}
+
+// Reload replaces what is watched and how. It may be called from any goroutine,
+// and waits for the loop to take it, or for ctx to end.
+func (d *Daemon) Reload(ctx context.Context, s recovery.Settings) {
+	select {
+	case d.reloaded() <- s:
+	case <-ctx.Done():
+	}
+}
+
+func (d *Daemon) reloaded() chan recovery.Settings {
+	d.reloadOnce.Do(func() { d.reloads = make(chan recovery.Settings) })
+	return d.reloads
+}
+
+// reload looks at every container again by the new settings.
+func (d *Daemon) reload(ctx context.Context, s recovery.Settings) {
+	d.Settings, d.machine.Settings = s, s
+	for _, service := range d.machine.Services {
+		d.inspect(service.ID)
+	}
+	d.list(ctx)
 }
 
 // loop runs until ctx ends.
@@ -186,6 +222,8 @@ func (d *Daemon) loop(ctx context.Context) {
 		case now := <-sample:
 			d.Host.Sample(now)
 			continue
+		case s := <-d.reloaded():
+			d.reload(ctx, s)
 		case <-d.alertsChanged():
 			d.save(time.Now())
 		case <-pulse.C:

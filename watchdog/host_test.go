@@ -34,8 +34,8 @@ func TestHostLoad(t *testing.T) {
 	if got := NewHost("/proc", now).Load(); !strings.HasPrefix(got, "load ") {
 		t.Errorf("this host: %q", got)
 	}
-	if total, idle, ok := NewHost("/proc", now).ticks(); !ok || idle == 0 || total <= idle {
-		t.Errorf("this host: %d of %d ticks to spare, %v", idle, total, ok)
+	if c, ok := NewHost("/proc", now).ticks(); !ok || c.idle == 0 || c.total <= c.idle {
+		t.Errorf("this host: %d of %d ticks to spare, %v", c.idle, c.total, ok)
 	}
 }
 
@@ -59,15 +59,21 @@ func TestHostIdle(t *testing.T) {
 		stat(user, idle, iowait)
 		h.Sample(now)
 	}
-	pass(1040, 1060, 0)
+	pass(1075, 1025, 0)
 	if !h.Idle(now) {
-		t.Error("60 % to spare for half a minute, and not idle")
+		t.Error("25 % to spare for half a minute, and not idle")
 	}
-	pass(1100, 1100, 0)
-	if h.Idle(now) || h.Idle(now.Add(idleAfter-1)) || !h.Idle(now.Add(idleAfter)) {
-		t.Error("40 % to spare")
+	pass(1175, 1025, 0) // a burst, of all of it
+	if h.Idle(now) {
+		t.Error("12 % to spare over two samples")
 	}
-	pass(1100, 1100, 90)
+	pass(1275, 1026, 0)
+	pass(1300, 1126, 0)
+	if !h.Idle(now) {
+		t.Error("50 % to spare over two samples, half a minute after the burst")
+	}
+	pass(1300, 1200, 0)
+	pass(1300, 1210, 500)
 	if h.Idle(now) {
 		t.Error("it waits for a disk")
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"healthcheck/probe/report"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
 )
@@ -17,10 +18,12 @@ type Stats struct {
 	Recoveries []float64
 	// Overloaded says that the host is taken for overloaded now.
 	Overloaded bool
+	// Probes are what the last probes told, by service.
+	Probes map[string][]report.Figure
 }
 
 func (s Stats) clone() Stats {
-	return Stats{maps.Clone(s.Restarts), maps.Clone(s.Failures), maps.Clone(s.GiveUps), slices.Clone(s.Recoveries), s.Overloaded}
+	return Stats{maps.Clone(s.Restarts), maps.Clone(s.Failures), maps.Clone(s.GiveUps), slices.Clone(s.Recoveries), s.Overloaded, nil}
 }
 
 // maxRecoveries bounds the times of recoveries that are kept.
@@ -66,7 +69,7 @@ func (j *journal) record(a recovery.Action, now time.Time) {
 		}
 	}
 	decision := store.Decision{Time: now, Event: a.Event, Severity: cmp.Or(a.Severity, recovery.Info), Service: a.Key, Container: a.Name,
-		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds()}
+		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds(), Evidence: a.Evidence}
 	j.history.Add(decision)
 	j.unsaved = append(j.unsaved, decision)
 }

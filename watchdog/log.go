@@ -34,6 +34,7 @@ func (d *Daemon) log(a recovery.Action) {
 		attrs = append(attrs, "delay", a.Delay.Round(time.Millisecond))
 	}
 	add("cause", a.Cause)
+	add("evidence", a.Evidence)
 	add("output", a.Output)
 	if a.Policy.DryRun {
 		attrs = append(attrs, "dry_run", true)

@@ -114,6 +114,7 @@ func (d *Daemon) beginInspection(id string) {
 			default:
 				d.apply(recovery.Seen{Container: c}, now)
 				d.warnOfEnviron(c)
+				d.noteFigures(c)
 			}
 			delete(d.looking, id)
 			if again {
@@ -182,8 +183,11 @@ func (d *Daemon) listed(all []recovery.Container, now time.Time) {
 				d.looking[c.ID] = true
 			}
 			d.inspect(c.ID)
+		} else if d.wantsFigures(c) {
+			d.inspect(c.ID)
 		}
 	}
+	d.forgetFigures(all)
 	if !first {
 		for _, id := range d.machine.Audit(auditEach) {
 			d.inspect(id)

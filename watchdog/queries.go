@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"healthcheck/watchdog/recovery"
@@ -13,7 +14,7 @@ import (
 // Status lists the watched services; it is empty where the daemon has ended.
 func (d *Daemon) Status(ctx context.Context) []recovery.ServiceStatus {
 	var out []recovery.ServiceStatus
-	if !d.inbox.run(ctx, func(time.Time) { out = d.machine.Status() }) {
+	if !d.inbox.run(ctx, func(now time.Time) { out = d.machine.Status(now) }) {
 		return []recovery.ServiceStatus{}
 	}
 	return out
@@ -27,6 +28,10 @@ func (d *Daemon) History(ctx context.Context) store.History {
 	}
 	return out
 }
+
+// Kept returns the evidence of an id, or an error such as
+// store.ErrNoEvidence.
+func (d *Daemon) Kept(id string) (store.Evidence, error) { return d.File.LoadEvidence(id) }
 
 // Reset forgets the attempts of the services that a person calls so, and inspects them
 // anew. It returns how many there are.
@@ -44,6 +49,31 @@ func (d *Daemon) Reset(ctx context.Context, name string) int {
 	return n
 }
 
+// Snooze keeps the services that a person calls so, or all where the name is
+// empty, from being restarted until then. It returns how many there are.
+func (d *Daemon) Snooze(ctx context.Context, name string, until time.Time, reason string) int {
+	return d.pause(ctx, name, recovery.SnoozeAsked{Name: name, Until: until, Reason: reason})
+}
+
+// Resume ends the snoozes of the services that a person calls so, or of all
+// where the name is empty. It returns how many services there are.
+func (d *Daemon) Resume(ctx context.Context, name string) int {
+	return d.pause(ctx, name, recovery.ResumeAsked{Name: name})
+}
+
+func (d *Daemon) pause(ctx context.Context, name string, msg recovery.Message) int {
+	n := 0
+	if !d.inbox.run(ctx, func(now time.Time) {
+		if n = len(d.machine.Services); name != "" {
+			n = len(d.machine.Named(name))
+		}
+		d.apply(msg, now)
+	}) {
+		return 0
+	}
+	return n
+}
+
 // figuresWait bounds how long a scrape waits for the loop.
 const figuresWait = 5 * time.Second
 
@@ -51,9 +81,9 @@ const figuresWait = 5 * time.Second
 func (d *Daemon) Figures() (services []recovery.ServiceStatus, stats Stats) {
 	ctx, cancel := context.WithTimeout(context.Background(), figuresWait)
 	defer cancel()
-	if !d.inbox.run(ctx, func(time.Time) {
-		services, stats = d.machine.Status(), d.journal.stats.clone()
-		stats.Overloaded = d.machine.Overloaded()
+	if !d.inbox.run(ctx, func(now time.Time) {
+		services, stats = d.machine.Status(now), d.journal.stats.clone()
+		stats.Overloaded, stats.Probes = d.machine.Overloaded(), maps.Clone(d.figures)
 	}) {
 		return nil, Stats{}
 	}

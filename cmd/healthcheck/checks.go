@@ -62,27 +62,26 @@ func resourceChecks(c *config) []probe.Check {
 	}
 	// LXC's file system in user space may lie over these.
 	const stat, meminfo, loadavg = "/proc/stat", "/proc/meminfo", "/proc/loadavg"
-	limit := func(percent float64) resource.Limit { return resource.Limit{Percent: percent, Host: c.host} }
 	checks := []probe.Check{
-		add("cpu", resource.CPU(s, limit(c.cpuMax)), stat),
-		add("memory", resource.Memory(s, limit(c.memMax)), stat, meminfo),
+		add("cpu", resource.CPU(s, c.cpu), stat),
+		add("memory", resource.Memory(s, c.mem), stat, meminfo),
 	}
 	for _, path := range c.diskPaths {
 		name := "disk"
 		if len(c.diskPaths) > 1 {
 			name += ":" + path
 		}
-		check := add(name, resource.Disk(path, c.diskMax, c.inodeMax))
+		check := add(name, resource.Disk(path, c.disk, c.inode))
 		if chosen {
 			check.Run = guarded(name, fmt.Sprintf("disk %q", path), check.Run, path)
 		}
 		checks = append(checks, check)
 	}
-	if c.pidsMax > 0 {
-		checks = append(checks, add("pids", resource.Pids(limit(c.pidsMax)), loadavg))
+	if c.pids.Max > 0 || c.pids.Warn > 0 {
+		checks = append(checks, add("pids", resource.Pids(c.pids), loadavg))
 	}
-	network := add("network", resource.Network(s, c.netErrorsMax), stat)
-	network.Informational = c.netErrorsMax == 0
+	network := add("network", resource.Network(s, c.netErrors), stat)
+	network.Informational = c.netErrors.Max == 0 && c.netErrors.Warn == 0
 	return append(checks, network)
 }
 
@@ -149,8 +148,12 @@ func targetChecks(c *config, layer string) ([]probe.Check, error) {
 		if err != nil {
 			return nil, targetError(c.source(layer), i, len(c.targets[layer]), err)
 		}
+		limit := protocol.Limit(t)
+		if limit > c.timeout {
+			return nil, targetError(c.source(layer), i, len(c.targets[layer]), usagef("set timeout= to --timeout or less", "timeout=%s exceeds %s %s", limit, c.source("timeout"), c.timeout))
+		}
 		run = guarded(name, t.String(), run, protocol.Paths(t, c.http)...)
-		check := probe.Check{Name: name, Layer: layer, Run: run, Target: t.String()}
+		check := probe.Check{Name: name, Layer: layer, Limit: limit, Run: run, Target: t.String()}
 		throughApp := t.Relative || t.Local() && (t.URL.Scheme == "http" || t.URL.Scheme == "https")
 		check.Cause, check.Unreachable = protocol.CauseOf(t, throughApp && (layer == layerDB || layer == layerVector))
 		checks = append(checks, check)

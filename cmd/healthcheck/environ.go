@@ -23,10 +23,10 @@ func newEnviron(fs *pflag.FlagSet, r *raw, read readFile) flags.Environ {
 	}
 	return flags.Environ{
 		Others: others,
-		Prefix: "HEALTHCHECK_", Flags: fs, None: map[string]string{"version": success, "help": success},
+		Prefix: "HEALTHCHECK_", Flags: fs, None: map[string]string{"version": success, "help": success, "body-file": "HEALTHCHECK_BODY_FILE holds the path for --body"},
 		First:    "timeout", // it bounds how long the files may take
 		Lenient:  true,
-		Verbatim: []string{"expect-body"}, // a JSON text, perhaps
+		Verbatim: []string{"expect-body", "not-body", "body"}, // a JSON text, perhaps
 		// Where HEALTHCHECK_PORT is an image's own, HEALTHCHECK_HOST may be, too.
 		Theirs: func(name, value string) bool {
 			return name == "HEALTHCHECK_HOST" && (strings.ContainsAny(value, ".:/") || strings.EqualFold(value, "localhost"))

@@ -33,7 +33,11 @@ A TARGET is a path or a URL:
 	}
 	b.WriteString(line + "\n\nFlags:\n")
 	fs.VisitAll(func(f *pflag.Flag) {
-		b.WriteString(flagLine(f) + "\n")
+		if !strings.HasPrefix(f.Name, warnPrefix) {
+			b.WriteString(flagLine(f) + "\n")
+		} else if f.Name == warnPrefix+"cpu-max" { // there is no room for a line of each
+			b.WriteString("  --warn-cpu-max …         each limit above has one: degraded beyond\n")
+		}
 	})
 	b.WriteString(`
 Every flag but --version and --help has a variable (HEALTHCHECK_CPU_MAX for
@@ -49,8 +53,8 @@ func flagLine(f *pflag.Flag) string {
 		left += " " + strings.ToUpper(f.Value.Type())
 	}
 	right := f.Usage
-	if f.DefValue != "" && f.DefValue != "false" && f.Value.Type() != "bool" {
+	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "off" && f.Value.Type() != "bool" {
 		right += " (" + strings.TrimPrefix(f.DefValue, "http://") + ")"
 	}
-	return fmt.Sprintf("%-28s %s", left, right)
+	return fmt.Sprintf("%-26s %s", left, right)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,12 +168,13 @@ func (g *killedGroups) reap(until time.Time) {
 // runIsolated is the child's part: the one check that it was asked for, which
 // ends a little earlier than its parent's patience: its own words say more.
 func runIsolated(ctx context.Context, checks []probe.Check, limit time.Duration, name string, stdout io.Writer) int {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit*9/10, probe.Timeout(limit))
-	defer cancel()
 	for _, c := range checks {
 		if c.Name != name {
 			continue
 		}
+		limit := cmp.Or(c.Limit, limit)
+		ctx, cancel := context.WithTimeoutCause(ctx, limit*9/10, probe.Timeout(limit))
+		defer cancel()
 		var f finding
 		var err error
 		if f.Finding, err = c.Run(ctx); err != nil {

@@ -143,7 +143,7 @@ func TestDefaultsAreTheSeeds(t *testing.T) {
 		}
 	}
 	c, err := parseConfig(nil, nil, nil)
-	if err != nil || c.cpuMax != 90 || c.memMax != 90 || c.diskMax != 95 || c.timeout != 8*time.Second ||
+	if err != nil || c.cpu.Max != 90 || c.mem.Max != 90 || c.disk.Max != 95 || c.timeout != 8*time.Second ||
 		c.checkTimeout != 5*time.Second || c.interval != 30*time.Second || c.targets["api"][0].String() != "http://localhost:5000/health" {
 		t.Errorf("the defaults are %+v, %v", c, err)
 	}
@@ -468,6 +468,9 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 	fs, _ := newFlags()
 	for _, name := range flags.Names(fs) {
+		if strings.HasPrefix(name, warnPrefix) {
+			name = warnPrefix + "cpu-max" // one stands for all
+		}
 		if !strings.Contains(stdout, "--"+name+" ") {
 			t.Errorf("--help does not say --%s", name)
 		}
@@ -486,7 +489,7 @@ func FuzzParseConfig(f *testing.F) {
 		read := func(string, time.Duration) (string, error) { return "http://u:hunter2pw@h:x/", nil }
 		c, err := parseConfig(strings.Split(args, "\n"), strings.Split(environ, "\n"), read)
 		if err == nil && !c.help && !c.version {
-			if c.timeout >= c.interval || c.checkTimeout > c.timeout || len(c.layers) == 0 || c.cpuMax < 0 || c.cpuMax > 100 {
+			if c.timeout >= c.interval || c.checkTimeout > c.timeout || len(c.layers) == 0 || c.cpu.Max < 0 || c.cpu.Max > 100 {
 				t.Errorf("accepted %+v", c)
 			}
 			c.stateDir = "none"

@@ -23,9 +23,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	c := &config{
 		interval: time.Duration(r.interval), timeout: time.Duration(r.timeout), checkTimeout: time.Duration(r.checkTimeout),
 		cpuWindow: time.Duration(r.cpuWindow), failFast: r.failFast, optional: r.optional,
-		cpuMax: float64(r.cpuMax), memMax: float64(r.memMax), diskMax: float64(r.diskMax),
-		inodeMax: float64(r.inodeMax), pidsMax: float64(r.pidsMax), netErrorsMax: float64(r.netErrorsMax),
-		host: r.host, stateDir: r.stateDir, quiet: r.quiet, source: r.source, ignored: r.environ.Ignored,
+		stateDir: r.stateDir, quiet: r.quiet, source: r.source, ignored: r.environ.Ignored,
 	}
 	if c.waitTimeout = time.Duration(r.waitTimeout); r.wait {
 		c.timeout = min(c.timeout, c.waitTimeout)
@@ -60,6 +58,9 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	default:
 		return nil, usagef("--output text or --output json", "%s %q: want text or json", r.source("output"), flags.Clip(r.output))
 	}
+	if err := r.resolveLimits(c); err != nil {
+		return nil, err
+	}
 	c.diskPaths = r.diskPaths
 	if len(c.diskPaths) == 0 {
 		c.diskPaths = []string{"/"}
@@ -75,7 +76,7 @@ func (r *raw) resolve(fs *pflag.FlagSet) (*config, error) {
 	if err := r.resolveLayers(c); err != nil {
 		return nil, err
 	}
-	if err := r.resolveHTTP(c); err != nil {
+	if err := r.resolveHTTP(fs, c); err != nil {
 		return nil, err
 	}
 	if err := r.resolveTargets(fs, c); err != nil {
@@ -121,28 +122,52 @@ func (r *raw) resolveLayers(c *config) error {
 	return nil
 }
 
-func (r *raw) resolveHTTP(c *config) error {
+func (r *raw) resolveHTTP(fs *pflag.FlagSet, c *config) error {
 	h := &c.http
 	h.Header = http.Header{}
 	h.MaxRedirects, h.Proxy = r.maxRedirects, r.proxy
-	h.TLS = target.TLSOptions{CACert: r.caCert, Insecure: r.insecure}
+	if err := r.resolveTLS(h); err != nil {
+		return err
+	}
 	h.UserAgent = "healthcheck/" + buildVersion()
 	var err error
 	if h.Method, err = protocol.ParseMethod(r.method); err != nil {
 		return usagef("--method HEAD", "%s %q: want the name of an HTTP method", r.source("method"), flags.Clip(r.method))
 	}
+	if !fs.Changed("method") {
+		h.Method = "" // POST where there is a body
+	}
+	if h.Send, h.SendFile = r.body, r.bodyFile; h.Send != "" && h.SendFile != "" {
+		return usagef("leave one of them out", "%s and %s are both given", r.source("body"), r.source("body-file"))
+	}
+	if h.HTTP2, err = protocol.ParseHTTPVersion(r.httpVersion); err != nil {
+		return usagef("--http-version 1.1 or --http-version 2", "%s %q: want 1.1 or 2", r.source("http-version"), flags.Clip(r.httpVersion))
+	}
 	if h.Status, err = protocol.ParseStatus(r.status); err != nil {
 		return usagef("--expect-status 200,204 or --expect-status 2xx", "%s %q: want HTTP status codes", r.source("expect-status"), flags.Clip(r.status))
 	}
-	if r.body != "" {
-		if h.Body, err = regexp.Compile(r.body); err != nil {
-			return usagef("the syntax is RE2's", "%s %q: not a regular expression", r.source("expect-body"), flags.Clip(r.body))
+	for _, e := range []struct {
+		flag, text string
+		to         **regexp.Regexp
+	}{{"expect-body", r.expectBody, &h.Body}, {"not-body", r.notBody, &h.NotBody}} {
+		if e.text == "" {
+			continue
 		}
+		if *e.to, err = regexp.Compile(e.text); err != nil {
+			return usagef("the syntax is RE2's", "%s %q: not a regular expression", r.source(e.flag), flags.Clip(e.text))
+		}
+	}
+	for _, e := range r.expectHeader {
+		want, err := protocol.ParseHeaderExpect(e)
+		if err != nil {
+			return usagef("--expect-header 'Content-Type: json'", "%s %q: want NAME: REGEX", r.source("expect-header"), flags.Clip(e))
+		}
+		h.ExpectHeader = append(h.ExpectHeader, want)
 	}
 	for _, e := range r.expectJSON {
 		j, err := protocol.ParseJSONExpect(e)
 		if err != nil {
-			return usagef("--expect-json status=ok", "%s %q: want PATH=VALUE", r.source("expect-json"), flags.Clip(e))
+			return usagef("--expect-json status=ok, 'count>=1', data.db for one that is there, '!error' for one that is not", "%s %q: want PATH=VALUE", r.source("expect-json"), flags.Clip(e))
 		}
 		h.JSON = append(h.JSON, j)
 	}
@@ -153,6 +178,24 @@ func (r *raw) resolveHTTP(c *config) error {
 	}
 	if h.MaxRedirects < 0 {
 		return usagef("--max-redirects 0 follows none", "%s %d: want 0 or more", r.source("max-redirects"), h.MaxRedirects)
+	}
+	return nil
+}
+
+func (r *raw) resolveTLS(h *protocol.Options) (err error) {
+	h.TLS = target.TLSOptions{CACert: r.caCert, Insecure: r.insecure, ClientCert: r.clientCert, ClientKey: r.clientKey, ServerName: r.serverName}
+	switch {
+	case r.clientKey != "" && r.clientCert == "":
+		return usagef("--client-cert FILE", "%s is given, and no certificate that it is for", r.source("client-key"))
+	case r.serverName != "" && target.CheckServerName(r.serverName) != nil:
+		return usagef("--server-name app.example", "%s %q: want the name of a host", r.source("server-name"), flags.Clip(r.serverName))
+	case r.connectTo != "" && target.CheckHostPort(r.connectTo) != nil:
+		return usagef("--connect-to 127.0.0.1:8443", "%s %q: want HOST:PORT", r.source("connect-to"), flags.Clip(r.connectTo))
+	case r.certDays == "off":
+		return nil
+	}
+	if h.TLS.Expiry, err = target.ParseExpiry(r.certDays); err != nil {
+		return usagef("--min-cert-days 14 warns below 14 days, 14?7 fails below 7", "%s %q: want days, or off", r.source("min-cert-days"), flags.Clip(r.certDays))
 	}
 	return nil
 }
@@ -178,6 +221,9 @@ func (r *raw) resolveTargets(fs *pflag.FlagSet, c *config) error {
 			t, err := target.ParseTarget(text, base)
 			if err != nil {
 				return targetError(r.source(layer), i, len(texts), err)
+			}
+			if r.connectTo != "" && protocol.Takes(t, "connect-to") {
+				t.Settings = append([]target.Setting{{Key: "connect-to", Value: r.connectTo}}, t.Settings...) // its own comes behind
 			}
 			c.targets[layer] = append(c.targets[layer], t)
 		}

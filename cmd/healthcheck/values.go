@@ -56,6 +56,8 @@ func (p *percentValue) Set(s string) error {
 // sizeValue is an amount of memory in MiB; 0 is off.
 type sizeValue float64
 
+func (v sizeValue) bytes() float64 { return float64(v) * (1 << 20) }
+
 func (v *sizeValue) String() string {
 	if *v == 0 {
 		return "off"
@@ -66,9 +68,13 @@ func (v *sizeValue) String() string {
 func (v *sizeValue) Type() string { return "SIZE" }
 
 func (v *sizeValue) Set(s string) error {
+	if strings.EqualFold(s, "off") {
+		*v = 0
+		return nil
+	}
 	size, err := gpu.ParseSize(s)
-	if err != nil {
-		return flags.Want("want a size such as 6GiB, 6.5GB or 512MiB")
+	if err != nil || size == 0 {
+		return flags.Want("want a size such as 6GiB, 6.5GB or 512MiB, or off")
 	}
 	*v = sizeValue(size)
 	return nil

@@ -121,7 +121,7 @@ func TestWaitUsage(t *testing.T) {
 		}
 	}
 	stdout, _, code := execute(t, nil, "wait", "--help")
-	if code != 0 || !strings.Contains(stdout, "  --wait-timeout DURATION    give up after so long (1m0s)\n") {
+	if code != 0 || !strings.Contains(stdout, "  --wait-timeout DURATION  give up after so long (1m0s)\n") {
 		t.Errorf("exit %d: %s", code, stdout)
 	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
+
+	"healthcheck/cmd/flags"
 )
 
 // question is what a command asks the daemon, over its control socket.
@@ -42,16 +44,25 @@ func parseQuestion(command string, arguments int, g given, stdout, stderr io.Wri
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case fs.NArg() < arguments || fs.NArg() > 0 && fs.Arg(0) == "":
+	if fs.NArg() < arguments || fs.NArg() > 0 && fs.Arg(0) == "" {
 		return nil, usagef("watchdog "+command+" NAME; watchdog status lists the names", "%s needs the name of a service or container", command)
-	case q.format != "text" && q.format != "json":
-		return nil, usagef("--output text or --output json", "%s: want text or json", environ.Given("output"))
-	case q.control == "none" || q.control == "":
-		return nil, usagef("--control names the socket of watchdog run", "%s: the daemon cannot be asked", environ.Given("control"))
 	}
-	q.args, q.stdout, q.stderr = fs.Args(), stdout, stderr
+	if err := q.check(environ, fs.Args(), stdout, stderr); err != nil {
+		return nil, err
+	}
 	return q, nil
+}
+
+// check completes a question whose flags are read.
+func (q *question) check(environ *flags.Environ, args []string, stdout, stderr io.Writer) error {
+	switch {
+	case q.format != "text" && q.format != "json":
+		return usagef("--output text or --output json", "%s: want text or json", environ.Given("output"))
+	case q.control == "none" || q.control == "":
+		return usagef("--control names the socket of watchdog run", "%s: the daemon cannot be asked", environ.Given("control"))
+	}
+	q.args, q.stdout, q.stderr = args, stdout, stderr
+	return nil
 }
 
 // askTimeout bounds how long a command waits for the daemon.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,17 +19,27 @@ import (
 
 // config is what watchdog run was given, checked and resolved.
 type config struct {
-	settings   recovery.Settings
-	host       string // the engine's address; empty: DOCKER_HOST, or the default
-	stateFile  string
-	reconcile  time.Duration
-	startDelay time.Duration
-	listen     string
-	hosts      []string // the names that requests to it may be for
-	jsonLog    bool
-	router     alert.Router
-	control    string
-	notes      []string // logged once at the start
+	settings     recovery.Settings
+	configFile   string
+	overrides    recovery.Overrides
+	host         string // the engine's address; empty: DOCKER_HOST, or the default
+	stateFile    string
+	reconcile    time.Duration
+	startDelay   time.Duration
+	listen       string
+	hosts        []string // the names that requests to it may be for
+	jsonLog      bool
+	router       alert.Router
+	control      string
+	probeFigures bool
+	// evidence is kept before each restart, and so many lines of the log go into
+	// alerts.
+	evidence      bool
+	evidenceLines int
+	// notifyStart sends a message at the start.
+	notifyStart bool
+	heartbeat   string   // an address, a secret; empty for none
+	notes       []string // logged once at the start
 }
 
 // raw holds the flags that need a second look.
@@ -37,6 +48,7 @@ type raw struct {
 	maxRestarts string
 	logFormat   string
 	stopTimeout int
+	quietHours  string
 	notify      []string
 	escalate    []string
 	hooks       []hook
@@ -58,6 +70,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	r := &raw{config: config{settings: recovery.Settings{Policy: recovery.DefaultPolicy()}}}
 	s := &r.settings
 	fs := newFlagSet("run")
+	fs.StringVar(&r.configFile, "config", "", "`FILE` in YAML, with flags by their names and settings per-service; read anew on SIGHUP")
 	fs.Var(&flags.List{Values: &s.Services, Begins: flags.Anything, Commas: true, Kind: "NAME,…"}, "services", "watch these services or containers, by a name that watchdog status prints, as project/service/1, or project/service for all of a service")
 	fs.BoolVar(&s.All, "all", false, "watch every container that has a healthcheck")
 	fs.IntVar(&s.MaxAttempts, "max-attempts", s.MaxAttempts, "restarts before giving up")
@@ -74,20 +87,27 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.BoolVar(&s.ByCause, "by-cause", s.ByCause, "restart the culprit, by the causes that probes report")
 	fs.DurationVar(&s.HoldMax, "hold-max", s.HoldMax, "longest hold where nothing is known of the culprit")
 	fs.BoolVar(&s.Cascade, "cascade", s.Cascade, "restart dependents after a recovery")
+	fs.StringVar(&r.quietHours, "quiet-hours", "", "`TIMES` restart nothing then, by the local clock: Sun 02:00-04:00, or several with commas")
 	fs.IntVar(&r.stopTimeout, "stop-timeout", -2, "`SECONDS` time to stop in; -1: no limit, -2: the container's")
 	fs.BoolVar(&s.DryRun, "dry-run", false, "decide and report, restart nothing")
 	fs.DurationVar(&r.reconcile, "reconcile", time.Minute, "compare with a fresh list so often")
 	fs.StringVar(&r.stateFile, "state-file", "/var/lib/watchdog/state.json", "`PATH` what survives a restart; none: nothing")
-	fs.Var(&flags.List{Values: &r.notify, Begins: flags.ByStart(receiverStart), Spaces: true, Kind: "[SEVERITY=]URL"}, "notify", "a receiver of alerts of that severity and above, as shoutrrr writes it: slack://…")
-	fs.Var(&flags.List{Values: &r.escalate, Begins: flags.ByStart(escalationStart), Spaces: true, Kind: "DURATION=URL"}, "escalate-after", "a receiver of critical alerts that are unresolved for so long")
+	r.addReceivers(fs)
 	fs.DurationVar(&r.router.Every, "notify-every", time.Hour, "the same alert is not repeated within")
-	fs.StringVar(&r.router.Host, "host-name", "", "`NAME` the host's in alerts and in requests to --listen, beside its own")
+	fs.BoolVar(&r.evidence, "evidence", false, "keep log, processes, usage and inspection of a container before its restart")
+	fs.IntVar(&r.evidenceLines, "evidence-lines", 0, "`N` so many of the log's last lines go into alerts")
+	fs.BoolVar(&r.notifyStart, "notify-start", false, "send a message when the watchdog has started")
+	fs.StringVar(&r.heartbeat, "heartbeat", "", "`URL` is asked for once a minute while all is well here: for a dead man's switch")
 	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "`HOST:PORT` serve /healthz, /metrics and /api/status there; none: nowhere")
+	fs.BoolVar(&r.probeFigures, "probe-figures", false, "serve what the containers' reports tell of each check in /metrics, too")
 	fs.StringVar(&r.control, "control", defaultControl, "`PATH` socket of status, history and reset; none: nowhere")
 	fs.StringVar(&r.host, "host", "", "`URL` the engine's address, unix:// or tcp://; before DOCKER_HOST")
 	fs.StringVar(&r.logFormat, "log-format", "text", "`FORMAT` text or json")
 	return fs, r
 }
+
+// maxEvidenceLines bounds what an alert shows of a log.
+const maxEvidenceLines = 50
 
 // defaultControl is where the daemon and the commands that ask it meet.
 const defaultControl = "/var/lib/watchdog/control.sock"
@@ -110,6 +130,15 @@ func parseRun(g given) (*config, error) {
 	fs, r := newFlags()
 	var err error
 	if r.environ, err = g.parse(fs, 0); err != nil {
+		return nil, err
+	}
+	return r.complete(g, fs)
+}
+
+// complete adds the configuration file and the variables of docker-autoheal,
+// and checks everything together.
+func (r *raw) complete(g given, fs *pflag.FlagSet) (*config, error) {
+	if err := r.readConfigFile(g, fs); err != nil {
 		return nil, err
 	}
 	r.hostSource = r.environ.Source("host")
@@ -153,10 +182,23 @@ func (r *raw) resolve() (*config, error) {
 		return nil, usagef("--max-concurrent 4", "%s: want 1 or more", given("max-concurrent"))
 	case r.reconcile < time.Second:
 		return nil, usagef("--reconcile 1m", "%s: want 1s or more", given("reconcile"))
+	case r.evidenceLines < 0 || r.evidenceLines > maxEvidenceLines:
+		return nil, usagef("--evidence-lines 10", "%s: want 0 to %d", given("evidence-lines"), maxEvidenceLines)
+	case r.evidenceLines > 0 && !r.evidence:
+		return nil, usagef("--evidence --evidence-lines 10", "%s: wants --evidence", given("evidence-lines"))
+	case r.evidence && r.stateFile == "none":
+		return nil, usagef("--evidence needs a --state-file, beside which it lies", "%s: there is no state file", given("evidence"))
 	case r.stopTimeout < -2:
 		return nil, usagef("--stop-timeout 10", "%s: want seconds, -1 or -2", given("stop-timeout"))
 	case r.logFormat != "text" && r.logFormat != "json":
 		return nil, usagef("--log-format text or --log-format json", "%s: want text or json", given("log-format"))
+	}
+	var err error
+	if s.QuietHours, err = recovery.ParseQuietHours(r.quietHours); err != nil {
+		return nil, usagef("--quiet-hours 'Sun 02:00-04:00'", "%s: %s", given("quiet-hours"), err)
+	}
+	if u, err := url.Parse(r.heartbeat); r.heartbeat != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return nil, usagef("--heartbeat https://…; a secret one goes into WATCHDOG_HEARTBEAT_FILE", "%s: want an http or https URL", r.environ.Source("heartbeat"))
 	}
 	if r.stopTimeout > -2 {
 		s.StopTimeout = &r.stopTimeout

@@ -50,6 +50,15 @@ func serveControl(path string, daemon *watchdog.Daemon) (close func(), err error
 		}
 		answer(w, resetAnswer{n, named(before, name)})
 	})
+	mux.HandleFunc("GET /evidence", func(w http.ResponseWriter, r *http.Request) {
+		e, err := daemon.Kept(r.URL.Query().Get("id"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
+			return
+		}
+		answer(w, e)
+	})
+	servePauses(mux, daemon)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go srv.Serve(ln)
 	return func() { srv.Close(); unlock() }, nil

@@ -124,7 +124,7 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-	if withFlags != 5 {
+	if withFlags != 9 {
 		t.Errorf("%d commands have flags", withFlags)
 	}
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"healthcheck/probe"
 	"healthcheck/watchdog"
 	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/recovery"
@@ -30,6 +32,10 @@ var (
 	descFailures   = prometheus.NewDesc("watchdog_restart_failures_total", "Restarts that failed or did not help.", []string{"service"}, nil)
 	descGiveUps    = prometheus.NewDesc("watchdog_give_ups_total", "How often a service was given up.", []string{"service"}, nil)
 	descRecovery   = prometheus.NewDesc("watchdog_recovery_seconds", "Time from the first failure to health.", nil, nil)
+	descStatus     = prometheus.NewDesc("healthcheck_check_status", "How a check of a service's last probe ended: 0 ok, 1 warning, 2 failed, 3 not run.", []string{"service", "check"}, nil)
+	descValue      = prometheus.NewDesc("healthcheck_check_value", "The figure that a check has judged; percent for resources.", []string{"service", "check"}, nil)
+	descLimit      = prometheus.NewDesc("healthcheck_check_limit", "The limit that it was judged by.", []string{"service", "check"}, nil)
+	descDuration   = prometheus.NewDesc("healthcheck_check_duration_seconds", "How long a check took.", []string{"service", "check"}, nil)
 	descDeliveries = prometheus.NewDesc("watchdog_alert_deliveries_total", "Alerts that were delivered, or were not after all tries.", []string{"outcome"}, nil)
 )
 
@@ -65,6 +71,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for d, by := range map[*prometheus.Desc]map[string]int{descRestarts: stats.Restarts, descFailures: stats.Failures, descGiveUps: stats.GiveUps} {
 		for service, n := range by {
 			count(d, float64(n), service)
+		}
+	}
+	for service, figures := range stats.Probes {
+		for _, f := range figures {
+			gauge(descStatus, float64(slices.Index([]probe.Status{probe.OK, probe.Warn, probe.Fail, probe.Skip}, f.Status)), service, f.Check)
+			gauge(descDuration, f.Duration.Seconds(), service, f.Check)
+			if f.Value != nil {
+				gauge(descValue, *f.Value, service, f.Check)
+			}
+			if f.Limit != nil {
+				gauge(descLimit, *f.Limit, service, f.Check)
+			}
 		}
 	}
 	sum, buckets := 0.0, map[float64]uint64{}

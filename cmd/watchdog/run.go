@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -23,7 +24,9 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 	if err != nil {
 		return failOrHelp(err, "run", stdout, stderr)
 	}
-	signal.Ignore(syscall.SIGHUP) // a restart may be in flight, and there is nothing to read anew
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
 	if cfg.jsonLog {
 		handler = slog.NewJSONHandler(stderr, nil)
@@ -54,8 +57,14 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		log.Error("the history is not remembered", "event", recovery.EventStateNotLoaded, "error", err)
 	}
 	notifier := &alert.Notifier{Router: cfg.router, Log: log}
-	daemon := &watchdog.Daemon{Engine: engine, Settings: cfg.settings, File: file, Saved: state, Past: past, Log: log,
+	labelled := &watchdog.Relabelled{Engine: engine}
+	labelled.Use(cfg.overrides)
+	daemon := &watchdog.Daemon{Engine: labelled, Settings: cfg.settings, File: file, Saved: state, Past: past, Log: log,
 		Reconcile: cfg.reconcile, StartDelay: cfg.startDelay, Alerts: notifier}
+	engine.Figures, daemon.ProbeFigures = cfg.probeFigures, cfg.probeFigures
+	if cfg.evidence {
+		daemon.Evidence, daemon.EvidenceLines = engine.Evidence, cfg.evidenceLines
+	}
 	notifier.Changed = daemon.AlertsChanged
 	if strings.HasPrefix(engine.Host(), "unix://") { // else it is another host
 		daemon.Host = watchdog.NewHost("/proc", time.Now())
@@ -88,6 +97,27 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		}
 	}
 	log.Info("watching", "event", recovery.EventStarted, "engine", engine.Host(), "version", buildVersion(), "dry_run", cfg.settings.DryRun)
+	if cfg.notifyStart {
+		notifier.Alert(recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventStarted, Severity: recovery.Info, Closes: true,
+			Text: "the watchdog " + buildVersion() + " has started"})
+	}
+	if cfg.heartbeat != "" {
+		beating, stop := context.WithCancel(ctx)
+		defer stop()
+		go watchdog.Heartbeat{URL: cfg.heartbeat, Every: time.Minute, Health: daemon.Health, Log: log}.Run(beating)
+	}
+	reloading, stopReloading := context.WithCancel(ctx)
+	defer stopReloading()
+	go func() {
+		for {
+			select {
+			case <-reloading.Done():
+				return
+			case <-hangups:
+				cfg = reload(reloading, cfg, g, daemon, labelled, notifier)
+			}
+		}
+	}()
 	daemon.Run(ctx)
 	log.Info("stopped", "event", recovery.EventStopped)
 	return 0

@@ -41,6 +41,9 @@ func statusTable(body []byte, now time.Time) (string, error) {
 		if !s.Due.IsZero() {
 			next = fmt.Sprintf("in %s (%s)", max(0, s.Due.Sub(now)).Round(time.Second), s.Due.Local().Format("15:04:05"))
 		}
+		if !s.PausedUntil.IsZero() {
+			next = fmt.Sprintf("not before %s (%s)", s.PausedUntil.Local().Format("Mon 15:04:05"), s.Paused)
+		}
 		rows = append(rows, row(next, s.Waits, s.Cause, s.Service, s.Container, s.Health, s.Phase, fmt.Sprintf("%d of %d", s.Attempts, s.MaxAttempts)))
 	}
 	return layOut(rows), nil

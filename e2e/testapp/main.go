@@ -6,6 +6,7 @@
 //	testapp probe       exit 1 until as many starts as were asked for
 //	LISTEN=:8080 testapp serve    the same, and answer /readyz by that, and /db by
 //	                              whether http://$UPSTREAM/readyz ever failed
+//	SAYS=text testapp serve       the same, and write that to the log
 //	testapp fail N      fail until N more starts; 0 is healthy, -1 always fails
 //	testapp hang 1|0    let the probes hang, or not
 //	testapp spin        keep a core busy
@@ -114,6 +115,9 @@ func listen(addr string) {
 }
 
 func serve() {
+	if text := os.Getenv("SAYS"); text != "" {
+		fmt.Println(text)
+	}
 	write("/starts", number("/starts")+1)
 	if n, ok := os.LookupEnv("FAIL"); ok && number("/starts") == 1 {
 		until, _ := strconv.Atoi(n)

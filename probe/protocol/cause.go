@@ -12,7 +12,8 @@ import (
 // itself, as /db/health is: that it cannot be reached is the application's
 // fault, and what it answers is its dependency's, which nobody can name.
 func CauseOf(t target.Target, throughApp bool) (cause, unreachable probe.FailureCause) {
-	cause = probe.FailureCause{Class: probe.Dependency, Host: t.URL.Hostname(), Port: t.URL.Port()}
+	host, port := t.Dialled()
+	cause = probe.FailureCause{Class: probe.Dependency, Host: host, Port: port}
 	if t.Local() {
 		cause = probe.FailureCause{Class: probe.Self}
 	}

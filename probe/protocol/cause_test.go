@@ -39,10 +39,14 @@ func causeOf(t *testing.T, text string, throughApp bool) probe.FailureCause {
 // suffix is what a scheme wants behind its host.
 func suffix(scheme string) string {
 	switch scheme {
-	case "unix", "file", "pidfile", "exec":
+	case "unix", "file", "pidfile", "exec", "redis+unix":
 		return "/no/such/file"
+	case "fastcgi":
+		return "/ping"
 	case "postgres", "postgresql", "pgvector", "mysql":
 		return "/app"
+	case "udp":
+		return "#send=x"
 	}
 	return ""
 }
@@ -62,7 +66,7 @@ func TestCauseOfEveryScheme(t *testing.T) {
 			user = "app:password123@"
 		}
 		switch s.Name {
-		case "unix", "file", "pidfile":
+		case "unix", "file", "pidfile", "redis+unix":
 			if got := causeOf(t, s.Name+"://"+suffix(s.Name), false); got != (probe.FailureCause{Class: probe.Self}) {
 				t.Errorf("%s: %+v", s.Name, got)
 			}
@@ -114,6 +118,16 @@ func TestCauseOfAnswers(t *testing.T) {
 		{"qdrant://" + host, 401, "Must provide an API key", probe.Config},
 		{"elasticsearch://" + host, 200, `{"status":"red","initializing_shards":3}`, probe.Starting},
 		{"elasticsearch://" + host, 200, `{"status":"red","unassigned_shards":3}`, probe.Self},
+		{"qdrant://" + host + "?cluster=true", 200, `{"result":{"status":"disabled"}}`, probe.Config},
+		{"qdrant://" + host + "?cluster=true", 200, `{"result":{"status":"enabled","consensus_thread_status":{"consensus_thread_status":"working"}}}`, probe.Host},
+		{"qdrant://" + host + "?cluster=true", 200, `{"result":{"status":"enabled","consensus_thread_status":{"consensus_thread_status":"stopped"}}}`, probe.Self},
+		{"weaviate://" + host + "?nodes=2", 200, `{"nodes":[{"status":"HEALTHY"}]}`, probe.Host},
+		{"milvus://" + host + "?components=true", 500, `{"state":"x","detail":[{"name":"a","code":0}]}`, probe.Starting},
+		{"milvus://" + host + "?components=true", 500, `{"state":"x","detail":[{"name":"a","code":0},{"name":"b","code":2}]}`, probe.Self},
+		{"elasticsearch://" + host + "/docs", 200, `[{"index":"docs","health":"red","status":"open"}]`, probe.Self},
+		{"elasticsearch://" + host + "/docs", 200, `[{"index":"docs","health":"green","status":"close"}]`, probe.Config},
+		{"ollama://" + host + "/a?gpu=80", 200, `{"models":[{"name":"a:latest","size":10,"size_vram":1}]}`, probe.Self},
+		{"ollama://" + host + "/a?loaded=true", 200, `{"models":[{"name":"a:latest"}]}`, probe.Starting},
 		{"https://" + host, 200, "", probe.Config}, // it does not speak TLS
 	} {
 		status, body = c.status, c.body

@@ -28,12 +28,15 @@ type makeFunc = func(target.Target, Options) (probe.Func, error)
 // nativeSchemes are the checks with a protocol of their own.
 var nativeSchemes = map[string]makeFunc{
 	"postgres": Postgres, "pgvector": Pgvector, "mysql": MySQL, "redis": Redis, "mongodb": MongoDB, "grpc": GRPC,
+	"memcached": Memcached, "nats": NATS, "mqtt": MQTT, "amqp": AMQP, "kafka": Kafka,
 }
 
 // allSchemes are the checks that go over the network.
 func allSchemes() map[string]makeFunc {
 	all := map[string]makeFunc{"http": HTTP, "https": HTTP, "tcp": TCP, "rediss": Redis, "grpcs": GRPC, "qdrant": Qdrant, "chroma": Chroma,
-		"weaviate": Weaviate, "milvus": Milvus, "elasticsearch": Elasticsearch, "opensearchs": Elasticsearch, "ollama": Ollama}
+		"weaviate": Weaviate, "milvus": Milvus, "elasticsearch": Elasticsearch, "opensearchs": Elasticsearch, "ollama": Ollama,
+		"mqtts": MQTT, "amqps": AMQP, "kafkas": Kafka, "natss": NATS,
+		"etcd": Etcd, "clickhouses": ClickHouse, "minio": MinIO, "influxdb": InfluxDB}
 	for name, make := range nativeSchemes {
 		all[name] = make
 	}
@@ -74,63 +77,106 @@ func TestForeignServers(t *testing.T) {
 	ssh := rawServer(t, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1\r\n"); untilClosed(c) })
 	closes := rawServer(t, func(c net.Conn) { c.Read(make([]byte, 1024)) })
 	for scheme, make := range nativeSchemes {
-		user := scheme + "://u:hunter2pw@"
-		if scheme == "grpc" { // which takes none
-			user = "grpc://"
-		}
-		_, err := probeOnce(t, make, user+silent, 300*time.Millisecond)
-		wantFailure(t, err, probe.StageResponse, "no answer within 300ms: the server said nothing")
-		_, err = probeOnce(t, make, user+ssh, time.Second)
-		wantFailure(t, err, probe.StageResponse, "does not speak", "but SSH", `"SSH-2.`)
-		_, err = probeOnce(t, make, user+closes, time.Second)
-		if scheme == "mysql" { // whose server speaks first
-			wantFailure(t, err, probe.StageResponse, "the server said nothing")
-		} else {
-			wantFailure(t, err, probe.StageResponse, "the server closed the connection without an answer")
-			_, err = probeOnce(t, make, user+web, patience)
-			wantFailure(t, err, probe.StageResponse, "does not speak", "but HTTP", `"HTTP/1.1`)
-		}
-		if strings.Contains(err.Error(), "hunter2") {
-			t.Error(err)
-		}
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			user := scheme + "://u:hunter2pw@"
+			if scheme == "grpc" { // which takes none
+				user = "grpc://"
+			}
+			_, err := probeOnce(t, make, user+silent, 300*time.Millisecond)
+			wantFailure(t, err, probe.StageResponse, "no answer within 300ms: the server said nothing")
+			_, err = probeOnce(t, make, user+ssh, time.Second)
+			wantFailure(t, err, probe.StageResponse, "does not speak", "but SSH", `"SSH-2.`)
+			_, err = probeOnce(t, make, user+closes, time.Second)
+			if scheme == "mysql" || scheme == "nats" { // whose servers speak first
+				wantFailure(t, err, probe.StageResponse, "the server said nothing")
+			} else {
+				wantFailure(t, err, probe.StageResponse, "the server closed the connection without an answer")
+				_, err = probeOnce(t, make, user+web, patience)
+				wantFailure(t, err, probe.StageResponse, "does not speak", "but HTTP", `"HTTP/1.1`)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// wantBadTarget asserts what is said of a target that is refused, without any
+// secret.
+func wantBadTarget(t *testing.T, in, want string) {
+	t.Helper()
+	tg, err := target.ParseTarget(in, testBase)
+	if err == nil {
+		_, err = New(tg, testOptions(t))
+	}
+	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%q: %v, want %q", in, err, want)
 	}
 }
 
 func TestBadDatabaseTargets(t *testing.T) {
 	for in, want := range map[string]string{
-		"postgres://u@h/db?sslmode=maybe":     "sslmode is invalid",
-		"postgres://u@h:99999/db":             "port",
-		"postgres://u@h/db#x=1":               "takes no settings",
-		"mysql://u@h/db?tsl=true":             `unknown parameter "tsl"`,
-		"mysql://u@h/db?tls=maybe":            "want true, false, preferred or skip-verify",
-		"mysql:///db":                         "no host",
-		"redis://h/cache":                     "number of a database",
-		"redis://user@h":                      "a user without a password",
-		"redis://h:0":                         "the port is not between",
-		"mongodb+srv://h1,h2/":                "one name",
-		"mongodb://h/?readPreference=second":  "want primary",
-		"mongodb://h/?tls=perhaps":            "neither true nor false",
-		"mongodb://h/?authMechanism=X509":     "want SCRAM-SHA-256",
-		"mongodb://h/?rs=majority":            "unknown parameter",
-		"mysql://h1,h2/db":                    "one host only",
-		"mysql://h/?expect=1":                 "needs a query=",
-		"mysql://h/?max_lag=30":               "such as 30s",
-		"redis://h/?role=slave":               "want master, replica or sentinel",
-		"grpc://h":                            "a host and a port",
-		"grpc://h:1/svc?x=1":                  "takes no parameters",
-		"qdrant://h/docs?apikey=hunter2hunt":  `unknown parameter "apikey"`,
-		"qdrant://h/docs#status=200":          `unknown setting "status"`,
-		"milvus://h/docs?api_port=0":          "api_port",
-		"elasticsearch://h/index":             "has no path",
-		"ollama://h/llama#header=hunter2hunt": "not NAME: VALUE",
+		"postgres://u@h/db?sslmode=maybe":      "sslmode is invalid",
+		"postgres://u@h:99999/db":              "port",
+		"postgres://u@h/db#x=1":                "takes no setting",
+		"mysql://u@h/db?tsl=true":              `unknown parameter "tsl"`,
+		"mysql://u@h/db?tls=maybe":             "want true, false, preferred or skip-verify",
+		"mysql:///db":                          "no host",
+		"redis://h/cache":                      "number of a database",
+		"redis://user@h":                       "a user without a password",
+		"redis://h:0":                          "the port is not between",
+		"mongodb+srv://h1,h2/":                 "one name",
+		"mongodb://h/?readPreference=second":   "want primary",
+		"mongodb://h/?tls=perhaps":             "neither true nor false",
+		"mongodb://h/?authMechanism=X509":      "want SCRAM-SHA-256",
+		"mongodb://h/?rs=majority":             "unknown parameter",
+		"mysql://h1,h2/db":                     "one host only",
+		"mysql://h/?expect=1":                  "needs a query=",
+		"mysql://h/?max_lag=30":                "such as 30s",
+		"redis://h/?role=slave":                "want master, replica or sentinel",
+		"grpc://h":                             "a host and a port",
+		"grpc://h:1/svc?x=1":                   "takes no parameters",
+		"qdrant://h/docs?apikey=hunter2hunt":   `unknown parameter "apikey"`,
+		"qdrant://h/docs#status=200":           `unknown setting "status"`,
+		"milvus://h/docs?api_port=0":           "api_port",
+		"memcached://h/x":                      "has no path",
+		"memcached://u@h":                      "takes a user with a password",
+		"nats://h1,h2":                         "one host only",
+		"nats://h/x":                           "has no path",
+		"nats://h?x=1":                         "takes no parameters",
+		"mqtt://:hunter2@h":                    "no password without a user",
+		"mqtt://h/topic":                       "has no path",
+		"mqtt://h?clientid=x":                  `unknown parameter "clientid"`,
+		"amqp://h?vhost=x":                     `got "vhost"`,
+		"amqp://h1,h2":                         "one host only",
+		"amqp://h#x=1":                         "takes no setting",
+		"rabbitmq://h":                         "another name here",
+		"kafka://h1:9092,h2:9092":              "one host only",
+		"kafka://h/a/b":                        "the name of one topic",
+		"kafka://u:hunter2@h?mechanism=GSSAPI": "want PLAIN, SCRAM-SHA-256",
+		"kafka://h?mechanism=plain":            "needs a user",
+		"etcd://h/x":                           "has no path",
+		"minio://u:hunter2@h":                  "takes no user",
+		"minio://h?live=perhaps":               "neither true nor false",
+		"clickhouse://u:hunter2@h:9000/db":     "native protocol",
+		"influxdb://h/bucket":                  "has no path",
+		"qdrant://h?cluster=3":                 "neither true nor false",
+		"weaviate://h?nodes=0":                 "want how many nodes must be healthy",
+		"weaviate://h?nodes=":                  "want how many nodes must be healthy",
+		"milvus://h?components=all":            "neither true nor false",
+		"chroma://h?token_header=X-Token":      "want X-Chroma-Token or Authorization",
+		"chroma://h?auth=maybe":                "neither true nor false",
+		"ollama://h?gpu=80":                    "are about a model",
+		"ollama://h?loaded=true":               "are about a model",
+		"ollama://h/m?gpu=101":                 "want the percentage",
+		"ollama://h/m?gpu=":                    "want the percentage",
+		"ollama://h/m?gpu=0":                   "want the percentage",
+		"ollama://h/m?gpu=NaN":                 "want the percentage",
+		"pgvector://u@h/db?index=":             "want true, or the name of an index",
+		"ollama://h/llama#header=hunter2hunt":  "not NAME: VALUE",
 	} {
-		tg, err := target.ParseTarget(in, testBase)
-		if err == nil {
-			_, err = New(tg, testOptions(t))
-		}
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: %v, want %q", in, err, want)
-		}
+		wantBadTarget(t, in, want)
 	}
 }
 
@@ -213,7 +259,7 @@ func TestClientConnectionStrings(t *testing.T) {
 		"redis://h?db=2", "redis://:p@h:6379/0?socket_timeout=5&decode_responses=True", "rediss://h?ssl_cert_reqs=CERT_NONE", "valkey://h", "valkeys://h/1",
 		"mongodb://u:p@h/app?retryWrites=true&w=majority&authSource=admin", "mongodb+srv://u:p@cluster0.example.net/app?retryWrites=true&w=majority&appName=x",
 		"mongodb://h1:27017,h2:27017,h3/app?replicaSet=rs0&readPreference=secondaryPreferred", "mongodb://%2Ftmp%2Fmongodb-27017.sock/app",
-		"pgvector://u:p@h/app?schema=public&table=items", "postgresql+psycopg2://u:p@h/app",
+		"pgvector://u:p@h/app?schema=public&table=items&index=true", "postgresql+psycopg2://u:p@h/app",
 	} {
 		tg, err := target.ParseTarget(in, testBase)
 		if err == nil {

@@ -59,6 +59,9 @@ func (c *ownedBody) Close() error {
 
 // talk writes the request and reads the head of the answer.
 func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, via proxied) (*http.Response, error) {
+	if x.h.opt.HTTP2 {
+		return x.talkHTTP2(ctx, conn, req)
+	}
 	// A server may answer and close before it has read the request: its
 	// answer says more than the failed write.
 	werr := via.write(conn, req)
@@ -111,14 +114,11 @@ type proxied struct {
 // write sends req in that form; req itself stays as it is, since a redirect
 // may lead it elsewhere.
 func (p proxied) write(w io.Writer, req *http.Request) error {
-	if !p.whole {
-		return req.Write(w)
-	}
 	if p.auth != "" {
 		req = req.Clone(req.Context())
 		req.Header.Set("Proxy-Authorization", p.auth)
 	}
-	return req.WriteProxy(w)
+	return writeRequest(w, req, p.whole)
 }
 
 // connect returns the connection that req goes over, with TLS where it asks
@@ -135,6 +135,8 @@ func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn
 		}
 	}
 	switch {
+	case x.h.opt.HTTP2 && proxy != nil && u.Scheme == "http":
+		err = &probe.StageError{Stage: probe.StageRequest, Err: errors.New("HTTP/2 without TLS does not go through a proxy")}
 	case x.h.sock != "":
 		conn, err = target.Dial(ctx, "unix", x.h.sock)
 	case proxy == nil:
@@ -151,7 +153,21 @@ func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn
 	if err != nil || u.Scheme != "https" {
 		return conn, via, err
 	}
-	conn, err = x.h.opt.TLS.Handshake(ctx, conn, u.Hostname())
+	options := x.h.opt.TLS
+	if u.Hostname() != x.h.url.Hostname() {
+		options = options.Elsewhere() // a redirect leads there
+	}
+	if !x.h.opt.HTTP2 {
+		conn, err = options.Handshake(ctx, conn, u.Hostname())
+		return conn, via, err
+	}
+	cfg, err := options.Config(u.Hostname())
+	if err != nil {
+		conn.Close()
+		return nil, via, &probe.StageError{Stage: probe.StageTLS, Err: err, Class: probe.Config}
+	}
+	cfg.NextProtos = []string{"h2"}
+	conn, err = target.HandshakeConfig(ctx, conn, cfg)
 	return conn, via, err
 }
 
@@ -164,7 +180,7 @@ func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn
 	x.h.target.Secrets.AddUser(proxy.User)
 	conn, err := target.Dial(ctx, "tcp", hostPort(proxy))
 	if err == nil && proxy.Scheme == "https" {
-		conn, err = x.h.opt.TLS.Handshake(ctx, conn, proxy.Hostname())
+		conn, err = x.h.opt.TLS.Elsewhere().Handshake(ctx, conn, proxy.Hostname())
 	}
 	if err != nil {
 		return nil, &probe.StageError{Stage: probe.StageOf(err), Err: fmt.Errorf("proxy: %w", err)}
@@ -177,7 +193,7 @@ func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn
 	if proxy.User != nil {
 		ask.Header.Set("Proxy-Authorization", basicAuth(proxy.User))
 	}
-	if err = ask.Write(conn); err == nil {
+	if err = writeRequest(conn, ask, false); err == nil {
 		var resp *http.Response
 		// The server speaks only after the client: nothing is read too far.
 		if resp, err = http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), ask); err == nil && resp.StatusCode != http.StatusOK {

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,15 +22,16 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// GRPC makes the check for grpc:// and grpcs://host:port[/service]: the
-// standard health protocol (grpc.health.v1.Health/Check) answers SERVING.
+// GRPC makes the check for grpc:// and grpcs://host:port[/service], and
+// grpc:///path.sock[:/service]: the standard health protocol
+// (grpc.health.v1.Health/Check) answers SERVING.
 //
 // One call over one connection needs HTTP/2's frames alone (0.17 MB), neither
 // grpc-go (6 MB) nor http.Transport (0.6 MB).
 func GRPC(t target.Target, o Options) (probe.Func, error) {
 	for _, s := range t.Settings {
 		if s.Key != "header" {
-			return nil, fmt.Errorf("unknown setting %q behind #: %s knows header", probe.Cut(s.Key, 40), t.URL.Scheme)
+			return nil, fmt.Errorf("unknown setting %q behind #: %s knows header, and what every target knows", probe.Cut(s.Key, 40), t.URL.Scheme)
 		}
 	}
 	o, err := o.with(t.Settings)
@@ -42,14 +44,20 @@ func GRPC(t target.Target, o Options) (probe.Func, error) {
 	if err := t.NoUser(); err != nil {
 		return nil, err
 	}
-	if t.URL.Port() == "" {
-		return nil, errors.New("a grpc target needs a host and a port: grpc://host:port/service")
+	at := target.Endpoint{Network: "unix", Host: "localhost"}
+	var service string
+	if t.URL.Host == "" {
+		at.Address, service, _ = strings.Cut(t.URL.Path, ":")
+	} else {
+		at.Network, at.Host, service = "tcp", t.URL.Hostname(), t.URL.Path
+		if at.Address, err = t.Addr(""); err != nil {
+			return nil, err
+		}
 	}
-	addr, err := t.Addr("")
-	if err != nil {
-		return nil, err
+	if t.URL.Host == "" && len(at.Address) < 2 || t.URL.Host != "" && t.URL.Port() == "" {
+		return nil, errors.New("a grpc target needs a host and a port, or a socket: grpc://host:port/service, grpc:///path.sock:/service")
 	}
-	g := &grpcCheck{target: t, addr: addr, service: strings.TrimPrefix(t.URL.Path, "/"), agent: o.UserAgent, metadata: metadata(o.Header)}
+	g := &grpcCheck{target: t, at: at, service: strings.TrimPrefix(service, "/"), agent: o.UserAgent, metadata: metadata(o.Header)}
 	addHeaderSecrets(t, o.Header)
 	if t.URL.Scheme == "grpcs" {
 		g.tls = &o.TLS
@@ -58,11 +66,12 @@ func GRPC(t target.Target, o Options) (probe.Func, error) {
 }
 
 type grpcCheck struct {
-	target        target.Target
-	addr, service string
-	agent         string
-	metadata      []hpack.HeaderField
-	tls           *target.TLSOptions // nil: in the clear
+	target   target.Target
+	at       target.Endpoint
+	service  string
+	agent    string
+	metadata []hpack.HeaderField
+	tls      *target.TLSOptions // nil: in the clear
 }
 
 func (g *grpcCheck) run(ctx context.Context) (probe.Finding, error) {
@@ -86,14 +95,14 @@ func (u unprocessed) Unwrap() error { return u.error }
 // attempt makes the call over a connection of its own. Its errors are
 // StageErrors.
 func (g *grpcCheck) attempt(ctx context.Context) (grpcAnswer, error) {
-	h, err := target.DialConn(ctx, "tcp", g.addr)
+	h, err := target.DialConn(ctx, g.at.Network, g.at.Address)
 	if err != nil {
 		return grpcAnswer{}, err
 	}
 	defer h.Close()
 	defer target.InterruptWith(ctx, h)()
 	if g.tls != nil {
-		cfg, err := g.tls.Config(g.target.URL.Hostname())
+		cfg, err := g.tls.Config(g.at.Host)
 		if err != nil {
 			return grpcAnswer{}, &probe.StageError{Stage: probe.StageTLS, Err: err}
 		}
@@ -168,13 +177,13 @@ func (g *grpcCheck) call(conn *target.Conn) (grpcAnswer, error) {
 // streamID is that of the one call.
 const streamID = 1
 
-// headers is the request's header block; literals are enough for one.
+// headers is the request's header block.
 func (g *grpcCheck) headers() []byte {
 	scheme := "http"
 	if g.tls != nil {
 		scheme = "https"
 	}
-	host, agent := g.target.URL.Host, g.agent
+	host, agent := cmp.Or(g.target.URL.Host, g.at.Host), g.agent
 	var more []hpack.HeaderField
 	for _, f := range g.metadata {
 		switch f.Name {
@@ -186,16 +195,12 @@ func (g *grpcCheck) headers() []byte {
 			more = append(more, f)
 		}
 	}
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
+	var fields []hpack.HeaderField
 	for _, kv := range [][2]string{{":method", "POST"}, {":scheme", scheme}, {":path", "/grpc.health.v1.Health/Check"},
 		{":authority", host}, {"content-type", "application/grpc"}, {"te", "trailers"}, {"user-agent", agent}} {
-		enc.WriteField(hpack.HeaderField{Name: kv[0], Value: kv[1]})
+		fields = append(fields, hpack.HeaderField{Name: kv[0], Value: kv[1]})
 	}
-	for _, f := range more {
-		enc.WriteField(f)
-	}
-	return block.Bytes()
+	return headerBlock(append(fields, more...))
 }
 
 // metadata is what of a request's headers a call sends: all but those that

@@ -51,7 +51,7 @@ func probeWith(t *testing.T, make func(target.Target, Options) (probe.Func, erro
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	run, err := make(tg, o)
+	run, err := build(make, tg, o)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}

@@ -3,37 +3,46 @@ package protocol
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 
 	"healthcheck/probe"
 )
 
-// judge looks at the answer: status, then body, then JSON.
+// judge looks at the answer: status, then headers, then body, then JSON.
 func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Finding, error) {
 	if !h.opt.Status.has(resp.StatusCode) {
 		echo := ""
 		if b, ok := resp.Body.(*ownedBody); ok {
 			hurry(ctx, b.conn)
 		}
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, failureBody))
+		var body []byte
+		if r, err := plainBody(resp); err == nil {
+			body, _ = io.ReadAll(io.LimitReader(r, failureBody))
+		}
 		if len(bytes.TrimSpace(body)) > 0 {
 			echo = ": " + h.target.Secrets.QuoteCut(string(body))
 		}
 		err := h.fail(probe.StageStatus, "status %d, want %s%s", resp.StatusCode, h.opt.Status, echo)
 		return probe.Finding{}, probe.WithClass(err, classOf(resp.StatusCode, body))
 	}
-	expects := h.opt.Body != nil || len(h.opt.JSON) > 0
-	limit := int64(healthBody)
+	if err := h.judgeHeaders(resp.Header); err != nil {
+		return probe.Finding{}, err
+	}
+	expects := h.opt.Body != nil || h.opt.NotBody != nil || len(h.opt.JSON) > 0
+	limit, r := int64(healthBody), io.Reader(resp.Body)
 	if expects {
 		limit = maxBody
+		var err error
+		if r, err = plainBody(resp); err != nil {
+			return probe.Finding{}, h.fail(probe.StageBody, "the body cannot be read: %s", bodyFault(ctx, err))
+		}
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	body, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return probe.Finding{}, h.fail(probe.StageBody, "status %d, then the body broke off after %d bytes: %s", resp.StatusCode, len(body), bodyFault(ctx, err))
 	}
@@ -42,6 +51,11 @@ func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Findi
 	}
 	if h.opt.Body != nil && !h.opt.Body.Match(body) {
 		return probe.Finding{}, h.fail(probe.StageBody, "the body does not match %q: %s", probe.Cut(h.opt.Body.String(), 100), h.target.Secrets.Quote(string(body)))
+	}
+	if h.opt.NotBody != nil {
+		if at := h.opt.NotBody.FindIndex(body); at != nil {
+			return probe.Finding{}, h.fail(probe.StageBody, "the body matches %q: %s", probe.Cut(h.opt.NotBody.String(), 100), h.target.Secrets.Quote(string(body[at[0]:])))
+		}
 	}
 	if len(h.opt.JSON) > 0 {
 		if err := h.judgeJSON(body); err != nil {
@@ -58,57 +72,17 @@ func bodyFault(ctx context.Context, err error) error {
 	return probe.Bare(probe.Cause(ctx, err))
 }
 
-func (h *httpCheck) judgeJSON(body []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(withoutBOM(body)))
-	dec.UseNumber() // 1.0 and 12345678901234567890 are compared as written
-	var doc any
-	if err := dec.Decode(&doc); err != nil {
-		return h.fail(probe.StageJSON, "the body is not JSON: %s", h.target.Secrets.Quote(string(body)))
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		rest := body[min(int(dec.InputOffset()), len(body)):]
-		return h.fail(probe.StageJSON, "the body is not JSON: behind it stands %s", h.target.Secrets.Quote(string(rest)))
-	}
-	for _, e := range h.opt.JSON {
-		got, ok := walk(doc, e.Path)
-		if !ok {
-			return h.fail(probe.StageJSON, "the body has no %q, want %q: %s", probe.Cut(e.Path, 80), probe.Cut(e.Want, 80), h.target.Secrets.Quote(string(body)))
-		}
-		if got != e.Want {
-			return h.fail(probe.StageJSON, "%q is %s, want %q", probe.Cut(e.Path, 80), h.target.Secrets.Quote(got), probe.Cut(e.Want, 80))
+// judgeHeaders looks for the headers that the answer must have. One of several
+// of the same name will do.
+func (h *httpCheck) judgeHeaders(header http.Header) error {
+	for _, e := range h.opt.ExpectHeader {
+		values := header.Values(e.Name)
+		switch {
+		case len(values) == 0:
+			return h.fail(probe.StageResponse, "the answer has no header %q", e.Name)
+		case e.Value != nil && !slices.ContainsFunc(values, e.Value.MatchString):
+			return h.fail(probe.StageResponse, "the header %q does not match %q: %s", e.Name, probe.Cut(e.Value.String(), 100), h.target.Secrets.Quote(strings.Join(values, ", ")))
 		}
 	}
 	return nil
-}
-
-// withoutBOM takes off the mark that some servers of Windows's put before
-// UTF-8, which JSON has no place for (RFC 8259, 8.1, lets a reader ignore it).
-func withoutBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) }
-
-// walk follows a dotted path through a decoded document and returns what it
-// found as text: strings as they are, everything else as JSON.
-func walk(doc any, dotted string) (string, bool) {
-	for key := range strings.SplitSeq(dotted, ".") {
-		switch v := doc.(type) {
-		case map[string]any:
-			next, ok := v[key]
-			if !ok {
-				return "", false
-			}
-			doc = next
-		case []any:
-			i, err := strconv.Atoi(key)
-			if err != nil || i < 0 || i >= len(v) {
-				return "", false
-			}
-			doc = v[i]
-		default:
-			return "", false
-		}
-	}
-	if s, ok := doc.(string); ok {
-		return s, true
-	}
-	text, err := json.Marshal(doc)
-	return string(text), err == nil
 }

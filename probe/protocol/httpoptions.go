@@ -16,10 +16,15 @@ import (
 // HTTPOptions are the settings of HTTP targets: the command line's, which a
 // target's fragment may override one by one.
 type HTTPOptions struct {
-	Method       string
+	Method       string // empty: GET, or POST where there is something to send
 	Header       http.Header
+	Send         string // the request's body
+	SendFile     string // or the path of the file that it is in
+	HTTP2        bool   // without TLS, the server must know beforehand (h2c)
 	Status       StatusSet
+	ExpectHeader []HeaderExpect
 	Body         *regexp.Regexp // must match somewhere in the body
+	NotBody      *regexp.Regexp // must match nowhere in it
 	JSON         []JSONExpect
 	MaxRedirects int
 }
@@ -47,6 +52,25 @@ func (o Options) with(settings []target.Setting) (Options, error) {
 				}
 				o.JSON = append(o.JSON[:len(o.JSON):len(o.JSON)], e)
 			}
+		case "not-body":
+			o.NotBody, err = regexp.Compile(s.Value)
+		case "expect-header":
+			var e HeaderExpect
+			if e, err = ParseHeaderExpect(s.Value); err == nil {
+				if fresh {
+					o.ExpectHeader = nil
+				}
+				o.ExpectHeader = append(o.ExpectHeader[:len(o.ExpectHeader):len(o.ExpectHeader)], e)
+			}
+		case "send":
+			o.Send, o.SendFile = s.Value, ""
+		case "send-file":
+			o.Send, o.SendFile = "", s.Value
+			if s.Value == "" {
+				err = errors.New("empty")
+			}
+		case "http-version":
+			o.HTTP2, err = ParseHTTPVersion(s.Value)
 		case "method":
 			o.Method, err = ParseMethod(s.Value)
 		case "header":
@@ -58,22 +82,21 @@ func (o Options) with(settings []target.Setting) (Options, error) {
 			}
 			seen["header "+name] = true
 			err = AddHeader(o.Header, s.Value)
-		case "ca-cert":
-			o.TLS.CACert = s.Value
-		case "insecure":
-			o.TLS.Insecure, err = strconv.ParseBool(s.Value)
 		case "max-redirects":
 			o.MaxRedirects, err = strconv.Atoi(s.Value)
 			if o.MaxRedirects < 0 {
 				err = errors.New("negative")
 			}
 		default:
-			return o, fmt.Errorf("unknown setting %q behind #: HTTP targets know status, body, json, method, header, ca-cert, insecure and max-redirects",
+			return o, fmt.Errorf("unknown setting %q behind #: HTTP targets know status, body, not-body, json, expect-header, method, header, send, send-file, http-version and max-redirects, and what every target knows",
 				probe.Cut(s.Key, 40))
 		}
 		if err != nil {
 			if s.Key == "header" {
 				return o, fmt.Errorf("the setting header behind # is not NAME: VALUE")
+			}
+			if strings.Contains(s.Value, "@") {
+				return o, fmt.Errorf("the setting %s behind # is not valid", s.Key) // it may be the end of a password
 			}
 			return o, fmt.Errorf("the setting %s=%q behind # is not valid", s.Key, probe.Cut(s.Value, 60))
 		}
@@ -141,15 +164,29 @@ func (s StatusSet) has(code int) bool {
 
 func (s StatusSet) String() string { return s.text }
 
-// JSONExpect is a member that a JSON body must have, with its value as text.
-type JSONExpect struct{ Path, Want string }
+// HeaderExpect is a header that an answer must have; a nil Value is any.
+type HeaderExpect struct {
+	Name  string
+	Value *regexp.Regexp
+}
 
-// ParseJSONExpect reads PATH=VALUE, where PATH walks objects (and, by number,
-// arrays) with dots.
-func ParseJSONExpect(s string) (JSONExpect, error) {
-	p, want, ok := strings.Cut(s, "=")
-	if !ok || p == "" {
-		return JSONExpect{}, errors.New("not of the form PATH=VALUE")
+// ParseHeaderExpect reads "Name: REGEX", or a name alone.
+func ParseHeaderExpect(s string) (e HeaderExpect, err error) {
+	name, value, ok := strings.Cut(s, ":")
+	e.Name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+	if !isHeaderName(e.Name) {
+		return e, errors.New("not of the form NAME: REGEX")
 	}
-	return JSONExpect{p, want}, nil
+	if ok {
+		e.Value, err = regexp.Compile(strings.TrimSpace(value))
+	}
+	return e, err
+}
+
+// ParseHTTPVersion reads 1.1 or 2.
+func ParseHTTPVersion(s string) (two bool, err error) {
+	if s != "1.1" && s != "2" {
+		return false, errors.New("neither 1.1 nor 2")
+	}
+	return s == "2", nil
 }

@@ -6,18 +6,25 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
 )
 
-// Milvus makes the check for milvus://host[:9091][/COLLECTION][?token=&db=&api_port=]:
+// Milvus makes the check for milvus://host[:9091][/COLLECTION][?token=&db=&api_port=&components=true]:
 // /healthz on the port for management, and the collection is there, which
 // the API on another port knows (19530 unless api_port says otherwise). The
-// token is user:password or a key. milvuss:// is TLS, for the API alone where
+// token is user:password or a key. components=true names the components that
+// are not healthy. milvuss:// is TLS, for the API alone where
 // the port for management is Milvus's own, which knows no TLS.
 func Milvus(t target.Target, o Options) (probe.Func, error) {
-	s, q, err := newService(t, o, "9091", "token", "db", "api_port")
+	s, q, err := newService(t, o, "9091", "token", "db", "api_port", "components")
+	if err != nil {
+		return nil, err
+	}
+	components, err := switchParam("components", q.Get("components"))
 	if err != nil {
 		return nil, err
 	}
@@ -29,6 +36,9 @@ func Milvus(t target.Target, o Options) (probe.Func, error) {
 		return nil, errors.New("api_port is not between 1 and 65535")
 	}
 	s.header("Authorization", "Bearer ", q.Get("token"))
+	if components { // the answer has them where the question says that it is JSON
+		s.http.opt.Header.Set("Content-Type", "application/json")
+	}
 	body, err := json.Marshal(map[string]string{"dbName": q.Get("db"), "collectionName": s.name})
 	if err != nil {
 		return nil, err
@@ -41,26 +51,27 @@ func Milvus(t target.Target, o Options) (probe.Func, error) {
 		s.http.url.Scheme = "http"
 	}
 	return s.check(func(c *serviceSession) (string, error) {
-		if _, err := c.get("/healthz"); err != nil {
-			return "", err
-		}
-		if c.name == "" {
-			return "healthy", nil
+		text, err := c.milvusHealth(components)
+		if err != nil || c.name == "" {
+			return text, err
 		}
 		c2 := &serviceSession{service: &service{t, &api, s.name}, ctx: c.ctx}
 		defer c2.close()
-		return c2.hasMilvusCollection(body)
+		if err := c2.hasMilvusCollection(body); err != nil {
+			return "", err
+		}
+		return text + ", collection " + c.name, nil
 	}), nil
 }
 
 // hasMilvusCollection asks the API, which answers 200 with a code of its own.
-func (c *serviceSession) hasMilvusCollection(body []byte) (string, error) {
+func (c *serviceSession) hasMilvusCollection(body []byte) error {
 	r, err := c.ask("/v2/vectordb/collections/has", body)
 	if err == nil {
 		err = c.wantOK(r)
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
 	var doc struct {
 		Code    int    `json:"code"`
@@ -70,15 +81,65 @@ func (c *serviceSession) hasMilvusCollection(body []byte) (string, error) {
 		} `json:"data"`
 	}
 	if err := c.decode(r, &doc); err != nil {
-		return "", err
+		return err
 	}
 	switch {
 	case doc.Code == 1800: // "user hasn't authenticated"
-		return "", c.fail(r, probe.StageAuth, fmt.Errorf("code %d: %s", doc.Code, c.target.Secrets.Quote(doc.Message)))
+		return c.fail(r, probe.StageAuth, fmt.Errorf("code %d: %s", doc.Code, c.target.Secrets.Quote(doc.Message)))
 	case doc.Code != 0 && doc.Code != http.StatusOK:
-		return "", c.fail(r, probe.StageResponse, fmt.Errorf("code %d: %s", doc.Code, c.target.Secrets.Quote(doc.Message)))
+		return c.fail(r, probe.StageResponse, fmt.Errorf("code %d: %s", doc.Code, c.target.Secrets.Quote(doc.Message)))
 	case !doc.Data.Has:
-		return "", c.missing(r, "collection")
+		return c.missing(r, "collection")
 	}
-	return "healthy, collection " + c.name, nil
+	return nil
+}
+
+// milvusStates are the codes of a component's state (StateCode in Milvus's
+// common.proto).
+var milvusStates = []string{"initializing", "healthy", "abnormal", "on standby", "stopping"}
+
+// milvusHealth asks the port for management.
+func (c *serviceSession) milvusHealth(components bool) (string, error) {
+	if !components {
+		_, err := c.get("/healthz")
+		return "healthy", err
+	}
+	r, err := c.ask("/healthz", nil)
+	if err != nil {
+		return "", err
+	}
+	var doc struct {
+		State  string `json:"state"`
+		Detail []struct {
+			Name string `json:"name"`
+			Code int    `json:"code"`
+		} `json:"detail"`
+	}
+	if json.Unmarshal(r.body, &doc) != nil || doc.State == "" {
+		if err := c.wantOK(r); err != nil {
+			return "", err
+		}
+		return "", c.fail(r, probe.StageJSON, errors.New("the answer names no components: components= needs Milvus 2.2 or later"))
+	}
+	var names, ill []string
+	starting := true
+	for _, d := range doc.Detail {
+		state := "in state " + strconv.Itoa(d.Code)
+		if d.Code >= 0 && d.Code < len(milvusStates) {
+			state = milvusStates[d.Code]
+		}
+		names = append(names, d.Name)
+		if state != "healthy" && state != "on standby" {
+			ill = append(ill, d.Name+" is "+state)
+			starting = starting && state == "initializing"
+		}
+	}
+	if len(ill) == 0 && r.status == http.StatusOK {
+		return "healthy: " + strings.Join(names, ", "), nil
+	}
+	err = c.fail(r, probe.StageStatus, errors.New(c.target.Secrets.QuoteCut(strings.Join(append(ill, doc.State), ", "))))
+	if len(ill) > 0 && starting {
+		err = probe.WithClass(err, probe.Starting)
+	}
+	return "", err
 }

@@ -29,7 +29,14 @@ import (
 //
 // The whole driver would add 3.5 MB for one command; only its low-level
 // encoding is used.
+//
+// #ready=true asks without its user, and takes a server of a replica set that
+// is not initiated yet.
 func MongoDB(t target.Target, o Options) (probe.Func, error) {
+	ready, t, err := takeReady(t)
+	if err != nil {
+		return nil, err
+	}
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
@@ -37,7 +44,7 @@ func MongoDB(t target.Target, o Options) (probe.Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mongoCheck{target: t, set: q.Get("replicaSet"), authDB: q.Get("authSource"), mechanism: strings.ToUpper(q.Get("authMechanism"))}
+	m := &mongoCheck{target: t, ready: ready, set: q.Get("replicaSet"), authDB: q.Get("authSource"), mechanism: strings.ToUpper(q.Get("authMechanism"))}
 	if m.hosts, err = t.Endpoints("27017"); err != nil {
 		return nil, err
 	}
@@ -55,7 +62,7 @@ func MongoDB(t target.Target, o Options) (probe.Func, error) {
 
 var mongoParams = []string{"tls", "ssl", "authSource", "authMechanism", "replicaSet", "readPreference", "tlsInsecure", "tlsAllowInvalidCertificates",
 
-	"tlsCAFile", "srvServiceName"}
+	"tlsCAFile", "tlsCertificateKeyFile", "srvServiceName"}
 
 // mongoIgnored are options of MongoDB's connection strings that mean nothing
 // to one command: write and read concerns, pools, timeouts, compression.
@@ -83,6 +90,9 @@ func (m *mongoCheck) configure(q url.Values, o Options) error {
 		m.tls = &o.TLS
 		m.tls.Insecure = m.tls.Insecure || insecure
 		m.tls.CACert = cmp.Or(q.Get("tlsCAFile"), m.tls.CACert)
+		if file := q.Get("tlsCertificateKeyFile"); file != "" {
+			m.tls.ClientCert, m.tls.ClientKey = file, ""
+		}
 	}
 	if !slices.Contains([]string{"", "DEFAULT", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"}, m.mechanism) {
 		return fmt.Errorf("authMechanism %q: want SCRAM-SHA-256, SCRAM-SHA-1 or PLAIN", probe.Cut(q.Get("authMechanism"), 40))
@@ -113,6 +123,7 @@ type mongoCheck struct {
 	authDB    string
 	mechanism string // empty: what the server offers to the user
 	secondary bool   // of several hosts a secondary will do
+	ready     bool   // a server that takes connections will do
 }
 
 // mongoFault is a command's answer with ok: 0.
@@ -228,6 +239,9 @@ func (m *mongoCheck) ask(ctx context.Context, at target.Endpoint) (string, error
 	}
 	question := bsoncore.NewDocumentBuilder().AppendInt32("hello", 1).AppendString("$db", "admin")
 	user := m.target.URL.User
+	if m.ready {
+		user = nil
+	}
 	if user != nil && m.mechanism == "" {
 		question.AppendString("saslSupportedMechs", m.authDB+"."+user.Username())
 	}
@@ -304,6 +318,8 @@ func (m *mongoCheck) judge(hello bsoncore.Document) (string, error) {
 		state = "secondary"
 	case is("arbiterOnly"):
 		return mongoArbiter, nil
+	case is("isreplicaset") && m.ready:
+		return "accepting connections, and in no replica set yet", nil
 	case is("isreplicaset"):
 		return "", probe.WithClass(errors.New("the replica set is not initiated"), probe.Config)
 	default:

@@ -26,8 +26,13 @@ import (
 // an authenticated session and SELECT 1, or what ?query= asks, whose first
 // value must be ?expect= where that is given. ?tls= is true, false, preferred
 // or skip-verify, as the driver's own; ?socket= names a Unix socket in place
-// of the host. What else a server can be asked for are mysqlDemands.
+// of the host. What else a server can be asked for are mysqlDemands, and
+// #ready=true asks what mysqladmin ping does.
 func MySQL(t target.Target, o Options) (probe.Func, error) {
+	ready, t, err := takeReady(t, "query", "expect", "writable", "innodb_initialized", "galera_online", "replication", "max_lag")
+	if err != nil {
+		return nil, err
+	}
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
@@ -36,7 +41,7 @@ func MySQL(t target.Target, o Options) (probe.Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mysqlCheck{target: t, config: mysql.NewConfig(), options: o.TLS}
+	m := &mysqlCheck{target: t, config: mysql.NewConfig(), options: o.TLS, ready: ready}
 	cfg := m.config
 	cfg.Net, cfg.Addr = "unix", cmp.Or(q.Get("socket"), q.Get("unix_socket"))
 	if cfg.Addr == "" {
@@ -52,10 +57,13 @@ func MySQL(t target.Target, o Options) (probe.Func, error) {
 	cfg.DBName = strings.Trim(t.URL.Path, "/")
 	cfg.User, cfg.Passwd = q.Get("user"), q.Get("password")
 	if u := t.URL.User; u != nil {
-		cfg.User = u.Username()
+		cfg.User = cmp.Or(u.Username(), cfg.User)
 		if pw, ok := u.Password(); ok {
 			cfg.Passwd = pw
 		}
+	}
+	if ready && cfg.User == "" {
+		cfg.User = "healthcheck" // so that the server's log tells who was refused
 	}
 	cfg.Logger = &mysql.NopLogger{} // the driver's own writes to the standard error
 	cfg.CheckConnLiveness = false   // for connections from a pool
@@ -121,6 +129,7 @@ type mysqlCheck struct {
 	tls     string // ?tls=
 	options target.TLSOptions
 	demands []mysqlDemand
+	ready   bool // no further than whether the server takes connections
 }
 
 // configure sets the mode of TLS, and reads the CA's file for it.
@@ -160,10 +169,16 @@ func (m *mysqlCheck) run(ctx context.Context) (probe.Finding, error) {
 		return probe.Finding{}, m.target.Errorf(probe.StageRequest, "%s", probe.Clean(m.target.Secrets.Redact(err.Error())))
 	}
 	conn, err := connector.Connect(ctx)
+	if said, answered := mysqlAnswered(err); m.ready && answered {
+		return probe.Finding{Message: accepting(m.target, said)}, nil
+	}
 	if err != nil {
 		return probe.Finding{}, m.fault(ctx, h, logged.behind(err))
 	}
 	defer conn.Close() // sends COM_QUIT: the server counts no aborted client
+	if m.ready {
+		return probe.Finding{Message: accepting(m.target, "")}, nil
+	}
 	for _, d := range m.demands {
 		row, err := mysqlAsk(ctx, conn, d.query)
 		if err != nil && ctx.Err() != nil {
@@ -176,6 +191,23 @@ func (m *mysqlCheck) run(ctx context.Context) (probe.Finding, error) {
 		}
 	}
 	return probe.Finding{Message: m.target.String() + ": session and query answered"}, nil
+}
+
+// mysqlAnswered says whether a login failed by the server's own word, and not
+// since it shuts down. That it asks for a password in a way of its own is such a
+// word, too. A connection that merely breaks off would count against this host
+// (max_connect_errors): the login is therefore gone through with.
+func mysqlAnswered(err error) (said string, answered bool) {
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		_, what := mysqlStage(e.Number)
+		return e.Message, what != mysqlShutdown
+	}
+	for _, plugin := range []error{mysql.ErrCleartextPassword, mysql.ErrOldPassword, mysql.ErrUnknownPlugin, mysql.ErrNativePassword} {
+		if errors.Is(err, plugin) {
+			return err.Error(), true
+		}
+	}
+	return "", false
 }
 
 // mysqlLog keeps the last error that the driver logs: it returns 'invalid
@@ -287,6 +319,8 @@ func offersTLS(greeting []byte) bool {
 	return end >= 0 && at+2 <= len(greeting) && binary.LittleEndian.Uint16(greeting[at:])&clientSSL != 0
 }
 
+const mysqlShutdown = "shutting down"
+
 // mysqlStage sorts the server's error numbers (MySQL and MariaDB reference
 // manuals, server error codes).
 func mysqlStage(number uint16) (probe.Stage, string) {
@@ -308,7 +342,7 @@ func mysqlStage(number uint16) (probe.Stage, string) {
 	case 1129, 1130:
 		return probe.StageAuth, "the server refuses this host"
 	case 1053, 1077, 1079:
-		return probe.StageResponse, "shutting down"
+		return probe.StageResponse, mysqlShutdown
 	case 3159:
 		return probe.StageTLS, "the server wants TLS"
 	}

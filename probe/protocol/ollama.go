@@ -10,12 +10,21 @@ import (
 	"healthcheck/probe/target"
 )
 
-// Ollama makes the check for ollama://host[:11434][/MODEL]: it answers, and
-// the model is there; a model without a tag is MODEL:latest. ollamas:// is TLS.
+// Ollama makes the check for ollama://host[:11434][/MODEL][?gpu=80&loaded=true]:
+// it answers, and the model is there; a model without a tag is MODEL:latest.
+// gpu= is the percentage of it that must be in the GPU's memory once it is
+// loaded; loaded=true wants it to be. ollamas:// is TLS.
 func Ollama(t target.Target, o Options) (probe.Func, error) {
-	s, q, err := newService(t, o, "11434", "api_key")
+	s, q, err := newService(t, o, "11434", "api_key", "gpu", "loaded")
 	if err != nil {
 		return nil, err
+	}
+	load, err := newOllamaLoad(q)
+	if err != nil {
+		return nil, err
+	}
+	if load.asked && s.name == "" {
+		return nil, errors.New("gpu= and loaded= are about a model: ollama://host/MODEL?gpu=80")
 	}
 	s.header("Authorization", "Bearer ", q.Get("api_key"))
 	return s.check(func(c *serviceSession) (string, error) {
@@ -45,7 +54,12 @@ func Ollama(t target.Target, o Options) (probe.Func, error) {
 		if !slices.Contains(names, want) {
 			return "", c.fail(r, probe.StageRequest, fmt.Errorf("no model %q among %s", probe.Cut(want, 80), c.target.Secrets.Quote(strings.Join(names, ", "))))
 		}
-		return "model " + want + " is there", nil
+		text := "model " + want + " is there"
+		of, err := c.ollamaLoaded(want, load)
+		if of != "" {
+			text += ", " + of
+		}
+		return text, err
 	}), nil
 }
 

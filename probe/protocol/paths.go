@@ -27,11 +27,18 @@ func Paths(t target.Target, o Options) []string {
 			}
 		}
 	}
-	add(o.TLS.CACert, os.Getenv("SSL_CERT_FILE"))
+	add(o.TLS.Files()...)
+	add(o.SendFile)
+	add(os.Getenv("SSL_CERT_FILE"))
 	add(filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
-	if t.URL.Scheme == "unix" {
+	switch {
+	case t.URL.Scheme == "unix", t.URL.Host == "" && (t.URL.Scheme == "fastcgi" || strings.HasPrefix(t.URL.Scheme, "grpc")):
 		sock, _, _ := strings.Cut(t.URL.Path, ":")
-		add(sock)
+		if !strings.HasPrefix(sock, "@") { // it has no file
+			add(sock)
+		}
+	case t.URL.Scheme == "redis+unix":
+		add(t.URL.Path)
 	}
 	// Sockets in the host's place, and files in parameters and settings:
 	// sslrootcert, passfile, socket, tlsCAFile, ca-cert and others.
@@ -40,7 +47,8 @@ func Paths(t target.Target, o Options) []string {
 		values = append(values, vs...)
 	}
 	for _, s := range t.Settings {
-		if s.Key == "ca-cert" {
+		switch s.Key {
+		case "ca-cert", "client-cert", "client-key", "send-file", "password-file":
 			add(s.Value)
 		}
 	}

@@ -13,19 +13,26 @@ func TestPaths(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	names := []string{"/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf"}
-	trust := []string{"/ca", "/c3", "/c1", "/c2"}
+	trust := []string{"/ca", "/cert", "/key", "/send", "/c3", "/c1", "/c2"}
 	libpq := []string{"pg/pass", "/pg/root", "/home/app/.pgpass", "/home/app/.pg_service.conf", "/home/app/.postgresql"}
 	base := &url.URL{Scheme: "http", Host: "localhost"}
 	for text, want := range map[string][][]string{
-		"file:///run/beat?max-age=9s":      {{"/run/beat"}},
-		"pidfile:///run/app.pid":           {{"/run/app.pid"}},
-		"exec:///bin/check?arg=/x":         {{"/bin/check"}},
-		"unix:///run/a.sock:/x":            {{"/run/a.sock"}, trust, names},
-		"unix:///run/a.sock":               {{"/run/a.sock"}, trust, names},
-		"https://db/x#ca-cert=/own":        {{"/own"}, trust, names},
+		"file:///run/beat?max-age=9s": {{"/run/beat"}},
+		"pidfile:///run/app.pid":      {{"/run/app.pid"}},
+		"exec:///bin/check?arg=/x":    {{"/bin/check"}},
+		"unix:///run/a.sock:/x":       {{"/run/a.sock"}, trust, names},
+		"unix:///run/a.sock":          {{"/run/a.sock"}, trust, names},
+		"https://db/x#ca-cert=/own":   {{"/own"}, trust, names},
+		"unix://@name:/x":             {trust, names},
+		"grpc:///run/a.sock:/s":       {{"/run/a.sock"}, trust, names},
+		"https://127.0.0.1/x#client-cert=/a,client-key=/b,send-file=/c": {{"/a", "/b", "/c"}, trust},
 		"https://127.0.0.1/x":              {trust},
 		"/health":                          {trust, names},
 		"mysql://u@/x?socket=/s":           {{"/s"}, trust, names},
+		"redis+unix://:p@/run/r.sock?db=1": {{"/run/r.sock"}, trust, names},
+		"fastcgi:///run/f.sock:/ping":      {{"/run/f.sock"}, trust, names},
+		"fastcgi://h:9000/ping":            {trust, names},
+		"redis://h#password-file=/pw":      {{"/pw"}, trust, names},
 		"mongodb://h/?tlsCAFile=/m":        {{"/m"}, trust, names},
 		"rediss://h?ssl_ca_certs=/r":       {{"/r"}, trust, names},
 		"postgres://h/x?passfile=/p":       {{"/p", "/p"}, trust, names, libpq},
@@ -38,7 +45,7 @@ func TestPaths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := slices.DeleteFunc(Paths(parsed, Options{TLS: target.TLSOptions{CACert: "/ca"}}), func(p string) bool { return p == "" })
+		got := slices.DeleteFunc(Paths(parsed, Options{TLS: target.TLSOptions{CACert: "/ca", ClientCert: "/cert", ClientKey: "/key"}, HTTPOptions: HTTPOptions{SendFile: "/send"}}), func(p string) bool { return p == "" })
 		wanted := slices.Concat(want...)
 		slices.Sort(got)
 		slices.Sort(wanted)

@@ -26,6 +26,7 @@ import (
 // wants a session that may write, ?replication=true a standby that receives
 // from its primary, ?max_lag= one that is not further behind. The other
 // parameters are libpq's: sslmode, sslrootcert, target_session_attrs …
+// #ready=true asks what pg_isready does.
 //
 // A query that hangs is called off shortly before the deadline, so that a
 // failing server does not collect a session per probe.
@@ -56,7 +57,11 @@ func Postgres(t target.Target, o Options) (probe.Func, error) {
 	if replication {
 		query += "\n;" + standbyQuery
 	}
-	return newPostgres(t, o, own, query, func(answers [][]string) (string, error) {
+	ready, t, err := takeReady(t, "query", "expect", "writable", "replication", "max_lag", "target_session_attrs")
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPostgres(t, o, own, query, func(answers [][]string) (string, error) {
 		text := "session and query answered"
 		if replication {
 			last := len(answers) - 1
@@ -74,6 +79,13 @@ func Postgres(t target.Target, o Options) (probe.Func, error) {
 		}
 		return text, expectAnswer(len(got) > 0, strings.Join(got, ""), q.Get("expect"))
 	})
+	switch {
+	case err != nil:
+		return nil, err
+	case ready:
+		return p.runReady, nil
+	}
+	return p.run, nil
 }
 
 // standbyQuery answers primary, gone (nothing is received), or how many
@@ -99,35 +111,6 @@ func judgeStandby(answer []string, maxLag time.Duration) error {
 	return nil
 }
 
-// Pgvector makes the check for pgvector://…[?table=[schema.]name]: Postgres,
-// the extension vector is installed, and the table answers.
-func Pgvector(t target.Target, o Options) (probe.Func, error) {
-	query := "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
-	table := t.URL.Query().Get("table")
-	if table != "" {
-		query += "; SELECT 1 FROM " + quoteTable(table) + " LIMIT 1"
-	}
-	return newPostgres(t, o, []string{"table"}, query, func(answers [][]string) (string, error) {
-		if len(answers) == 0 || len(answers[0]) == 0 {
-			return "", errors.New(`the extension "vector" is not installed in this database (CREATE EXTENSION vector)`)
-		}
-		text := "vector " + answers[0][0]
-		if table != "" {
-			text += ", table " + table + " answers"
-		}
-		return text, nil
-	})
-}
-
-// quoteTable quotes schema.name as identifiers.
-func quoteTable(table string) string {
-	parts := strings.Split(table, ".")
-	for i, p := range parts {
-		parts[i] = `"` + strings.ReplaceAll(p, `"`, `""`) + `"`
-	}
-	return strings.Join(parts, ".")
-}
-
 type postgresCheck struct {
 	target   target.Target
 	settings map[string]string // libpq's
@@ -136,6 +119,7 @@ type postgresCheck struct {
 	judge    func(answers [][]string) (string, error)
 	tls      map[string]postgresTLS // by host:port
 	direct   bool                   // sslnegotiation=direct
+	options  target.TLSOptions      // beside libpq's own
 }
 
 // postgresTLS is how a host is to be spoken to; a nil config is in the clear.
@@ -144,7 +128,7 @@ type postgresTLS struct {
 	optional bool // sslmode prefer and allow: in the clear where the server has no TLS
 }
 
-func newPostgres(t target.Target, o Options, own []string, query string, judge func([][]string) (string, error)) (probe.Func, error) {
+func newPostgres(t target.Target, o Options, own []string, query string, judge func([][]string) (string, error)) (*postgresCheck, error) {
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
@@ -152,7 +136,7 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 	if err != nil {
 		return nil, err
 	}
-	p := &postgresCheck{target: t, settings: settings, query: query, judge: judge}
+	p := &postgresCheck{target: t, settings: settings, query: query, judge: judge, options: o.TLS}
 	if settings["service"] == "" && os.Getenv("PGSERVICE") == "" && !target.MayHang(postgresPaths(t)...) {
 		// The words are judged now, the files when the check runs: one that
 		// hangs must not hold up the program, and one that is missing is a
@@ -166,7 +150,7 @@ func newPostgres(t target.Target, o Options, own []string, query string, judge f
 			return nil, err
 		}
 	}
-	return p.run, nil
+	return p, nil
 }
 
 func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {

@@ -69,6 +69,26 @@ func TestPostgresSettingsAreQuoted(t *testing.T) {
 	}
 }
 
+// The flags' files are libpq's, where a URL names none of its own.
+func TestPostgresTLSOfTheFlags(t *testing.T) {
+	o := testOptions(t)
+	o.TLS.CACert, o.TLS.ClientCert, o.TLS.ClientKey = "/ca", "/cert", "/key"
+	for query, want := range map[string]string{"": "/ca /cert /key", "?sslcert=/own&sslkey=/ownkey": "/ca /own /ownkey", "?sslrootcert=system": "system /cert /key"} {
+		tg, err := target.ParseTarget("postgres://u@h/db"+query, testBase)
+		must(t, err)
+		got, err := postgresSettings(tg, o, nil)
+		if text := got["sslrootcert"] + " " + got["sslcert"] + " " + got["sslkey"]; err != nil || text != want {
+			t.Errorf("%s: %s, %v, want %s", query, text, err, want)
+		}
+	}
+	o.TLS.ClientKey = "" // in the same file
+	tg, err := target.ParseTarget("postgres://u@h/db", testBase)
+	must(t, err)
+	if got, err := postgresSettings(tg, o, nil); err != nil || got["sslkey"] != "/cert" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // Files are read when the check runs, and none can hold it up.
 func TestPostgresFiles(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
@@ -86,8 +106,12 @@ func TestPostgresFiles(t *testing.T) {
 			wantFailure(t, err, stage, name, text)
 		}
 	}
+	marked := filepath.Join(t.TempDir(), "ca.pem")
+	must(t, os.WriteFile(marked, []byte("\xef\xbb\xbf-----BEGIN CERTIFICATE-----\n"), 0o600))
+	_, err := probeOnce(t, Postgres, "postgres://u@127.0.0.1:1/db?sslmode=verify-full&sslrootcert="+marked, 10*time.Second)
+	wantFailure(t, err, probe.StageTLS, "sslrootcert", "byte order mark")
 	t.Setenv("PGPASSFILE", fifo)
-	_, err := probeOnce(t, Postgres, "postgres://u@127.0.0.1:1/db", 10*time.Second)
+	_, err = probeOnce(t, Postgres, "postgres://u@127.0.0.1:1/db", 10*time.Second)
 	wantFailure(t, err, probe.StageAuth, "passfile", "not a regular file")
 }
 

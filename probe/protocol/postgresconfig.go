@@ -1,12 +1,14 @@
 package protocol
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +61,8 @@ func postgresSettings(t target.Target, o Options, own []string) (map[string]stri
 				settings["target_session_attrs"] = "read-write"
 			}
 		case slices.Contains(own, key) || target.IsIgnored(postgresIgnored, key) || key == "ssl" && q.Has("sslmode"):
+		case key == "ready" || key == "password-file":
+			return nil, fmt.Errorf("%s= stands behind #, not behind ?", key)
 		case key == "database":
 			settings["dbname"] = value
 		case key == "ssl": // JDBC's, node-postgres's and asyncpg's
@@ -90,6 +94,9 @@ func postgresSettings(t target.Target, o Options, own []string) (map[string]stri
 	}
 	if o.TLS.CACert != "" && settings["sslrootcert"] == "" {
 		settings["sslrootcert"] = o.TLS.CACert
+	}
+	if o.TLS.ClientCert != "" && settings["sslcert"] == "" {
+		settings["sslcert"], settings["sslkey"] = o.TLS.ClientCert, cmp.Or(o.TLS.ClientKey, o.TLS.ClientCert)
 	}
 	if strings.Trim(settings["host"], ",") == "" {
 		settings["host"] = settings["hostaddr"]
@@ -129,6 +136,9 @@ func (p *postgresCheck) configure() error {
 	}
 	var err error
 	if p.config, err = parsePostgres(p.target, p.settings); err != nil {
+		if strings.Contains(err.Error(), "unable to add CA") {
+			return p.target.Errorf(probe.StageTLS, "sslrootcert %q: no certificate is found in it (nor by libpq, where a byte order mark stands before the first)", cmp.Or(p.settings["sslrootcert"], os.Getenv("PGSSLROOTCERT")))
+		}
 		return p.target.Errorf(probe.StageRequest, "%s", err)
 	}
 	p.ownTLS()
@@ -150,6 +160,10 @@ func (p *postgresCheck) ownTLS() {
 	p.direct = p.config.SSLNegotiation == "direct"
 	p.tls = map[string]postgresTLS{}
 	add := func(host string, port uint16, c *tls.Config) {
+		if c != nil {
+			c.ServerName = cmp.Or(p.options.ServerName, c.ServerName)
+			p.options.Expiry.Watch(c)
+		}
 		addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
 		old, again := p.tls[addr]
 		if !again {

@@ -22,27 +22,33 @@ import (
 // lost its master and a Sentinel fail; ?role= wants a certain role.
 //
 // ?writable=true asks whether the server takes writes, with a command that
-// changes nothing.
+// changes nothing. #ready=true asks for an answer to PING alone, without
+// credentials, and takes any but that the server is loading.
+//
+// redis+unix://[[user]:password@]/path/to.sock[?db=] is a server's Unix socket.
 func Redis(t target.Target, o Options) (probe.Func, error) {
+	ready, t, err := takeReady(t, "role", "writable")
+	if err != nil {
+		return nil, err
+	}
 	if err := t.NoSettings(); err != nil {
 		return nil, err
 	}
-	theirs := []string{"database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "skip_verify"}
+	theirs := []string{"database", "username", "user", "password", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "skip_verify", "virtual_host"}
 	q, err := t.ParamsBeside(redisIgnored, theirs, "db", "role", "writable")
 	if err != nil {
 		return nil, err
 	}
-	all, err := t.Endpoints("6379")
-	if err == nil && len(all) > 1 {
-		err = errors.New("one host only: a probe asks the server beside it")
-	}
-	if err != nil {
+	r := &redisCheck{target: t, role: q.Get("role"), ready: ready}
+	if r.at, err = redisEndpoint(t); err != nil {
 		return nil, err
 	}
-	r := &redisCheck{target: t, at: all[0], role: q.Get("role")}
 	if t.URL.Scheme == "rediss" || t.URL.Scheme == "valkeys" {
 		r.tls = &o.TLS
 		r.tls.CACert = cmp.Or(q.Get("ssl_ca_certs"), o.TLS.CACert)
+		if q.Get("ssl_certfile") != "" {
+			r.tls.ClientCert, r.tls.ClientKey = q.Get("ssl_certfile"), q.Get("ssl_keyfile")
+		}
 		reqs := strings.ToLower(strings.TrimPrefix(q.Get("ssl_cert_reqs"), "CERT_")) // redis-py's and Celery's
 		if skip, err := switchParam("skip_verify", q.Get("skip_verify")); err != nil {
 			return nil, err
@@ -71,7 +77,10 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 	case user != "":
 		return nil, errors.New("a user without a password: redis://user:password@host or redis://:password@host")
 	}
-	r.db = cmp.Or(strings.Trim(t.URL.Path, "/"), q.Get("db"), q.Get("database"))
+	r.db = cmp.Or(q.Get("db"), q.Get("database"), strings.Trim(q.Get("virtual_host"), "/")) // the last is Celery's
+	if r.at.Network != "unix" || t.URL.Host != "" {
+		r.db = cmp.Or(strings.Trim(t.URL.Path, "/"), r.db)
+	}
 	if r.db != "" {
 		if n, err := strconv.Atoi(r.db); err != nil || n < 0 {
 			return nil, errors.New("the path, or db=, is the number of a database: redis://host:6379/0")
@@ -80,12 +89,30 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 	return r.run, nil
 }
 
+// redisEndpoint is where a target's server listens.
+func redisEndpoint(t target.Target) (target.Endpoint, error) {
+	if t.URL.Scheme == "redis+unix" {
+		if t.URL.Host != "" || t.URL.Path == "" || t.URL.Path == "/" {
+			return target.Endpoint{}, errors.New("the socket's path must be absolute: redis+unix:///run/redis.sock?db=0")
+		}
+		return target.Endpoint{Network: "unix", Address: t.URL.Path}, nil
+	}
+	all, err := t.Endpoints("6379")
+	if err == nil && len(all) > 1 {
+		err = errors.New("one host only: a probe asks the server beside it")
+	}
+	if err != nil {
+		return target.Endpoint{}, err
+	}
+	return all[0], nil
+}
+
 // redisIgnored are the clients' own parameters: those of redis-py, go-redis,
 // Lettuce, ioredis and Celery.
 const redisIgnored = " socket_timeout socket_connect_timeout socket_keepalive max_connections decode_responses health_check_interval retry_on_timeout" +
 	" retry_on_error encoding encoding_errors client_name clientname protocol dial_timeout read_timeout write_timeout pool_size pool_timeout pool_fifo" +
 	" min_idle_conns max_idle_conns max_active_conns conn_max_idle_time conn_max_lifetime max_retries min_retry_backoff max_retry_backoff" +
-	" timeout virtual_host prefix family ssl_certfile ssl_keyfile ssl_check_hostname ssl ssl_validate_ocsp keepalive "
+	" timeout prefix family ssl_check_hostname ssl ssl_validate_ocsp keepalive "
 
 type redisCheck struct {
 	target   target.Target
@@ -94,6 +121,7 @@ type redisCheck struct {
 	auth     []any              // the arguments of AUTH
 	db, role string
 	writable bool
+	ready    bool // an answer to PING will do
 }
 
 func (r *redisCheck) run(ctx context.Context) (probe.Finding, error) {
@@ -111,11 +139,35 @@ func (r *redisCheck) run(ctx context.Context) (probe.Finding, error) {
 		h = target.Over(conn)
 		conn = h
 	}
-	role, err := r.ask(ctx, h, redis.NewConn(conn, 0, 0))
+	c := redis.NewConn(conn, 0, 0)
+	if r.ready {
+		return r.runReady(ctx, h, c)
+	}
+	role, err := r.ask(ctx, h, c)
 	if err != nil {
 		return probe.Finding{}, err
 	}
 	return probe.Finding{Message: fmt.Sprintf("%s: PONG%s", r.target, role)}, nil
+}
+
+// runReady sends PING and takes any answer but that the data is loading.
+func (r *redisCheck) runReady(ctx context.Context, h *target.Conn, c redis.Conn) (probe.Finding, error) {
+	c.Send("PING")
+	err := c.Flush()
+	var reply any
+	if err == nil {
+		reply, err = c.Receive()
+	}
+	e, refused := errors.AsType[redis.Error](err)
+	switch {
+	case refused && strings.HasPrefix(string(e), "LOADING"):
+		return probe.Finding{}, probe.WithClass(r.target.Errorf(probe.StageStatus, "PING: loading its data: %s", r.target.Secrets.Quote(string(e))), probe.Starting)
+	case refused || err == nil && reply == "PONG":
+		return probe.Finding{Message: accepting(r.target, string(e))}, nil
+	case err == nil:
+		return probe.Finding{}, r.target.Errorf(probe.StageResponse, "PING: got %s, want \"PONG\"", r.target.Secrets.Quote(fmt.Sprintf("%s", reply)))
+	}
+	return probe.Finding{}, sessionFault(r.target, target.ProtocolFault(ctx, r.target, "Redis", h, err))
 }
 
 // ask sends everything at once and judges the answers in order.

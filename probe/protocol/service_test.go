@@ -80,7 +80,7 @@ func TestServicesAgainstRecordedReplies(t *testing.T) {
 		{"qdrant", Qdrant, "qdrant://@", map[string]string{"/readyz": "qdrant/readyz"}, "", "ready", "GET /readyz"},
 		{"qdrant green", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-green"}, "", "collection docs is green with 128 points", "GET /readyz,GET /collections/docs"},
 		{"qdrant yellow", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-yellow"}, "", "is yellow", ""},
-		{"qdrant grey", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-grey"}, "", "is grey (it answers; optimisations are pending", ""},
+		{"qdrant grey (warns)", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-grey"}, "", "is grey (it answers; optimisations are pending", ""},
 		{"qdrant red", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-red"}, probe.StageStatus, `collection "docs" is "red", want green or yellow`, ""},
 		{"qdrant missing", Qdrant, "qdrant://@/docs", map[string]string{"/readyz": "qdrant/readyz", "/collections/docs": "qdrant/collection-missing"}, probe.StageRequest, `GET /collections/docs: no collection "docs"`, ""},
 		{"qdrant starting", Qdrant, "qdrant://@", map[string]string{"/readyz": "qdrant/readyz-not"}, probe.StageStatus, `status 503, want 200: "some shards are not ready"`, ""},
@@ -110,11 +110,66 @@ func TestServicesAgainstRecordedReplies(t *testing.T) {
 		{"opensearch red", Elasticsearch, "opensearch://@", map[string]string{"/_cluster/health": "opensearch/red"}, probe.StageStatus, "red", ""},
 		{"opensearch auth", Elasticsearch, "opensearch://@", map[string]string{"/_cluster/health": "opensearch/unauthorized"}, probe.StageAuth, "Unauthorized", ""},
 		{"ollama", Ollama, "ollama://@", map[string]string{"/api/version": "ollama/version"}, "", "version 0.12.6", "GET /api/version"},
-		{"ollama model", Ollama, "ollama://@/llama3.1", map[string]string{"/api/tags": "ollama/tags"}, "", "model llama3.1:latest is there", "GET /api/tags"},
+		{"ollama model", Ollama, "ollama://@/llama3.1", map[string]string{"/api/tags": "ollama/tags"}, "", "model llama3.1:latest is there", "GET /api/tags,GET /api/ps"},
 		{"ollama model of a host", Ollama, "ollama://@/hf.co/org/tiny:Q4_K_M", map[string]string{"/api/tags": "ollama/tags"}, "", "is there", ""},
 		{"ollama missing", Ollama, "ollama://@/llama3.1:70b", map[string]string{"/api/tags": "ollama/tags"}, probe.StageRequest, `no model "llama3.1:70b" among "llama3.1:latest, hf.co`, ""},
 		{"ollama empty", Ollama, "ollama://@/llama3.1", map[string]string{"/api/tags": "ollama/tags-empty"}, probe.StageRequest, `no model "llama3.1:latest" among ""`, ""},
+		{"qdrant cluster", Qdrant, "qdrant://@?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster"}, "", "ready, cluster of 3 peers", "GET /readyz,GET /cluster"},
+		{"qdrant alone", Qdrant, "qdrant://@?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster-disabled"}, probe.StageStatus, "it is no part of a cluster", ""},
+		{"qdrant stopped", Qdrant, "qdrant://@?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster-stopped"}, probe.StageStatus, `consensus is "stopped_with_err", want working: "Failed to apply \x1b[31mentry"`, ""},
+		{"qdrant leaderless", Qdrant, "qdrant://@?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster-leaderless"}, probe.StageStatus, "the cluster of 3 peers has no leader", ""},
+		{"qdrant unreached (warns)", Qdrant, "qdrant://@?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster-unreached"}, "", "cluster of 3 peers, 1 of them not reached", ""},
+		{"qdrant cluster of another", Qdrant, "qdrant://@?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "ollama/version"}, probe.StageJSON, `the cluster is "", want enabled`, ""},
+		{"qdrant shards", Qdrant, "qdrant://@/docs?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster", "/collections/docs": "qdrant/collection-green", "/collections/docs/cluster": "qdrant/shards"}, "", "with 128 points, 4 of 4 replicas of 2 shards active", "GET /collections/docs/cluster"},
+		{"qdrant a dead replica (warns)", Qdrant, "qdrant://@/docs?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster", "/collections/docs": "qdrant/collection-green", "/collections/docs/cluster": "qdrant/shards-dead"}, "", "3 of 4 replicas of 2 shards active", "GET /collections/docs/cluster"},
+		{"qdrant a lost shard", Qdrant, "qdrant://@/docs?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster", "/collections/docs": "qdrant/collection-green", "/collections/docs/cluster": "qdrant/shards-lost"}, probe.StageStatus, "no replica answers for the shard 1 (\"Dead\")", "GET /collections/docs/cluster"},
+		{"qdrant a shard of its own lost", Qdrant, "qdrant://@/docs?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster", "/collections/docs": "qdrant/collection-green", "/collections/docs/cluster": "qdrant/shards-own-lost"}, probe.StageStatus, "no replica answers for the shard 0 (\"Dead\")", "GET /collections/docs/cluster"},
+		{"qdrant a shard that recovers", Qdrant, "qdrant://@/docs?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster", "/collections/docs": "qdrant/collection-green", "/collections/docs/cluster": "qdrant/shards-recovering"}, probe.StageStatus, "no replica answers for the shard 1 (\"Partial\")", "GET /collections/docs/cluster"},
+		{"qdrant a shard nowhere", Qdrant, "qdrant://@/docs?cluster=true", map[string]string{"/readyz": "qdrant/readyz", "/cluster": "qdrant/cluster", "/collections/docs": "qdrant/collection-green", "/collections/docs/cluster": "qdrant/shards-missing"}, probe.StageStatus, "1 of 3 shards have no replica", "GET /collections/docs/cluster"},
+		{"weaviate nodes (warns)", Weaviate, "weaviate://@?nodes=2", map[string]string{"/v1/.well-known/ready": "weaviate/ready", "/v1/nodes": "weaviate/nodes"}, "", `ready, 2 of 3 nodes healthy ("node3 UNAVAILABLE")`, "GET /v1/.well-known/ready,GET /v1/nodes"},
+		{"weaviate too few nodes", Weaviate, "weaviate://@?nodes=3", map[string]string{"/v1/.well-known/ready": "weaviate/ready", "/v1/nodes": "weaviate/nodes"}, probe.StageStatus, `2 of 3 nodes healthy ("node3 UNAVAILABLE"), want 3`, ""},
+		{"weaviate nodes of another", Weaviate, "weaviate://@?nodes=1", map[string]string{"/v1/.well-known/ready": "weaviate/ready", "/v1/nodes": "ollama/version"}, probe.StageStatus, "0 of 0 nodes healthy, want 1", ""},
+		{"milvus components", Milvus, "milvus://@?components=true", map[string]string{"/healthz": "milvus/components"}, "", "healthy: rootcoord, querycoord, datanode", "GET /healthz"},
+		{"milvus component ill", Milvus, "milvus://@?components=true", map[string]string{"/healthz": "milvus/components-not"}, probe.StageStatus, `querycoord is abnormal, datanode is initializing, Not all components are healthy, 2/3`, ""},
+		{"milvus component starting", Milvus, "milvus://@?components=true", map[string]string{"/healthz": "milvus/components-starting"}, probe.StageStatus, `querycoord is initializing, datanode is initializing`, ""},
+		{"milvus without components", Milvus, "milvus://@?components=true", map[string]string{"/healthz": "milvus/healthz"}, probe.StageJSON, "the answer names no components", ""},
+		{"milvus ill without components", Milvus, "milvus://@?components=true", map[string]string{"/healthz": "milvus/healthz-not"}, probe.StageStatus, "querycoord state is Abnormal", ""},
+		{"chroma auth", Chroma, "chroma://@?auth=true", map[string]string{"/api/v2/heartbeat": "chroma/heartbeat", "/api/v2/auth/identity": "chroma/identity"}, "", `heartbeat, known to tenant "default_tenant"`, "GET /api/v2/heartbeat,GET /api/v2/auth/identity"},
+		{"chroma auth refused", Chroma, "chroma://@?auth=true&token=hunter2hunter2", map[string]string{"/api/v2/heartbeat": "chroma/heartbeat", "/api/v2/auth/identity": "chroma/forbidden"}, probe.StageAuth, "GET /api/v2/auth/identity: status 403", ""},
+		{"elasticsearch index", Elasticsearch, "elasticsearch://@/docs", map[string]string{"/_cat/indices/docs": "elasticsearch/index"}, "", "index docs is green with 128 documents", "GET /_cat/indices/docs"},
+		{"elasticsearch alias", Elasticsearch, "elasticsearch://@/docs", map[string]string{"/_cat/indices/docs": "elasticsearch/indices"}, "", "2 indices of docs are yellow or better with 130 documents", ""},
+		{"elasticsearch index red", Elasticsearch, "elasticsearch://@/docs", map[string]string{"/_cat/indices/docs": "elasticsearch/index-red"}, probe.StageStatus, `index "docs-2" is "red", want yellow or green`, ""},
+		{"elasticsearch index closed", Elasticsearch, "elasticsearch://@/docs", map[string]string{"/_cat/indices/docs": "elasticsearch/index-closed"}, probe.StageStatus, `index "docs" is "close", want open`, ""},
+		{"elasticsearch index missing", Elasticsearch, "elasticsearch://@/docs", map[string]string{"/_cat/indices/docs": "elasticsearch/index-missing"}, probe.StageRequest, `no index "docs"`, ""},
+		{"elasticsearch pattern of none", Elasticsearch, "elasticsearch://@/docs*", map[string]string{"/_cat/indices/docs*": "elasticsearch/indices-none"}, probe.StageRequest, `no index "docs*"`, ""},
+		{"ollama on the GPU", Ollama, "ollama://@/llama3.1?gpu=100", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps"}, "", "is there, loaded, 100% of it in the GPU's memory", "GET /api/tags,GET /api/ps"},
+		{"ollama partly on the GPU", Ollama, "ollama://@/llama3.1?gpu=80", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps-partly"}, "", "81% of it in the GPU's memory", ""},
+		{"ollama too little on the GPU", Ollama, "ollama://@/llama3.1?gpu=82", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps-partly"}, probe.StageLimit, `GET /api/ps: model "llama3.1:latest" has 81% of it in the GPU's memory, want 82%`, ""},
+		{"ollama on the CPU (warns)", Ollama, "ollama://@/llama3.1", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps-cpu"}, "", "loaded, runs on the CPU", ""},
+		{"ollama on the CPU, meant", Ollama, "ollama://@/llama3.1?gpu=off", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps-cpu"}, "", "loaded, 0% of it in the GPU's memory", ""},
+		{"ollama on the CPU, not wanted", Ollama, "ollama://@/llama3.1?gpu=1", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps-cpu"}, probe.StageLimit, "has 0% of it in the GPU's memory, want 1%", ""},
+		{"ollama not loaded", Ollama, "ollama://@/llama3.1?gpu=80", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps-none"}, "", "is there, not loaded", ""},
+		{"ollama to be loaded", Ollama, "ollama://@/llama3.1?loaded=true", map[string]string{"/api/tags": "ollama/tags", "/api/ps": "ollama/ps-none"}, probe.StageStatus, `model "llama3.1:latest" is not loaded`, ""},
+		{"ollama too old to tell", Ollama, "ollama://@/llama3.1?gpu=80", map[string]string{"/api/tags": "ollama/tags"}, probe.StageStatus, "GET /api/ps: status 404", ""},
 		{"ollama is another", Ollama, "ollama://@", map[string]string{"/api/version": "qdrant/readyz"}, probe.StageJSON, "not the answer of such a server", ""},
+		{"etcd", Etcd, "etcd://@", map[string]string{"/health": "etcd/healthy"}, "", "healthy", "GET /health"},
+		{"etcd alone", Etcd, "etcd://@", map[string]string{"/health": "etcd/no-leader"}, probe.StageStatus, "RAFT NO LEADER", ""},
+		{"etcd alarm", Etcd, "etcd://@", map[string]string{"/health": "etcd/false"}, probe.StageStatus, `health is "false", want "true": "ALARM NOSPACE"`, ""},
+		{"etcd is another", Etcd, "etcd://@", map[string]string{"/health": "influxdb/ok"}, probe.StageJSON, "not the answer of such a server", ""},
+		{"clickhouse", ClickHouse, "clickhouse://@", map[string]string{"/ping": "clickhouse/ping"}, "", "ping", "GET /ping"},
+		{"clickhouse query", ClickHouse, "clickhouse://app:hunter2hunter2@@/db", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/one"}, "", "ping, query answered", "GET /ping,GET /"},
+		{"clickhouse denied", ClickHouse, "clickhouse://app:hunter2hunter2@@", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/denied"}, probe.StageAuth, "Authentication failed", ""},
+		{"clickhouse missing", ClickHouse, "clickhouse://@/nosuch", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/no-database"}, probe.StageRequest, `no database "nosuch"`, ""},
+		{"clickhouse is another", ClickHouse, "clickhouse://@", map[string]string{"/ping": "influxdb/ok"}, probe.StageBody, `the answer is "OK", want "Ok."`, ""},
+		{"clickhouse answers otherwise", ClickHouse, "clickhouse://@/db", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/ping"}, probe.StageBody, `the answer to SELECT 1 is "Ok."`, ""},
+		{"minio", MinIO, "minio://@", map[string]string{"/minio/health/cluster": "minio/ready"}, "", "the cluster can be written to", "GET /minio/health/cluster"},
+		{"minio live", MinIO, "minio://@?live=true", map[string]string{"/minio/health/live": "minio/ready"}, "", "live", "GET /minio/health/live"},
+		{"minio quorum", MinIO, "minio://@", map[string]string{"/minio/health/cluster": "minio/no-quorum"}, probe.StageStatus, "status 503, want 200", ""},
+		{"influxdb", InfluxDB, "influxdb://@", map[string]string{"/health": "influxdb/pass"}, "", "pass, version v2.7.10", "GET /health"},
+		{"influxdb 3", InfluxDB, "influxdb://@", map[string]string{"/health": "influxdb/ok"}, "", "healthy", ""},
+		{"influxdb fails", InfluxDB, "influxdb://@", map[string]string{"/health": "influxdb/fail"}, probe.StageStatus, "not ready", ""},
+		{"influxdb fails otherwise", InfluxDB, "influxdb://@", map[string]string{"/health": "influxdb/fail-200"}, probe.StageStatus, `status is "fail", want "pass": "store is closed"`, ""},
+		{"influxdb token", InfluxDB, "influxdb://@?token=hunter2hunter2", map[string]string{"/health": "influxdb/unauthorized"}, probe.StageAuth, "status 401", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newReplyServer(t, c.replies)
@@ -126,7 +181,7 @@ func TestServicesAgainstRecordedReplies(t *testing.T) {
 			}
 			if c.stage != "" {
 				wantFailure(t, err, c.stage, c.text)
-			} else if err != nil || !strings.Contains(f.Message, c.text) || (f.Status == probe.Warn) != (c.name == "qdrant grey") {
+			} else if err != nil || !strings.Contains(f.Message, c.text) || (f.Status == probe.Warn) != strings.HasSuffix(c.name, "(warns)") {
 				t.Errorf("%q %q, %v, want %q", f.Status, f.Message, err, c.text)
 			}
 			s.mu.Lock()
@@ -144,18 +199,23 @@ func afterAuthority(text string) string { return text[strings.LastIndex(text, "@
 // What goes over the wire: credentials where their server wants them.
 func TestServicesSendTheirCredentials(t *testing.T) {
 	for text, want := range map[string]string{
-		"qdrant://@?api_key=k":                      "Api-Key: k",
-		"chroma://@?token=k":                        "X-Chroma-Token: k",
-		"weaviate://@?api_key=k":                    "Authorization: Bearer k",
-		"milvus://@?token=u:p":                      "Authorization: Bearer u:p",
-		"elasticsearch://u:p@@":                     "Authorization: Basic dTpw",
-		"opensearch://@?api_key=k":                  "Authorization: ApiKey k",
-		"ollama://@?api_key=k":                      "Authorization: Bearer k",
-		"qdrant://@#header=X-Forwarded-Proto:https": "X-Forwarded-Proto: https",
+		"qdrant://@?api_key=k":                          "Api-Key: k",
+		"chroma://@?token=k":                            "X-Chroma-Token: k",
+		"weaviate://@?api_key=k":                        "Authorization: Bearer k",
+		"milvus://@?token=u:p":                          "Authorization: Bearer u:p",
+		"elasticsearch://u:p@@":                         "Authorization: Basic dTpw",
+		"opensearch://@?api_key=k":                      "Authorization: ApiKey k",
+		"ollama://@?api_key=k":                          "Authorization: Bearer k",
+		"influxdb://@?token=k":                          "Authorization: Token k",
+		"clickhouse://u:p@@":                            "Authorization: Basic dTpw",
+		"chroma://@?token=k&token_header=Authorization": "Authorization: Bearer k",
+		"chroma://u:p@@":                                "Authorization: Basic dTpw",
+		"milvus://@?components=true":                    "Content-Type: application/json",
+		"qdrant://@#header=X-Forwarded-Proto:https":     "X-Forwarded-Proto: https",
 	} {
 		s := newReplyServer(t, nil)
 		makers := map[string]func(target.Target, Options) (probe.Func, error){"qdrant": Qdrant, "chroma": Chroma, "weaviate": Weaviate, "milvus": Milvus,
-			"elasticsearch": Elasticsearch, "opensearch": Elasticsearch, "ollama": Ollama}
+			"elasticsearch": Elasticsearch, "opensearch": Elasticsearch, "ollama": Ollama, "influxdb": InfluxDB, "clickhouse": ClickHouse}
 		scheme, _, _ := strings.Cut(text, ":")
 		at := len(text) - len(afterAuthority(text))
 		_, err := probeOnce(t, makers[scheme], text[:at]+s.addr+text[at+1:], patience)
@@ -174,7 +234,7 @@ func TestServicesOverTLS(t *testing.T) {
 		untilClosed(c)
 	})
 	for scheme, make := range map[string]func(target.Target, Options) (probe.Func, error){"qdrants": Qdrant, "chromas": Chroma, "weaviates": Weaviate,
-		"milvuss": Milvus, "elasticsearchs": Elasticsearch, "opensearchs": Elasticsearch, "ollamas": Ollama} {
+		"milvuss": Milvus, "elasticsearchs": Elasticsearch, "opensearchs": Elasticsearch, "ollamas": Ollama, "etcds": Etcd, "clickhouses": ClickHouse, "minios": MinIO, "influxdbs": InfluxDB} {
 		_, err := probeOnce(t, make, scheme+"://"+plain, patience)
 		wantFailure(t, err, probe.StageTLS, "the server does not speak TLS")
 	}

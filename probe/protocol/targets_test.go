@@ -36,7 +36,7 @@ func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
 		"tcp://x:0":                      "the port is not between",
 		"tcp://x:1/path":                 "no path",
 		"tcp://x:1?a=b":                  "takes no parameters",
-		"tcp://x:1#a=b":                  "takes no settings",
+		"tcp://x:1#a=b":                  "takes no setting",
 		"dns://x?type=LOC":               "unknown record type",
 		"dns://x?sever=1.1.1.1":          `unknown parameter "sever"`,
 		"dns://x/y":                      "a dns target is a name",
@@ -51,11 +51,11 @@ func TestBadTargetsAreNotSilentlyTaken(t *testing.T) {
 		"exec://bin/check":               "absolute",
 		"exec:///bin/check?args=a":       `unknown parameter "args"`,
 		"exec:///bin/check?codes=256":    `codes="256": want exit codes from 0 to 255`,
-		"exec:///bin/check#status=200":   "takes no settings",
+		"exec:///bin/check#status=200":   "takes no setting",
 		"unix://run/a.sock:/x":           "absolute",
 		"unix:///run/a.sock:health":      "must begin with /",
 		"unix:///run/a.sock?x=1":         "takes no parameters",
-		"unix:///run/a.sock#status=200":  "takes no settings",
+		"unix:///run/a.sock#status=200":  "takes no setting",
 	} {
 		tg, err := target.ParseTarget(in, testBase)
 		if err != nil {

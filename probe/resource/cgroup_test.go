@@ -289,19 +289,34 @@ func TestMemoryOfContainerAndHost(t *testing.T) {
 		want  string
 		class probe.Class // of a failure
 	}{
-		{"v2-docker", Limit{90, false}, "31.2% of 64.0 MiB (max 90%), container limit", ""},
-		{"v2-docker", Limit{30, false}, "31.2% of 64.0 MiB (max 30%), container limit", "own"},
-		{"v2-docker", Limit{90, true}, "31.2% of 64.0 MiB (max 90%), container limit; host 95.0% of 8.0 GiB", probe.Host},
-		{"v2-docker", Limit{30, true}, "31.2% of 64.0 MiB (max 30%), container limit; host 95.0% of 8.0 GiB", "own"},
-		{"v2-docker", Limit{99, true}, "31.2% of 64.0 MiB (max 99%), container limit; host 95.0% of 8.0 GiB", ""},
-		{"v2-unlimited", Limit{90, false}, "0.2% of 8.0 GiB (max 90%), no limit; host 95.0% of 8.0 GiB", ""},
-		{"v2-unlimited", Limit{0.1, false}, "0.2% of 8.0 GiB (max 0.1%), no limit; host 95.0% of 8.0 GiB", "own"},
-		{"v2-unlimited", Limit{90, true}, "0.2% of 8.0 GiB (max 90%), no limit; host 95.0% of 8.0 GiB", probe.Host},
-		{"v2-unlimited", Limit{0, true}, "0.2% of 8.0 GiB, no limit; host 95.0% of 8.0 GiB", ""},
-		{"v2-garbage", Limit{90, false}, `0.2% of 8.0 GiB (max 90%), container limit unreadable: memory.max holds "lots"; host 95.0% of 8.0 GiB`, ""},
-		{"none", Limit{90, false}, "not judged: no limit, no cgroup counts it; host 95.0% of 8.0 GiB (--host judges it)", "skip"},
-		{"none", Limit{90, true}, "not judged: no limit, no cgroup counts it; host 95.0% of 8.0 GiB", probe.Host},
-		{"none", Limit{99, true}, "not judged: no limit, no cgroup counts it; host 95.0% of 8.0 GiB", ""},
+		{"v2-docker", Limit{Max: 90}, "31.2% of 64.0 MiB (max 90%), container limit", ""},
+		{"v2-docker", Limit{Max: 30}, "31.2% of 64.0 MiB (max 30%), container limit", "own"},
+		{"v2-docker", Limit{Max: 90, Host: true}, "31.2% of 64.0 MiB (max 90%), container limit; host 95.0% of 8.0 GiB", probe.Host},
+		{"v2-docker", Limit{Max: 30, Host: true}, "31.2% of 64.0 MiB (max 30%), container limit; host 95.0% of 8.0 GiB", "own"},
+		{"v2-docker", Limit{Max: 99, Host: true}, "31.2% of 64.0 MiB (max 99%), container limit; host 95.0% of 8.0 GiB", ""},
+		{"v2-unlimited", Limit{Max: 90}, "0.2% of 8.0 GiB (max 90%), no limit; host 95.0% of 8.0 GiB", ""},
+		{"v2-unlimited", Limit{Max: 0.1}, "0.2% of 8.0 GiB (max 0.1%), no limit; host 95.0% of 8.0 GiB", "own"},
+		{"v2-unlimited", Limit{Max: 90, Host: true}, "0.2% of 8.0 GiB (max 90%), no limit; host 95.0% of 8.0 GiB", probe.Host},
+		{"v2-unlimited", Limit{Host: true}, "0.2% of 8.0 GiB, no limit; host 95.0% of 8.0 GiB", ""},
+		{"v2-garbage", Limit{Max: 90}, `0.2% of 8.0 GiB (max 90%), container limit unreadable: memory.max holds "lots"; host 95.0% of 8.0 GiB`, ""},
+		{"none", Limit{Max: 90}, "not judged: no limit, no cgroup counts it; host 95.0% of 8.0 GiB (--host judges it)", "skip"},
+		{"none", Limit{Max: 90, Host: true}, "not judged: no limit, no cgroup counts it; host 95.0% of 8.0 GiB", probe.Host},
+		{"none", Limit{Max: 99, Host: true}, "not judged: no limit, no cgroup counts it; host 95.0% of 8.0 GiB", ""},
+		{"v2-docker", Limit{Max: 90, Warn: 32}, "31.2% of 64.0 MiB (max 90%, warning above 32%), container limit", ""},
+		{"v2-docker", Limit{Max: 90, Warn: 31}, "31.2% of 64.0 MiB (max 90%, warning above 31%), container limit", "warn"},
+		{"v2-docker", Limit{Warn: 31}, "31.2% of 64.0 MiB (warning above 31%), container limit", "warn"},
+		{"v2-docker", Limit{Max: 31, Warn: 30}, "31.2% of 64.0 MiB (max 31%, warning above 30%), container limit", "own"},
+		{"v2-docker", Limit{Max: 90, MinFree: 44 << 20}, "31.2% of 64.0 MiB (max 90%), 44.0 MiB free (min 44.0 MiB), container limit", ""},
+		{"v2-docker", Limit{Max: 90, MinFree: 45 << 20}, "31.2% of 64.0 MiB (max 90%), 44.0 MiB free (min 45.0 MiB), container limit", "own"},
+		{"v2-docker", Limit{MinFree: 40 << 20, WarnFree: 45 << 20}, "31.2% of 64.0 MiB, 44.0 MiB free (min 40.0 MiB, warning below 45.0 MiB), container limit", "warn"},
+		{"v2-docker", Limit{WarnFree: 45 << 20, Max: 30}, "31.2% of 64.0 MiB (max 30%), 44.0 MiB free (warning below 45.0 MiB), container limit", "own"},
+		{"v2-docker", Limit{MinFree: 1 << 30}, "31.2% of 64.0 MiB, 44.0 MiB free (min 1.0 GiB), which is more than there is, container limit", probe.Config},
+		{"v2-docker", Limit{MinFree: 1 << 20, Host: true}, "31.2% of 64.0 MiB, 44.0 MiB free (min 1.0 MiB), container limit; host 95.0% of 8.0 GiB, 409.6 MiB free (min 1.0 MiB)", ""},
+		// What is free for a container without a limit is what its host has left.
+		{"v2-unlimited", Limit{Max: 90, MinFree: 1 << 30}, "0.2% of 8.0 GiB (max 90%), no limit; host 95.0% of 8.0 GiB, 409.6 MiB free (min 1.0 GiB)", probe.Host},
+		{"v2-unlimited", Limit{Max: 90, WarnFree: 1 << 30}, "0.2% of 8.0 GiB (max 90%), no limit; host 95.0% of 8.0 GiB, 409.6 MiB free (warning below 1.0 GiB)", "warn"},
+		{"none", Limit{MinFree: 1 << 30}, "not judged: no limit, no cgroup counts it; host 95.0% of 8.0 GiB, 409.6 MiB free (min 1.0 GiB)", probe.Host},
+		{"v2-unlimited", Limit{Max: 99, Warn: 94, Host: true}, "0.2% of 8.0 GiB (max 99%, warning above 94%), no limit; host 95.0% of 8.0 GiB", "warn"},
 	} {
 		f, err := judgeMemory(tree(c.tree), busy, c.limit)
 		var class probe.Class
@@ -311,8 +326,8 @@ func TestMemoryOfContainerAndHost(t *testing.T) {
 				t.Errorf("%s, %+v: stage %s: %v", c.tree, c.limit, se.Stage, err)
 			}
 		}
-		if f.Status == probe.Skip {
-			class = "skip"
+		if f.Status == probe.Skip || f.Status == probe.Warn {
+			class = probe.Class(f.Status)
 		}
 		if f.Message != c.want || class != c.class {
 			t.Errorf("%s, %+v: %q, %s; want %q, %s", c.tree, c.limit, f.Message, class, c.want, c.class)
@@ -333,7 +348,7 @@ func TestRootGroupIsTheHost(t *testing.T) {
 		fsys  fstest.MapFS
 		fails bool
 	}{"v2": {v2, true}, "v1": {v1, true}, "not delegated": {undelegated, false}, "not mounted": {v2Tree("/x"), false}} {
-		f, err := judgeMemory(findCgroups(c.fsys), busy, Limit{90, false})
+		f, err := judgeMemory(findCgroups(c.fsys), busy, Limit{Max: 90})
 		if (err != nil) != c.fails || (f.Status == probe.Skip) == c.fails {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}

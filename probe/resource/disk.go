@@ -11,9 +11,9 @@ import (
 )
 
 // Disk checks how full the file system at path is, as df counts it for a user
-// who is not root, and its inodes. It fails above the limits, in percent;
-// zero is no limit. The call may hang on a dead mount: see target.MayHang.
-func Disk(path string, limit, inodeLimit float64) probe.Func {
+// who is not root, and its inodes. The call may hang on a dead mount: see
+// target.MayHang.
+func Disk(path string, limit, inodeLimit Limit) probe.Func {
 	return func(ctx context.Context) (probe.Finding, error) {
 		u, err := disk.UsageWithContext(ctx, path)
 		if err != nil {
@@ -39,7 +39,7 @@ func isImage(fstype string) bool {
 	return false
 }
 
-func judgeDisk(u disk.UsageStat, limit, inodeLimit float64) (probe.Finding, error) {
+func judgeDisk(u disk.UsageStat, limit, inodeLimit Limit) (probe.Finding, error) {
 	// Used + Free leaves out what is reserved for root.
 	size := float64(u.Used) + float64(u.Free)
 	if isImage(u.Fstype) {
@@ -48,10 +48,14 @@ func judgeDisk(u disk.UsageStat, limit, inodeLimit float64) (probe.Finding, erro
 	if size <= 0 {
 		return probe.Finding{Status: probe.Skip, Message: fmt.Sprintf("%q has no size", u.Path)}, nil
 	}
-	percent := 100 * float64(u.Used) / size
-	msg := fmt.Sprintf("%.1f%% of %s at %s%s", percent, bytesText(size), u.Path, Limit{Percent: limit}.note())
+	full := figure{percent: 100 * float64(u.Used) / size, of: bytesText(size), size: size, free: float64(u.Free)}
+	msg := fmt.Sprintf("%s at %s%s%s", full, u.Path, limit.note(), limit.freeNote(full))
+	verdicts := []verdict{limit.percent(full.percent)}
+	if limit.wantsFree() {
+		verdicts = append(verdicts, limit.freeBytes(full))
+	}
 	switch {
-	case inodeLimit <= 0:
+	case inodeLimit == Limit{}:
 	case u.InodesTotal == 0:
 		// Btrfs, for one, makes them as they are needed.
 		kind := u.Fstype
@@ -61,10 +65,8 @@ func judgeDisk(u disk.UsageStat, limit, inodeLimit float64) (probe.Finding, erro
 		msg += fmt.Sprintf(", no inodes to judge: %s has no fixed number of them", kind)
 	default:
 		inodes := 100 * float64(u.InodesUsed) / float64(u.InodesTotal)
-		msg += fmt.Sprintf(", %.1f%% of %d inodes%s", inodes, u.InodesTotal, Limit{Percent: inodeLimit}.note())
-		if inodes > inodeLimit {
-			return judge(inodes, inodeLimit, msg)
-		}
+		msg += fmt.Sprintf(", %.1f%% of %d inodes%s", inodes, u.InodesTotal, inodeLimit.note())
+		verdicts = append(verdicts, inodeLimit.percent(inodes))
 	}
-	return judge(percent, limit, msg)
+	return conclude(msg, verdicts...)
 }

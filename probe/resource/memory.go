@@ -40,7 +40,7 @@ func judgeMemory(c cgroups, m *mem.VirtualMemoryStat, limit Limit) (probe.Findin
 	if total <= 0 {
 		return probe.Finding{Status: probe.Skip, Message: "the kernel reports no memory here"}, nil
 	}
-	host := figure{percent: 100 * (total - float64(m.Available)) / total, of: bytesText(total)}
+	host := memoryOf(total-float64(m.Available), total)
 	return judgeOwn(memoryFigure(c, total, float64(m.SwapFree), host), host, limit)
 }
 
@@ -48,10 +48,16 @@ func judgeMemory(c cgroups, m *mem.VirtualMemoryStat, limit Limit) (probe.Findin
 func memoryFigure(c cgroups, total, swapFree float64, host figure) figure {
 	use, err := c.memory(total, swapFree)
 	if err == nil {
-		return figure{100 * use.used / use.limit, bytesText(use.limit), use.of, true}
+		own := memoryOf(use.used, use.limit)
+		own.source, own.limited = use.of, true
+		return own
 	}
 	used, uerr := c.ownMemory()
-	return unlimited(figure{percent: 100 * used / total, of: bytesText(total)}, err, uerr, c.isHost("memory"), host)
+	return unlimited(memoryOf(used, total), err, uerr, c.isHost("memory"), host)
+}
+
+func memoryOf(used, total float64) figure {
+	return figure{percent: 100 * used / total, of: bytesText(total), size: total, free: max(0, total-used)}
 }
 
 // bytesText prints an amount of memory or disk in binary units.

@@ -34,7 +34,7 @@ func pidsFigure(c cgroups, total float64, host figure) figure {
 		used, uerr := c.ownPids()
 		return unlimited(figure{percent: 100 * used / total, of: fmt.Sprintf("%.0f tasks", total)}, err, uerr, c.isHost("pids"), host)
 	}
-	own := figure{100, fmt.Sprintf("%.0f tasks", limit), fromLimit, true}
+	own := figure{percent: 100, of: fmt.Sprintf("%.0f tasks", limit), source: fromLimit, limited: true}
 	if limit > 0 {
 		own.percent = 100 * used / limit
 	}

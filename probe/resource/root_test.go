@@ -34,7 +34,7 @@ func TestFileSystemsThatAreNotFull(t *testing.T) {
 			t.Fatalf("%s: %v: %s", kind, err, out)
 		}
 		t.Cleanup(func() { exec.Command("umount", dir).Run() })
-		if f, err := Disk(dir, 95, 80)(t.Context()); err != nil || !strings.Contains(f.Message, c.want) {
+		if f, err := Disk(dir, Limit{Max: 95}, Limit{Max: 80})(t.Context()); err != nil || !strings.Contains(f.Message, c.want) {
 			t.Errorf("%s: %q, %v", kind, f.Message, err)
 		}
 	}

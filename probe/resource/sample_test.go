@@ -62,11 +62,11 @@ func TestPickChoosesWhatToMeasureFrom(t *testing.T) {
 func TestCPUOfContainerAndHost(t *testing.T) {
 	old := sample{At: 0, Cores: 0.5, Used: 0, HostTotal: 0, HostBusy: 0}
 	now := sample{At: 10e9, Cores: 0.5, Used: 4e9, HostTotal: 20, HostBusy: 19, limited: true}
-	if own, host := cpuFigures(old, now); own != (figure{80, "0.5 cores", fromLimit, true}) || host.percent != 95 || host.of != "2 cores" {
+	if own, host := cpuFigures(old, now); own != (figure{percent: 80, of: "0.5 cores", source: fromLimit, limited: true}) || host.percent != 95 || host.of != "2 cores" {
 		t.Errorf("a limit: %+v, %+v", own, host)
 	}
 	old.Cores, now.Cores, now.limited = 2, 2, false
-	if own, host := cpuFigures(old, now); own != (figure{20, "2 cores", noLimit, false}) || host.percent != 95 {
+	if own, host := cpuFigures(old, now); own != (figure{percent: 20, of: "2 cores", source: noLimit}) || host.percent != 95 {
 		t.Errorf("no limit: %+v, %+v", own, host)
 	}
 	old.Cores, now.Cores = 0, 0
@@ -108,11 +108,14 @@ func TestHostTimes(t *testing.T) {
 
 func TestJudgeNetwork(t *testing.T) {
 	old, now := sample{Packets: 100}, sample{Packets: 190, NetErrors: 10}
-	if f, err := judgeNetwork(old, now, "since last probe", 0); err != nil || !strings.HasPrefix(f.Message, "10 errors and drops, 10.0% of 90 packets") {
+	if f, err := judgeNetwork(old, now, "since last probe", Limit{}); err != nil || !strings.HasPrefix(f.Message, "10 errors and drops, 10.0% of 90 packets") {
 		t.Errorf("no limit: %q, %v", f.Message, err)
 	}
-	if _, err := judgeNetwork(old, now, "since last probe", 5); err == nil {
+	if _, err := judgeNetwork(old, now, "since last probe", Limit{Max: 5}); err == nil {
 		t.Error("10% passed a limit of 5%")
+	}
+	if f, err := judgeNetwork(old, now, "since last probe", Limit{Max: 20, Warn: 5}); err != nil || f.Status != "warn" || *f.Value != 10 || *f.Limit != 5 {
+		t.Errorf("a warning above 5%%: %+v, %v", f, err)
 	}
 }
 

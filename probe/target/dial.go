@@ -2,12 +2,10 @@ package target
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -62,15 +60,34 @@ func (c impatient) SetDeadline(t time.Time) error {
 	return c.UDPConn.SetDeadline(t)
 }
 
-// Dial connects to addr. Its errors are StageErrors of the stages resolve and
-// connect.
+// Dial connects to addr, the way that ctx says. Its errors are StageErrors of
+// the stages resolve and connect.
 //
 // The name localhost is not looked up (RFC 6761, 6.3): a scratch image has no
 // /etc/hosts, and where it resolves to ::1 first a server that listens on
 // IPv4 alone would seem to be down. Both loopback addresses are tried.
 func Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	way := wayOf(ctx)
+	if !way.own(network, addr) {
+		return dial(ctx, network, addr)
+	}
+	conn, err := dial(ctx, network, cmp.Or(way.To, addr))
+	if err != nil {
+		return nil, err
+	}
+	if err := way.open(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	d := net.Dialer{Resolver: Resolver, KeepAlive: -1}
 	host, port, err := net.SplitHostPort(addr)
+	if network == "udp" && err == nil && isLocalhost(host) {
+		addr = "127.0.0.1:" + port // nothing tells on connecting which of the two answers
+	}
 	if network == "tcp" && err == nil && isLocalhost(host) {
 		conn, err4 := d.DialContext(ctx, "tcp4", "127.0.0.1:"+port)
 		if err4 == nil {
@@ -120,123 +137,6 @@ func ResolveError(ctx context.Context, name string, err *net.DNSError) error {
 		return &probe.StageError{Stage: probe.StageResolve, Err: fmt.Errorf("resolve %q: the resolver did not answer%s", name, server)}
 	}
 	return &probe.StageError{Stage: probe.StageResolve, Err: fmt.Errorf("resolve %q: %s%s", name, err.Err, server)}
-}
-
-// TLSOptions say whom a TLS client trusts.
-type TLSOptions struct {
-	CACert   string // path of a PEM file to trust in place of the system's
-	Insecure bool   // accept any certificate
-}
-
-// Config builds the client's configuration. It reads the CA file, if any.
-func (o TLSOptions) Config(serverName string) (*tls.Config, error) {
-	cfg := &tls.Config{ServerName: serverName, InsecureSkipVerify: o.Insecure, MinVersion: tls.VersionTLS12}
-	if o.CACert == "" {
-		return cfg, nil
-	}
-	pem, err := ReadBounded(o.CACert, 1<<20)
-	if err != nil {
-		return nil, fmt.Errorf("CA certificate %q: %w", o.CACert, err)
-	}
-	cfg.RootCAs = x509.NewCertPool()
-	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA certificate %q: no PEM certificate in it", o.CACert)
-	}
-	return cfg, nil
-}
-
-// Handshake makes conn a TLS connection to serverName. Errors are of the
-// stage tls; conn is closed then.
-func (o TLSOptions) Handshake(ctx context.Context, conn net.Conn, serverName string) (net.Conn, error) {
-	cfg, err := o.Config(serverName)
-	if err != nil {
-		conn.Close()
-		return nil, &probe.StageError{Stage: probe.StageTLS, Err: err, Class: probe.Config}
-	}
-	return HandshakeConfig(ctx, conn, cfg)
-}
-
-// HandshakeConfig is Handshake with a configuration that exists already.
-func HandshakeConfig(ctx context.Context, conn net.Conn, cfg *tls.Config) (net.Conn, error) {
-	tc := tls.Client(conn, cfg)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, &probe.StageError{Stage: probe.StageTLS, Err: TLSFault(ctx, err), Class: tlsClass(ctx, err)}
-	}
-	return tc, nil
-}
-
-// tlsClass tells a handshake that broke off, which the target may mend by
-// itself, from one that a person must.
-func tlsClass(ctx context.Context, err error) probe.Class {
-	if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return probe.AsTarget
-	}
-	return probe.Config
-}
-
-// TLSFault describes the common failures of a handshake.
-func TLSFault(ctx context.Context, err error) error {
-	if cause := probe.Cause(ctx, err); ctx.Err() != nil {
-		return fmt.Errorf("TLS handshake: %w", cause)
-	}
-	if inv, ok := errors.AsType[x509.CertificateInvalidError](err); ok && inv.Reason == x509.Expired && inv.Cert != nil {
-		const day = "2006-01-02 15:04 MST"
-		if time.Now().Before(inv.Cert.NotBefore) {
-			return fmt.Errorf("certificate not valid before %s", inv.Cert.NotBefore.UTC().Format(day))
-		}
-		return fmt.Errorf("certificate expired on %s", inv.Cert.NotAfter.UTC().Format(day))
-	}
-	if alert, ok := TLSAlert(err); ok {
-		return errors.New(alert)
-	}
-	if name, ok := errors.AsType[x509.HostnameError](err); ok && name.Certificate != nil {
-		if c := name.Certificate; len(c.DNSNames) == 0 && len(c.IPAddresses) == 0 && c.Subject.CommonName != "" {
-			return fmt.Errorf("certificate names %s in its common name alone, which no longer counts (RFC 6125): it needs a subject alternative name for %q", certNames(c), name.Host)
-		}
-		return fmt.Errorf("certificate is for %s, not for %q", certNames(name.Certificate), name.Host)
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return errors.New("certificate signed by an unknown authority (--ca-cert names one; an image FROM scratch has none)")
-	}
-	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
-		return errors.New("no CA certificates in this image (--ca-cert names one)")
-	}
-	if rec, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return fmt.Errorf("the server does not speak TLS: it sent %q", rec.RecordHeader[:])
-	}
-	if errors.Is(err, syscall.ECONNRESET) {
-		return errors.New("TLS handshake: connection reset by peer")
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("TLS handshake: the server closed the connection")
-	}
-	return fmt.Errorf("TLS handshake: %s", strings.TrimPrefix(err.Error(), "tls: "))
-}
-
-// TLSAlert is what a peer says that ends a TLS session, such as 'certificate
-// required', which it may say after the handshake (RFC 8446, 6.2).
-func TLSAlert(err error) (string, bool) {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "remote error" {
-		return "", false
-	}
-	return "the server ends the TLS session: " + strings.TrimPrefix(op.Err.Error(), "tls: "), true
-}
-
-// certNames lists what a certificate is for, bounded.
-func certNames(c *x509.Certificate) string {
-	names := c.DNSNames
-	for _, ip := range c.IPAddresses {
-		names = append(names, ip.String())
-	}
-	if len(names) == 0 && c.Subject.CommonName != "" {
-		names = []string{c.Subject.CommonName}
-	}
-	if len(names) == 0 {
-		return "no name"
-	}
-	return fmt.Sprintf("%q", probe.Cut(strings.Join(names, ", "), 80))
 }
 
 // ReadBounded reads a regular file of at most max bytes, without the mark of

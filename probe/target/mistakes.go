@@ -54,10 +54,11 @@ func isUnfilled(s string) bool {
 		authority, tail := cutAuthority(rest)
 		at := strings.LastIndex(authority, "@") + 1
 		_, password, _ := strings.Cut(strings.TrimSuffix(authority[:at], "@"), ":")
-		if strings.Contains(authority[at:], "$") || isVariable(password) && strings.Trim(password[1:], nameChars) == "" {
+		host, fragment, _ := strings.Cut(authority[at:], "#") // $ ends an expression there
+		if strings.Contains(host, "$") || isVariable(password) && strings.Trim(password[1:], nameChars) == "" {
 			return true
 		}
-		s = tail
+		s = fragment + tail
 	}
 	for i := range s {
 		if isVariable(s[i:]) {

@@ -75,6 +75,15 @@ func (s *Secrets) AddUser(u *url.Userinfo) {
 	s.Add(raw)
 }
 
+// userIsName says whether a user without a password is a name: in URLs of some
+// schemes, and where the password is in a file; elsewhere it is a token.
+func (t Target) userIsName() bool {
+	scheme, _, _ := strings.Cut(t.URL.Scheme, "+")
+	return slices.Contains([]string{"postgres", "postgresql", "pgvector", "mysql", "mariadb", "mongodb", "memcached", "mqtt", "mqtts", "amqp", "amqps", "kafka", "kafkas",
+		"clickhouse", "clickhouses"}, scheme) ||
+		slices.ContainsFunc(t.Settings, func(s Setting) bool { return s.Key == "password-file" })
+}
+
 // SoundsSecret says whether a parameter of that name holds a credential.
 func SoundsSecret(name string) bool { return isSecretParam(name) }
 

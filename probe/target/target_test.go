@@ -40,6 +40,7 @@ func TestParseTarget(t *testing.T) {
 		"postgres://h/db?user=me@server":                                 "postgres://h/db?user=me@server",
 		"/users/@me":                                                     "http://localhost:5000/users/@me",
 		"http://x/#header=From:%20a@b":                                   "http://x/",
+		"postgres://h/db?pasword=x&pswd=y&pword=z":                       "postgres://h/db?pasword=***&pswd=***&pword=***",
 	} {
 		tg, err := ParseTarget(in, testBase)
 		if err != nil || tg.String() != want {
@@ -86,6 +87,13 @@ func TestSecretsOfATarget(t *testing.T) {
 		"http://x/?authenticated=true&key=no": {"true or no", "true or no"},
 		"http://x/?password=200":              {"status 200", "status ***"},
 		"http://x/?key=123456":                {"a 123456", "a ***"},
+		"postgres://h/?pasword=hunter2":       {`unknown "pasword" hunter2`, `unknown "pasword" ***`},
+		"postgres://h/?pssword=1&psswd=22":    {"1 22 x1", "*** *** x1"},
+		"mysql://h/?pw=1":                     {"is 1", "is ***"},
+		// A user with a password that reads as a port and a setting.
+		"http://u:9#json=hunter2@h/":     {"want hunter2@h/", "want ***@h/"},
+		"http://u:9/#json=a@h/":          {"want a@h/", "want a@h/"},
+		"http://u:9#header=From: me@x/y": {"From: me@x/y", "***@x/y"},
 	} {
 		tg, err := ParseTarget(in, testBase)
 		if err != nil {

@@ -107,7 +107,7 @@ func TestQuoteHidesPasswordsInURLs(t *testing.T) {
 
 func TestRecognize(t *testing.T) {
 	for first, want := range map[string]string{
-		"HTTP/1.1 400": "HTTP", "\x15\x03\x01\x00\x02\x02\x46": "TLS", "J\x00\x00\x00\x0a8.0.36\x00": "MySQL", "J\x00\x00\x00\x0a11.4.2\x00": "MySQL",
+		"HTTP/1.1 400": "HTTP", "INFO {\"server": "NATS", "INFO hello": "", "\x15\x03\x01\x00\x02\x02\x46": "TLS", "J\x00\x00\x00\x0a8.0.36\x00": "MySQL", "J\x00\x00\x00\x0a11.4.2\x00": "MySQL",
 		"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00": "HTTP/2",
 		// MongoDB's length and number of an answer, PostgreSQL's, and too little.
 		"\x40\x00\x00\x00\x0a\x00\x00\x00\x01": "", "R\x00\x00\x00\b\x00\x00\x00\x00": "", "J\x00\x00\x00\x0a": "", "": "",

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"regexp"
@@ -36,6 +37,7 @@ type Notifier struct {
 	// Delivered and Failed count messages.
 	Delivered, Failed atomic.Int64
 
+	ctx     context.Context // Start's, for the workers of receivers that come later
 	mu      sync.Mutex
 	queues  map[string]*queue // by URL
 	wake    chan struct{}
@@ -45,7 +47,8 @@ type Notifier struct {
 // queue holds the messages of one receiver, the oldest first; its worker is at
 // the first of them.
 type queue struct {
-	number   int // what logs call the receiver
+	number   int  // what logs call the receiver
+	removed  bool // it ends when it is empty
 	messages []Delivery
 	more     chan struct{}
 }
@@ -90,21 +93,50 @@ func CheckReceiver(url string) error {
 func (n *Notifier) Start(ctx context.Context, saved State, now time.Time) {
 	n.Router.Restore(saved.Incidents, now)
 	n.wake = make(chan struct{}, 1)
-	n.queues = map[string]*queue{}
-	for _, url := range n.Router.receivers() {
-		if n.queues[url] != nil {
+	n.queues, n.ctx = map[string]*queue{}, ctx
+	n.open(saved.Pending)
+	n.workers.Go(func() { n.escalate(ctx) })
+}
+
+// open begins a queue, with what is pending for it, for each receiver that has
+// none, and numbers them all.
+func (n *Notifier) open(pending []Pending) {
+	for i, url := range n.Router.Receivers() {
+		if q := n.queues[url]; q != nil {
+			q.number, q.removed = i+1, false
 			continue
 		}
-		q := &queue{number: len(n.queues) + 1, more: make(chan struct{}, 1)}
-		for _, p := range saved.Pending {
+		q := &queue{number: i + 1, more: make(chan struct{}, 1)}
+		for _, p := range pending {
 			if p.Receiver == receiverID(url) && len(q.messages) < queueLength {
 				q.messages = append(q.messages, Delivery{url, p.Title, p.Text, p.Severity})
 			}
 		}
 		n.queues[url] = q
-		n.workers.Go(func() { n.work(ctx, q) })
+		n.workers.Go(func() { n.work(n.ctx, url, q) })
 	}
-	n.workers.Go(func() { n.escalate(ctx) })
+}
+
+// Reload replaces who receives what; incidents stay open. What waits for a
+// receiver that is gone is still delivered.
+func (n *Notifier) Reload(r Router) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.Router.Sinks, n.Router.Escalations, n.Router.Every, n.Router.Host = r.Sinks, r.Escalations, r.Every, r.Host
+	receivers := n.Router.Receivers()
+	for url, q := range n.queues {
+		if q.removed = !slices.Contains(receivers, url); q.removed {
+			select {
+			case q.more <- struct{}{}:
+			default:
+			}
+		}
+	}
+	n.open(nil)
+	select {
+	case n.wake <- struct{}{}: // an escalation may be due earlier
+	default:
+	}
 }
 
 // State is what must survive a restart.
@@ -213,12 +245,17 @@ func (n *Notifier) changed() {
 }
 
 // work delivers the messages of one receiver, one after the other.
-func (n *Notifier) work(ctx context.Context, q *queue) {
+func (n *Notifier) work(ctx context.Context, url string, q *queue) {
 	for {
 		n.mu.Lock()
 		var first *Delivery
+		number := q.number
 		if len(q.messages) > 0 {
 			first = &q.messages[0]
+		} else if q.removed {
+			delete(n.queues, url)
+			n.mu.Unlock()
+			return
 		}
 		n.mu.Unlock()
 		if first == nil {
@@ -229,7 +266,7 @@ func (n *Notifier) work(ctx context.Context, q *queue) {
 			}
 			continue
 		}
-		if !n.deliver(ctx, q.number, *first) {
+		if !n.deliver(ctx, number, *first) {
 			return // it stays in the queue, for the next start
 		}
 		n.mu.Lock()
@@ -289,6 +326,25 @@ func (n *Notifier) deliver(ctx context.Context, number int, d Delivery) (done bo
 		pause = min(pause*2, lastResend)
 	}
 }
+
+// Test sends one message to a receiver, once. Its error holds no part of the
+// address.
+func Test(ctx context.Context, url, host string) error {
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
+	defer cancel()
+	m := newMessage(recovery.Action{Severity: recovery.Info, Text: "a test: alerts of the watchdog arrive here"}, host)
+	answer := make(chan error, 1)
+	go func() { answer <- sendByShoutrrr(Delivery{url, m.Title, m.Text, m.Severity}) }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("no answer within %s", testTimeout)
+	}
+}
+
+// testTimeout bounds a test.
+const testTimeout = 30 * time.Second
 
 // sendByShoutrrr keeps the error's text to itself, which may hold the address,
 // and says of what kind it is.

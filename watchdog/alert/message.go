@@ -34,6 +34,7 @@ func newMessage(a recovery.Action, host string) Message {
 	add("next", nextStep(a))
 	if a.Severity != recovery.Info {
 		add("last output of the failed probe", printable(a.Output))
+		add("last lines of its log", printable(a.Lines))
 	}
 	title := fmt.Sprintf("[%s] %s on %s", a.Severity, cmp.Or(a.Key, "watchdog"), host)
 	return Message{a.Severity, oneLine(title), strings.Join(lines, "\n")}

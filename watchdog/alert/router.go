@@ -160,7 +160,7 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 	switch {
 	case a.Closes && inc != nil:
 		urls := r.sinksFor(a.Severity)
-		for _, url := range r.receivers() {
+		for _, url := range r.Receivers() {
 			if slices.Contains(inc.Notified, receiverID(url)) {
 				urls = append(urls, url)
 			}
@@ -234,15 +234,20 @@ func (r *Router) repeated(key string, now time.Time) bool {
 	return false
 }
 
-// receivers lists the receivers in their order.
-func (r *Router) receivers() (urls []string) {
+// Receivers lists the receivers' addresses in their order, each once.
+func (r *Router) Receivers() (urls []string) {
 	for _, s := range r.Sinks {
 		urls = append(urls, s.URL)
 	}
 	for _, e := range r.Escalations {
 		urls = append(urls, e.URL)
 	}
-	return urls
+	seen := map[string]bool{}
+	return slices.DeleteFunc(urls, func(url string) bool {
+		again := seen[url]
+		seen[url] = true
+		return again
+	})
 }
 
 // id names an escalation.

@@ -25,6 +25,9 @@ var ErrGone = errors.New("no such container")
 
 // Client speaks to one engine.
 type Client struct {
+	// Figures reads what the last probe's report tells of each check.
+	Figures bool
+
 	opts []client.Opt
 	api  atomic.Pointer[client.Client]
 	// agreed says that api knows the engine's version. The client would ask for
@@ -157,7 +160,11 @@ func (c *Client) Inspect(ctx context.Context, id string) (recovery.Container, er
 	if err != nil {
 		return recovery.Container{}, goneOr(err)
 	}
-	return fromInspect(res.Container)
+	out, err := fromInspect(res.Container)
+	if err == nil && c.Figures {
+		out.Figures = figures(res.Container.State.Health)
+	}
+	return out, err
 }
 
 // Restart returns ErrGone for a container that is not there. timeout is the

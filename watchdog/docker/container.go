@@ -111,6 +111,23 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 	return c, nil
 }
 
+// figures are what the last probe's report tells of each check; of a probe that
+// writes no report, how it ended and how long it took.
+func figures(h *container.Health) []report.Figure {
+	if h == nil || len(h.Log) == 0 || h.Log[len(h.Log)-1] == nil {
+		return nil
+	}
+	last := h.Log[len(h.Log)-1]
+	if all := report.Figures(last.Output); len(all) > 0 {
+		return all
+	}
+	f := report.Figure{Check: "probe", Status: probe.OK, Duration: max(0, last.End.Sub(last.Start))}
+	if last.ExitCode != 0 {
+		f.Status = probe.Fail
+	}
+	return []report.Figure{f}
+}
+
 // endedByEngine says whether the engine ended a probe that took too long (moby,
 // daemon/health.go).
 func endedByEngine(code int, output string) bool {

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -101,5 +102,25 @@ func TestNetworks(t *testing.T) {
 	}
 	if c := fromSummary(container.Summary{NetworkSettings: &container.NetworkSettingsSummary{Networks: all}}); len(c.Networks) != 2 || c.Networks[0].IP != "172.20.0.2" {
 		t.Errorf("%+v", c.Networks)
+	}
+}
+
+// A report's checks have their figures; another probe has one of its own.
+func TestFigures(t *testing.T) {
+	at := time.Unix(100, 0)
+	log := func(code int, output string) *container.Health {
+		return &container.Health{Log: []*container.HealthcheckResult{{Output: "older"}, {Start: at, End: at.Add(2 * time.Second), ExitCode: code, Output: output}}}
+	}
+	for text, h := range map[string]*container.Health{
+		"[]":                          nil,
+		"[{probe ok 2s <nil> <nil>}]": log(0, "fine"), "[{probe fail 2s <nil> <nil>}]": log(1, "pool exhausted"),
+	} {
+		if got := fmt.Sprint(figures(h)); got != text {
+			t.Errorf("%s, want %s", got, text)
+		}
+	}
+	all := figures(log(1, "unhealthy: 1 of 1 failed: cpu: 98.0% of 2 cores\nFAIL cpu  3ms  [self]  98.0% of 2 cores (max 90%)\n"))
+	if len(all) != 1 || all[0].Check != "cpu" || *all[0].Value != 98 || *all[0].Limit != 90 || all[0].Duration != 3*time.Millisecond {
+		t.Errorf("%+v", all)
 	}
 }

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -79,4 +80,24 @@ func lintText(t *testing.T, rule, text string) (found []Finding) {
 		}
 	}
 	return found
+}
+
+// A flag of healthcheck that lint does not know makes it take the probe for
+// another program of the same name.
+func TestOwnFlagsAreThoseOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/flags.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, _, _ := strings.Cut(string(page), "\n## ")
+	known := slices.Concat(ownFlags, ownSwitches)
+	var documented []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` ").FindAllStringSubmatch(table, -1) {
+		documented = append(documented, m[1])
+	}
+	slices.Sort(known)
+	slices.Sort(documented)
+	if !slices.Equal(known, documented) {
+		t.Errorf("lint knows %q; docs/flags.md lists %q", known, documented)
+	}
 }

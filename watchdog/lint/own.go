@@ -22,7 +22,9 @@ type own struct {
 // ownFlags are the flags that take a value, those of other layers among them:
 // what has others is another program of the same name.
 var ownFlags = strings.Fields(`interval timeout check-timeout layers optional base-url api db vector header method expect-status
-expect-body expect-json ca-cert max-redirects cpu-max mem-max disk-max inode-max pids-max net-errors-max disk-path cpu-window
+body body-file http-version expect-header not-body expect-body expect-json ca-cert client-cert client-key server-name min-cert-days
+connect-to max-redirects cpu-max mem-max mem-min-free disk-max disk-min-free inode-max pids-max net-errors-max warn-cpu-max warn-mem-max
+warn-disk-max warn-inode-max warn-pids-max warn-net-errors-max warn-mem-min-free warn-disk-min-free disk-path cpu-window
 state-dir gpu-count gpu-min-free gpu-max-mem gpu-max-util gpu-max-temp gpu-max-ecc output`)
 
 var ownSwitches = strings.Fields("fail-fast proxy insecure host gpu gpu-optional quiet version help")
@@ -93,6 +95,14 @@ func ownProbe(c call, env map[string]string) (own, bool) {
 	return o, true
 }
 
+// cutName takes [NAME=]TARGET apart; a target without a name has an empty one.
+func cutName(text string) (name, rest string) {
+	if name, rest, ok := strings.Cut(text, "="); ok && !strings.ContainsAny(name, "/:") {
+		return name, rest
+	}
+	return "", text
+}
+
 // asks says whether this run of the probe fails when a host does.
 func (o own) asks(host string) bool {
 	for layer, targets := range o.Targets {
@@ -100,11 +110,9 @@ func (o own) asks(host string) bool {
 			continue
 		}
 		for _, t := range targets {
-			name, rest, ok := strings.Cut(t, "=")
-			if ok && !strings.ContainsAny(name, "/:") {
-				if t = rest; slices.Contains(o.Optional, name) {
-					continue
-				}
+			name, t := cutName(t)
+			if name != "" && slices.Contains(o.Optional, name) {
+				continue
 			}
 			if u, err := url.Parse(t); err == nil && strings.EqualFold(u.Hostname(), host) {
 				return true
@@ -126,11 +134,9 @@ func (o own) askedThroughApplication(labels map[string]string) string {
 			return layer
 		}
 		for _, t := range targets {
-			if name, rest, ok := strings.Cut(t, "="); ok && !strings.ContainsAny(name, "/:") {
-				if slices.Contains(o.Optional, name) || labels[dependencyLabel+name] != "" {
-					continue
-				}
-				t = rest
+			name, t := cutName(t)
+			if name != "" && (slices.Contains(o.Optional, name) || labels[dependencyLabel+name] != "") {
+				continue
 			}
 			if strings.HasPrefix(t, "/") || isLoopback(t) && strings.HasPrefix(t, "http") {
 				return layer

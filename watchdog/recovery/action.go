@@ -47,6 +47,9 @@ type Action struct {
 	// Cause is why the service needs a restart, Output what its last failed
 	// probe printed.
 	Cause, Output string
+	// Evidence is the id under which is kept what was known before a restart,
+	// and Lines the end of the container's log then; the daemon sets both.
+	Evidence, Lines string
 	// IDs are the containers to look at.
 	IDs []string
 	// Closes says that with this alert the service's incident is over.

@@ -53,6 +53,9 @@ type Container struct {
 	// last probe, where it printed a report of this project's own.
 	Networks []Network
 	Failures []report.Failure
+	// Figures are what the last probe's report tells of each check, where the
+	// engine's client reads them.
+	Figures []report.Figure
 	// ProbeInterrupted says that the last probe could not start, or was killed,
 	// as it happens while a container ends and its state still says running.
 	ProbeInterrupted bool

@@ -83,7 +83,7 @@ type blamed struct {
 // decide is the decision table: the first row that fits.
 //
 //	| the failed checks                                          | decision                 |
-//	| whatever they are, while the host is overloaded            | hold until that is over  |
+//	| whatever they are, while the host is overloaded            | hold, at most --hold-max |
 //	| one blames a container of this engine that is not healthy  | hold for it              |
 //	| one is the container's own or unknown, or blames nobody    | restart                  |
 //	| one blames a dependency that nothing bad is known of       | hold, at most --hold-max |
@@ -94,7 +94,7 @@ type blamed struct {
 // each other would wait for ever: for them the first row does not count.
 func (m *Machine) decide(s *Service, now time.Time) decision {
 	c := s.container
-	if s.policy.ByCause && m.heldByLoad(s) {
+	if s.policy.ByCause && !s.Released && m.heldByLoad(s) {
 		return decision{hold: Hold{ForHost, "", now}, text: "held: the host is overloaded, and a restart would add to that: " + s.Cause}
 	}
 	if !s.policy.ByCause || c.State != "running" || len(c.Failures) == 0 || !c.failing() {
@@ -239,6 +239,10 @@ func (m *Machine) holdBy(s *Service, d decision, now time.Time) (out []Action) {
 	s.Phase, s.Hold, s.Due = Held, d.hold, time.Time{}
 	s.After, s.Needs = "", nil
 	switch d.hold.Kind {
+	case ForHost:
+		if s.policy.HoldMax > 0 {
+			s.Due = d.hold.Since.Add(s.policy.HoldMax)
+		}
 	case ForOther, ForStart:
 		s.Due = d.hold.Since.Add(s.policy.HoldMax)
 	case ForPerson:

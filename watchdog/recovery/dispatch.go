@@ -63,10 +63,13 @@ func (s *Service) settles() bool {
 func (m *Machine) dispatch(now time.Time) (out []Action) {
 	m.Restarts = slices.DeleteFunc(m.Restarts, func(t time.Time) bool { return now.Sub(t) >= m.Settings.Window || t.After(now) })
 	var due []*Service
-	running := 0
+	running, most := 0, m.Settings.MaxConcurrent
+	if m.Overloaded() {
+		most = 1 // those that were held for too long, one after the other
+	}
 	for _, s := range m.timed {
 		switch {
-		case s.inFlight():
+		case s.inFlight(), s.Phase == Verifying && m.Overloaded():
 			running++
 		case s.Phase == Waiting && !s.Due.After(now) && !m.blocked(s) && !s.unseen:
 			due = append(due, s)
@@ -77,12 +80,16 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 	})
 	limited := 0
 	for _, s := range due {
+		if paused, told := m.paused(s, now); paused {
+			out = append(out, told...)
+			continue
+		}
 		own := s.After == "" && !s.policy.DryRun
 		if own && len(m.Restarts) >= m.Settings.MaxRestarts {
 			limited++
 			continue
 		}
-		if running >= m.Settings.MaxConcurrent {
+		if running >= most {
 			continue
 		}
 		out = append(out, m.step(s, Due, now)...)
@@ -115,6 +122,9 @@ func (m *Machine) Next(now time.Time) (next time.Time) {
 			next = t
 		}
 	}
+	for _, z := range m.Snoozes {
+		take(z.Until)
+	}
 	if h := m.host; m.Overloaded() {
 		take(h.looked.Add(overloadLook))
 		if !h.eased.IsZero() {
@@ -132,6 +142,8 @@ func (m *Machine) Next(now time.Time) (next time.Time) {
 		case Waiting:
 			if s.Due.After(now) {
 				take(s.Due)
+			} else if until, _ := m.pause(s, now); !until.IsZero() {
+				take(until)
 			} else if !m.blocked(s) && !s.unseen && len(m.Restarts) >= m.Settings.MaxRestarts { // held back by the limit
 				take(m.Restarts[0].Add(m.Settings.Window))
 			}

@@ -19,6 +19,9 @@ const (
 	EventGaveUp             Event = "gave_up"
 	EventStable             Event = "stable"
 	EventReset              Event = "reset"
+	EventSnoozed            Event = "snoozed"
+	EventPaused             Event = "paused"
+	EventSnoozeOver         Event = "snooze_over"
 	EventRecreated          Event = "recreated"
 	EventRestartedByOther   Event = "restarted_by_other"
 	EventLeftAlone          Event = "left_alone"
@@ -55,6 +58,10 @@ const (
 	EventEngineUnreachable Event = "engine_unreachable"
 	EventListFailed        Event = "list_failed"
 	EventInspectFailed     Event = "inspect_failed"
+	EventConfigRead        Event = "config_read"
+	EventConfigRefused     Event = "config_refused"
+	EventHeartbeat         Event = "heartbeat"
+	EventNoEvidence        Event = "no_evidence"
 	EventStateNotLoaded    Event = "state_not_loaded"
 	EventStateNotSaved     Event = "state_not_saved"
 	EventAlertNotDelivered Event = "alert_not_delivered"
@@ -90,6 +97,9 @@ var Events = []struct {
 	{EventThrottled, "restarts wait for --max-restarts; alert, critical"},
 	{EventThrottleOver, "no restart waits for the limits any more; alert, info"},
 	{EventHeld, "a restart would not help before what it waits for is there; an alert, warning, where nobody else is to be told of that"},
+	{EventSnoozed, "a person has asked for a pause"},
+	{EventPaused, "it needs a restart, which waits for the end of a snooze or of its quiet hours; once per pause"},
+	{EventSnoozeOver, "a snooze has ended, by time or by a person: what waits is decided anew"},
 	{EventReleased, "a hold went on for --hold-max, or its dependency's recovery did not help: it is restarted"},
 	{EventNeedsPerson, "no restart can help against its cause; alert, critical"},
 	{EventOverloaded, "the host is overloaded, as the probes of most services or the calls to the engine say: nothing is restarted; alert, critical"},
@@ -106,7 +116,7 @@ var Events = []struct {
 	{EventLabelIgnored, "a label of the container has a value that is not understood"},
 	{EventEngineLost, "the engine has not answered for a minute; alert, critical"},
 	{EventEngineBack, "the engine answers again; alert, info"},
-	{EventStarted, "the watchdog watches"},
+	{EventStarted, "the watchdog watches; with --notify-start an alert, info"},
 	{EventListening, "/healthz, /metrics and /api/status are served"},
 	{EventStopping, "it was asked to stop, and waits for restarts in flight"},
 	{EventStopped, "it has stopped"},
@@ -114,6 +124,10 @@ var Events = []struct {
 	{EventEngineUnreachable, "a new stream of events could not be opened"},
 	{EventListFailed, "the engine did not list its containers"},
 	{EventInspectFailed, "the engine did not describe a container"},
+	{EventNoEvidence, "what was known of a container before its restart could not be had in time, or not be kept"},
+	{EventConfigRead, "SIGHUP: the configuration was read anew, or what of it needs a restart of the watchdog"},
+	{EventConfigRefused, "SIGHUP: the new configuration is not good, and the old one holds"},
+	{EventHeartbeat, "--heartbeat cannot be sent, or can be again; logged when it changes"},
 	{EventStateNotLoaded, "the state file could not be read"},
 	{EventStateNotSaved, "the state file could not be written; logged once per cause"},
 	{EventAlertNotDelivered, "a receiver did not take an alert after all tries"},

@@ -12,6 +12,9 @@ type Machine struct {
 	Services map[string]*Service
 	// Restarts are the times of those within the window, dependents' aside.
 	Restarts []time.Time
+	// Snoozes are the pauses that people asked for, by service; that of all
+	// services has no name.
+	Snoozes map[string]Snooze
 	// Throttled says that the rate limit is reached, and that people know.
 	Throttled bool
 	// Trace, if set, is called with every pair of the table that is passed.
@@ -40,7 +43,7 @@ type Machine struct {
 
 // NewMachine returns a machine that knows nothing yet.
 func NewMachine(s Settings) *Machine {
-	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
+	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, Snoozes: map[string]Snooze{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
 		joined: map[string]*tenant{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, reportable: map[string]bool{}, stirred: map[string]bool{}, host: overload{late: map[string]time.Time{}}}
 }
 
@@ -75,6 +78,10 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 		for _, s := range m.Named(msg.Name) {
 			out = append(out, m.step(s, Reset, now)...)
 		}
+	case SnoozeAsked:
+		out = m.snooze(msg, now)
+	case ResumeAsked:
+		out = m.resume(msg)
 	case EngineCall:
 		m.host.idle = msg.Idle
 		m.host.calls.note(msg.Took, m.Overloaded())
@@ -88,6 +95,7 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 	if m.offline {
 		return out
 	}
+	out = append(out, m.endSnoozes(now)...)
 	out = append(out, m.assess(now)...)
 	out = append(out, m.passTime(now)...)
 	out = append(out, m.review(now)...)

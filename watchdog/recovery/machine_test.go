@@ -105,7 +105,7 @@ func TestHealthWithAGap(t *testing.T) {
 	m.Apply(CallEnded{Key: "p/app/1", Seen: &up}, t0.Add(2*time.Second))
 	failing := with(up, func(c *Container) { c.Health, c.FailingStreak = "unhealthy", 1 })
 	want(t, m, Seen{failing}, t0.Add(s.StableFor-time.Minute), "critical:gave_up")
-	if at := m.Status()[0].HealthySince; !at.IsZero() {
+	if at := m.Status(time.Now())[0].HealthySince; !at.IsZero() {
 		t.Errorf("unhealthy, and healthy since %v", at)
 	}
 	want(t, m, Seen{up}, t0.Add(s.StableFor), "info:recovered")

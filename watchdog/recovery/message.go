@@ -57,6 +57,13 @@ type (
 	// seen; Offline that it is lost. Time stands still in between.
 	Online  struct{}
 	Offline struct{}
+	// SnoozeAsked asks for a pause of the services of that name, or of all where
+	// it is empty; ResumeAsked ends it.
+	SnoozeAsked struct {
+		Name, Reason string
+		Until        time.Time
+	}
+	ResumeAsked struct{ Name string }
 	// ResetAsked clears the attempts of the services of that name.
 	ResetAsked struct{ Name string }
 )
@@ -84,5 +91,9 @@ func (Tick) isMessage() {}
 func (Online) isMessage() {}
 
 func (Offline) isMessage() {}
+
+func (SnoozeAsked) isMessage() {}
+
+func (ResumeAsked) isMessage() {}
 
 func (ResetAsked) isMessage() {}

@@ -70,7 +70,7 @@ func TestOverload(t *testing.T) {
 			t.Errorf("app%d: %s for %q, %d attempts, open %v", i, s.Phase, s.Hold.Kind, s.Attempts, s.Open)
 		}
 	}
-	if got := m.Status()[0].Waits; got != "the overloaded host" {
+	if got := m.Status(time.Now())[0].Waits; got != "the overloaded host" {
 		t.Errorf("it waits for %q", got)
 	}
 	// They are looked at again, while nothing else would tell.
@@ -162,6 +162,57 @@ func TestIdleHost(t *testing.T) {
 	m.Apply(Tick{}, at.Add(easeTime))
 	if m.Overloaded() || m.Services["p/app0/1"].Hold.Kind != ForRecovery {
 		t.Errorf("overloaded %v, held for %q", m.Overloaded(), m.Services["p/app0/1"].Hold.Kind)
+	}
+}
+
+// An overload that goes on for longer than --hold-max is believed no more: what
+// is held is restarted, one after the other.
+func TestOverloadThatDoesNotEnd(t *testing.T) {
+	m := host(t, 4)
+	at := t0.Add(time.Second)
+	name := func(i int) string { return fmt.Sprintf("app%d", i) }
+	look := func() (restarts int) { // at those that are held
+		for i := range 3 {
+			if s := m.Services["p/"+name(i)+"/1"]; s.Phase == Held || s.Phase == Idle && s.HealthySince.Before(at) && !s.Released && s.LastRestart.IsZero() {
+				restarts += kinds(m.Apply(Seen{late(named(name(i), "unhealthy"))}, at), DoRestart)
+			}
+		}
+		return restarts + kinds(m.Apply(Tick{}, at), DoRestart)
+	}
+	look()
+	at = at.Add(lookTime)
+	m.Apply(Tick{}, at)
+	due := m.Services["p/app0/1"].Due
+	if due.Sub(at) > settings().HoldMax || due.Sub(at) < settings().HoldMax-time.Minute {
+		t.Fatalf("held until %s: %+v", due, m.Status(at))
+	}
+	for at = at.Add(time.Minute); at.Before(due); at = at.Add(time.Minute) {
+		if n := look(); n > 0 {
+			t.Fatalf("%d restarts after %s", n, at.Sub(t0))
+		}
+	}
+	n := 0
+	for at = at.Add(time.Minute); n < 3; at = at.Add(time.Second) {
+		n += look()
+		var restarting []string
+		for i := range 3 {
+			if s := m.Services["p/"+name(i)+"/1"]; s.Phase == Restarting || s.Phase == Verifying {
+				restarting = append(restarting, name(i))
+			}
+		}
+		if len(restarting) != 1 {
+			t.Fatalf("restarted at once: %v, after %d", restarting, n)
+		}
+		began := at
+		up := with(named(restarting[0], "starting"), func(c *Container) { c.StartedAt = began })
+		if more := kinds(m.Apply(CallEnded{Key: "p/" + restarting[0] + "/1", Seen: &up}, at), DoRestart) + look(); more != 0 {
+			t.Errorf("%d restarts while the one before is not verified", more)
+		}
+		up.Health = "healthy"
+		n += kinds(m.Apply(Seen{up}, at), DoRestart)
+	}
+	if !m.Overloaded() {
+		t.Error("the overload is over")
 	}
 }
 

@@ -37,6 +37,8 @@ type Policy struct {
 	// bad is known of what is blamed; 0 does not hold it then.
 	ByCause bool
 	HoldMax time.Duration
+	// QuietHours are times of the week in which nothing is restarted.
+	QuietHours QuietHours
 	// DryRun decides and reports, and restarts nothing.
 	DryRun bool
 	// StopTimeout, in seconds, is given to the engine; nil leaves it to the
@@ -146,6 +148,12 @@ func (p *Policy) override(name, value string) (known bool, err error) {
 		return true, boolean(&p.ByCause)
 	case "hold-max":
 		return true, duration(&p.HoldMax)
+	case "quiet-hours":
+		hours, err := ParseQuietHours(value)
+		if err == nil {
+			p.QuietHours = hours
+		}
+		return true, err
 	case "dry-run":
 		return true, boolean(&p.DryRun)
 	case "stop-timeout":

@@ -44,6 +44,16 @@ func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, no
 	slices.SortFunc(m.Restarts, time.Time.Compare)
 }
 
+// RestoreSnoozes takes over the pauses that people asked an earlier run for.
+func (m *Machine) RestoreSnoozes(all map[string]Snooze, now time.Time) {
+	for key, s := range all {
+		if longest := now.Add(LongestSnooze); s.Until.After(longest) {
+			s.Until = longest
+		}
+		m.Snoozes[key] = s
+	}
+}
+
 // longestWait is the longest that a phase may last from now on.
 func (m *Machine) longestWait(s *Service) time.Duration {
 	p := m.Settings.Policy

@@ -83,7 +83,7 @@ func TestNamesOfAService(t *testing.T) {
 			t.Errorf("%q: %d services, want %d", name, got, want)
 		}
 		called := 0
-		for _, s := range m.Status() {
+		for _, s := range m.Status(t0) {
 			if s.Called(name) {
 				called++
 			}

@@ -22,10 +22,14 @@ type ServiceStatus struct {
 	// Waits is what a held or dependent service waits for.
 	Waits        string    `json:"waits_for,omitempty"`
 	HealthySince time.Time `json:"healthy_since,omitzero"`
+	// PausedUntil is the end of a pause in which it is not restarted, and Paused
+	// why.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+	Paused      string    `json:"paused,omitempty"`
 }
 
-// Status lists the watched services by name.
-func (m *Machine) Status() []ServiceStatus {
+// Status lists the watched services by name, as they are now.
+func (m *Machine) Status(now time.Time) []ServiceStatus {
 	out := make([]ServiceStatus, 0, len(m.Services))
 	for _, s := range m.Services {
 		if !s.watched || !s.Gone.IsZero() {
@@ -40,6 +44,7 @@ func (m *Machine) Status() []ServiceStatus {
 		if s.Phase != Idle {
 			v.Cause, v.Waits = s.Cause, cmp.Or(s.Hold.String(), s.After)
 		}
+		v.PausedUntil, v.Paused = m.pause(s, now)
 		out = append(out, v)
 	}
 	slices.SortFunc(out, func(a, b ServiceStatus) int { return strings.Compare(a.Service, b.Service) })

@@ -184,7 +184,7 @@ func (w *world) audit(actions []Action) {
 		}
 		switch a.Kind {
 		case DoRestart, DoStart:
-			if w.overloaded && a.Kind == DoRestart && !strings.HasPrefix(a.Text, "restart after ") && w.m.Services[a.Key].policy.ByCause && c != nil && c.State == "running" {
+			if w.overloaded && a.Kind == DoRestart && !strings.HasPrefix(a.Text, "restart after ") && w.m.Services[a.Key].policy.ByCause && !w.m.Services[a.Key].Released && c != nil && c.State == "running" {
 				w.fail("%s is restarted while the host is overloaded", a.Key)
 			}
 			if w.calls[a.Key] != nil {

@@ -28,6 +28,8 @@ type Decision struct {
 	Attempt   int               `json:"attempt,omitempty"`
 	// Took is the time from the first failure to health, in seconds.
 	Took float64 `json:"took_seconds,omitempty"`
+	// Evidence is the id of what was known before a restart.
+	Evidence string `json:"evidence,omitempty"`
 }
 
 // historyLength is how many decisions are kept; the file holds up to twice as

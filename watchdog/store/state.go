@@ -34,6 +34,7 @@ type State struct {
 	Since    time.Time                    `json:"since,omitzero"`
 	Services map[string]*recovery.Service `json:"services"`
 	Restarts []time.Time                  `json:"restarts,omitempty"`
+	Snoozes  map[string]recovery.Snooze   `json:"snoozes,omitempty"`
 	Alerts   alert.State                  `json:"alerts"`
 }
 

@@ -1,0 +1,118 @@
+package protocol
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// runReady asks what pg_isready does: whether a server lets sessions begin. It
+// leaves before it would have to say a password, which no server logs; of
+// several hosts one is enough.
+func (p *postgresCheck) runReady(ctx context.Context) (probe.Finding, error) {
+	if err := p.configure(); err != nil {
+		return probe.Finding{}, err
+	}
+	hosts := []*pgconn.FallbackConfig{{Host: p.config.Host, Port: p.config.Port}}
+	hosts = append(hosts, p.config.Fallbacks...)
+	var stage probe.Stage
+	var faults []string
+	var last error
+	for i, host := range hosts {
+		_, addr := pgconn.NetworkAddress(host.Host, host.Port)
+		said, err := p.greet(ctx, host, len(hosts)-i)
+		if err == nil {
+			return probe.Finding{Message: accepting(p.target, said)}, nil
+		}
+		stage, last = cmp.Or(stage, probe.StageOf(err)), err
+		faults = append(faults, addr+": "+err.Error())
+	}
+	if len(hosts) == 1 {
+		return probe.Finding{}, p.target.Errorf(stage, "%s", last)
+	}
+	return probe.Finding{}, p.target.Errorf(stage, "none of its hosts serves: %s", strings.Join(faults, "; "))
+}
+
+// greet begins a session with one of so many hosts that are left, and returns
+// what the server refuses it for, if it does. Its errors are StageErrors.
+func (p *postgresCheck) greet(ctx context.Context, host *pgconn.FallbackConfig, left int) (string, error) {
+	within := ctx
+	if end, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+		defer cancel()
+	}
+	d := &postgresDial{check: p, conns: map[string]*target.Conn{}, modes: map[string]postgresTLS{}}
+	network, addr := pgconn.NetworkAddress(host.Host, host.Port)
+	conn, err := d.dial(context.WithValue(within, ownDial{}, true), network, addr)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	defer target.InterruptWith(within, conn)()
+	user, database := p.config.User, p.config.Database
+	if p.settings["service"] == "" && os.Getenv("PGSERVICE") == "" {
+		// No name of this system's user, which the server would log as unknown.
+		user = cmp.Or(p.settings["user"], os.Getenv("PGUSER"), "postgres")
+		database = cmp.Or(p.settings["dbname"], os.Getenv("PGDATABASE"), "postgres")
+	}
+	answer, err := postgresHello(conn, user, database)
+	switch {
+	case err == nil && answer == nil, asksForPassword(d.last.First):
+		return "", nil
+	case err != nil && within.Err() != nil && ctx.Err() == nil:
+		return "", &probe.StageError{Stage: probe.StageResponse, Err: errors.New("no answer within the time for one host")}
+	case err != nil:
+		return "", target.ProtocolFault(ctx, p.target, "PostgreSQL", d.last, err)
+	case answer.Code == "57P03":
+		return "", &probe.StageError{Stage: probe.StageResponse, Class: probe.Starting, Err: fmt.Errorf("not accepting connections: %s (57P03)", p.target.Secrets.Quote(answer.Message))}
+	}
+	return answer.Message, nil
+}
+
+// asksForPassword says whether an answer is a server's question for a password,
+// be it in a way that nobody here knows.
+func asksForPassword(first []byte) bool {
+	return len(first) >= 9 && first[0] == 'R' && binary.BigEndian.Uint32(first[1:]) < maxPostgresHello
+}
+
+// maxPostgresHello bounds a server's first message, in bytes.
+const maxPostgresHello = 64 << 10
+
+// postgresHello sends the first message of a session and returns the error that
+// answers it, if any.
+func postgresHello(conn net.Conn, user, database string) (*pgproto3.ErrorResponse, error) {
+	front := pgproto3.NewFrontend(conn, conn)
+	front.SetMaxBodyLen(maxPostgresHello)
+	front.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersionNumber,
+		Parameters: map[string]string{"user": user, "database": database, "application_name": "healthcheck"}})
+	if err := front.Flush(); err != nil {
+		return nil, err
+	}
+	msg, err := front.Receive()
+	if err != nil {
+		return nil, err
+	}
+	switch msg := msg.(type) {
+	case *pgproto3.ErrorResponse:
+		return msg, nil
+	case *pgproto3.AuthenticationOk:
+		front.Send(&pgproto3.Terminate{})
+		return nil, front.Flush()
+	case pgproto3.AuthenticationResponseMessage:
+		return nil, nil
+	}
+	return nil, fmt.Errorf("neither a question for a password nor an error: %T", msg)
+}

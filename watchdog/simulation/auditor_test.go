@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"healthcheck/probe"
@@ -34,6 +35,9 @@ type account struct {
 	// asked says that a person asked for it, whatever its state is, and failed
 	// that the last call did.
 	asked, failed bool
+	// released says that the watchdog said that a hold went on for too long, and
+	// that it was not healthy since.
+	released bool
 }
 
 func newAuditor(w *world) *auditor {
@@ -59,6 +63,15 @@ func (a *auditor) reset(c *container) {
 // inFlight says whether the watchdog waits for a call about a container.
 func (a *auditor) inFlight(c *container) bool {
 	return slices.ContainsFunc(a.calls, func(r *request) bool { return r.id == c.id && !r.left() })
+}
+
+// released notes a hold that went on for too long.
+func (a *auditor) released(key string) {
+	for _, s := range a.w.history.specs {
+		if strings.HasPrefix(key, s.key()) {
+			a.services[s.service].released = true
+		}
+	}
 }
 
 func (a *auditor) forgotten() { a.lost = true }
@@ -156,6 +169,11 @@ func (a *auditor) answered(r *request, got answer) {
 			return
 		}
 		c.seen = v
+		if v.health == "healthy" {
+			a.w.mu.Lock()
+			a.services[c.service].released = false
+			a.w.mu.Unlock()
+		}
 		c.told.pause = v.state == "paused" && c.state == "paused"
 		if c.stopped && v.state != "running" {
 			c.told.down = true
@@ -225,7 +243,10 @@ func (a *auditor) askedRestart(r *request) {
 		return
 	}
 	now := time.Now()
-	if told && policy.ByCause && c.seen.state == "running" {
+	w.mu.Lock()
+	released := s.released
+	w.mu.Unlock()
+	if told && policy.ByCause && c.seen.state == "running" && (!released || len(a.calls) > 1) {
 		w.fail("overload", "%s is restarted while the host is overloaded", c.name)
 	}
 	a.count(c, s, in, policy, now)

@@ -221,7 +221,7 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 		return nil
 	}
 	var event recovery.Event
-	var id string
+	var id, service string
 	var attempt, receiver int
 	var line bytes.Buffer
 	fmt.Fprintf(&line, "    log %s", r.Message)
@@ -231,6 +231,8 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 			event, _ = a.Value.Any().(recovery.Event)
 		case "id":
 			id = a.Value.String()
+		case "service":
+			service = a.Value.String()
 		case "attempt":
 			attempt = int(a.Value.Int64())
 		case "receiver":
@@ -253,6 +255,8 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 		if receiver > 0 && strings.HasPrefix(r.Message, "an alert was not delivered") {
 			w.audit.mailboxes[[]string{"all", "critical", "escalation"}[receiver-1]].lossy = true
 		}
+	case recovery.EventReleased:
+		w.audit.released(service)
 	case recovery.EventOverloaded:
 		h.life.overloaded = true
 	case recovery.EventOverloadOver:

@@ -135,6 +135,9 @@ func (a *auditor) heard(m message) {
 	}
 	switch m.act {
 	case "kill":
+		if m.at.Before(c.started) {
+			return // the engine's clock was set back, and says that it was before
+		}
 		c.told.kill = c.told.kill || m.signal == "15" || m.signal == "9"
 	case "die":
 		c.told.die = true
@@ -186,10 +189,6 @@ func (a *auditor) answered(r *request, got answer) {
 		}
 	}
 }
-
-// most is how many calls the watchdog may make at once: eight inspections and
-// two lists, and what comes behind a restart or a recovery.
-const most = 40
 
 // asked is a call that the watchdog makes.
 func (a *auditor) asked(r *request) {

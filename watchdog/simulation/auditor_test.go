@@ -172,7 +172,7 @@ func (a *auditor) answered(r *request, got answer) {
 			return
 		}
 		c.seen = v
-		if v.health == "healthy" {
+		if v.health == "healthy" && !a.inFlight(c) {
 			a.w.mu.Lock()
 			a.services[c.service].released = false
 			a.w.mu.Unlock()

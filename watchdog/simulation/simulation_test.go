@@ -91,15 +91,14 @@ func (s *totals) String() string {
 
 // fixedSeeds are those of every run: few, since each costs a second, and seven
 // with the race detector. Together they reach all but what is rare.
-var fixedSeeds = []uint64{8, 31, 43, 15, 13, 4, 5, 20, 12, 17}
+var fixedSeeds = []uint64{8, 27, 31, 13, 60, 20, 57, 5, 12}
 
 // moreSeeds are played, one after the other, for a pair that those miss.
 const moreSeeds = 20
 
 // rare are the pairs that take some hundred histories.
 var rare = map[pair]bool{
-	{recovery.Idle, recovery.EndedByUs}: true, {recovery.Waiting, recovery.Down}: true, {recovery.Waiting, recovery.Recreated}: true,
-	{recovery.Restarting, recovery.OptedOut}: true, {recovery.Rehearsed, recovery.Down}: true, {recovery.Rehearsed, recovery.Finished}: true,
+	{recovery.Idle, recovery.EndedByUs}: true, {recovery.Waiting, recovery.Recreated}: true, {recovery.Rehearsed, recovery.Down}: true,
 }
 
 // TestSimulation plays a fixed set of histories. Whoever adds a phase or an

@@ -81,6 +81,8 @@ func TestNotifierTriesTheEndAsLong(t *testing.T) {
 		down = false
 		mu.Unlock()
 		time.Sleep(2 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		if len(got) != 2 || !strings.HasPrefix(got[1], "resolved: ") {
 			t.Errorf("got %q", got)
 		}

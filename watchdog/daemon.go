@@ -55,6 +55,9 @@ type Daemon struct {
 	// Host, if set, is the engine's own: it tells a host that is too busy from
 	// containers that hang.
 	Host *Host
+	// Trace, if set, is called with every pair of the table of transitions that
+	// is passed.
+	Trace func(recovery.Phase, recovery.Input)
 	// Evidence, if set, is asked before each restart, and EvidenceLines lines of
 	// the log go into the alerts about it.
 	Evidence      EvidenceTaker
@@ -136,6 +139,7 @@ func (d *Daemon) restore(now time.Time) {
 	}
 	d.events = newSubscription(since)
 	d.machine = recovery.NewMachine(d.Settings)
+	d.machine.Trace = d.Trace
 	d.machine.Restore(d.Saved.Services, d.Saved.Restarts, now)
 	d.machine.RestoreSnoozes(d.Saved.Snoozes, now)
 	d.machine.RestoreAlarms(d.Saved.Alerts.Has(recovery.EventThrottled), d.Saved.Alerts.Has(recovery.EventOverloaded), now)

@@ -391,6 +391,37 @@ func TestDaemonBesideBusyContainers(t *testing.T) {
 	})
 }
 
+// Somebody stops a container between the end of the watchdog, in the middle of
+// a restart, and its next start: the engine repeats the events of that time a
+// little later than it answers, and the container stays down.
+func TestDaemonStartsNothingThatWasStoppedMeanwhile(t *testing.T) {
+	down := container("unhealthy")
+	down.State, down.ExitCode = "exited", 137
+	engine := newFakeEngine(down)
+	synctest.Test(t, func(t *testing.T) {
+		engine.stream = make(chan docker.Message)
+		began := time.Now().Add(-20 * time.Second)
+		down.FinishedAt = began.Add(10 * time.Second)
+		engine.containers["id1"] = down
+		d := &Daemon{Engine: engine, Settings: settings(), Log: slog.New(slog.DiscardHandler), Reconcile: time.Minute}
+		d.Saved.Services = map[string]*recovery.Service{"app": {Key: "app", ID: "id1", Name: "app", Phase: recovery.Restarting, Attempts: 1, LastRestart: began, Life: recovery.Life{Started: down.StartedAt}}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); d.Run(ctx) }()
+		time.Sleep(replayTime / 2)
+		for _, m := range []docker.Message{{Action: "kill", Signal: "15", ID: "id1"}, {Action: "die", ExitCode: 137, ID: "id1"}, {Action: "stop", ID: "id1"}} {
+			m.At = down.FinishedAt
+			engine.stream <- m
+		}
+		time.Sleep(5 * time.Minute)
+		if n := engine.restarted(); n > 0 {
+			t.Errorf("%d restarts", n)
+		}
+		cancel()
+		<-ended
+	})
+}
+
 // What is watched, and what a typing error leaves out, is in the log.
 func TestDaemonAnnounces(t *testing.T) {
 	typo := container("healthy")

@@ -205,11 +205,17 @@ func (d *Daemon) listed(all []recovery.Container, now time.Time) {
 // errCutOff is the end of a call that an earlier run of this program made.
 var errCutOff = errors.New("the watchdog was ended while it waited")
 
+// replayTime is how long the engine may take to repeat the events of the time
+// in which nobody watched: they say whether a call of ours or a person stopped
+// what is down.
+const replayTime = time.Second
+
 // endCutOff finds out what became of a call that an earlier run made.
 func (d *Daemon) endCutOff(s *recovery.Service) {
 	id, key := s.ID, s.Key
 	d.looking["call "+id] = true
 	go func() {
+		<-time.After(replayTime)
 		ended := d.look(recovery.CallEnded{Key: key, Err: errCutOff}, id)
 		d.inbox.post(func(now time.Time) {
 			d.apply(ended, now)

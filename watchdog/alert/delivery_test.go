@@ -54,6 +54,41 @@ func TestNotifierEscalatesInTime(t *testing.T) {
 	})
 }
 
+// The end of an incident is tried for as long as its worst alert: a receiver
+// that is down for ten minutes does not take it for open for ever.
+func TestNotifierTriesTheEndAsLong(t *testing.T) {
+	var mu sync.Mutex
+	var got []string
+	down := false
+	withNotifier(t, Router{Sinks: []Sink{{recovery.Info, "a"}}, Every: time.Hour}, func(d Delivery) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if down {
+			return errors.New("down")
+		}
+		first, _, _ := strings.Cut(d.Text, "\n")
+		got = append(got, first)
+		return nil
+	}, func(n *Notifier) {
+		n.Alert(alertOf(recovery.Critical, "gave_up", "app"))
+		synctest.Wait()
+		mu.Lock()
+		down = true
+		mu.Unlock()
+		n.Alert(alertOf(recovery.Info, "recovered", "app"))
+		time.Sleep(10 * time.Minute)
+		mu.Lock()
+		down = false
+		mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(got) != 2 || !strings.HasPrefix(got[1], "resolved: ") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 // A dead receiver is tried again, bounded, counted, and delays nobody.
 func TestNotifierDeadReceiver(t *testing.T) {
 	var mu sync.Mutex

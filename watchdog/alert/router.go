@@ -28,7 +28,8 @@ type Escalation struct {
 // Delivery is one message for one receiver.
 type Delivery struct {
 	URL, Title, Text string
-	Severity         recovery.Severity
+	// Severity decides how long it is tried.
+	Severity recovery.Severity
 }
 
 // rank orders the severities; -1 for none of them.
@@ -165,6 +166,7 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 			}
 		}
 		delete(r.open, id)
+		m.Severity = inc.worst() // it is tried for as long as what it ends
 		return deliver(m, "resolved: ", urls)
 	case a.Severity == recovery.Info || a.Closes:
 		if r.repeated(id+"/"+string(a.Event), now) {
@@ -192,6 +194,14 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 		inc.notify(url)
 	}
 	return deliver(m, "", urls)
+}
+
+// worst is the severity of the worst alert of an incident.
+func (inc *Incident) worst() recovery.Severity {
+	if inc.Critical.IsZero() {
+		return recovery.Warning
+	}
+	return recovery.Critical
 }
 
 func (inc *Incident) notify(url string) {

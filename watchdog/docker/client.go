@@ -30,16 +30,21 @@ type Client struct {
 
 	opts []client.Opt
 	api  atomic.Pointer[client.Client]
+	// agreed says that api knows the engine's version. The client would ask for
+	// it itself, and would let all other calls wait for that without a limit.
+	agreed atomic.Bool
+	turn   chan struct{} // held by the call that asks for it
 }
 
 // New connects to the engine that the environment names (DOCKER_HOST,
 // DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or to host where that is not empty.
-// Nothing is sent yet.
-func New(host string) (*Client, error) {
-	c := &Client{opts: []client.Opt{client.FromEnv, client.WithUserAgent("watchdog")}}
+// Nothing is sent yet. Further options come last.
+func New(host string, more ...client.Opt) (*Client, error) {
+	c := &Client{turn: make(chan struct{}, 1), opts: []client.Opt{client.FromEnv, client.WithUserAgent("watchdog")}}
 	if host != "" {
 		c.opts = append(c.opts, client.WithHost(host))
 	}
+	c.opts = append(c.opts, more...)
 	api, err := client.New(c.opts...)
 	if err != nil {
 		return nil, fmt.Errorf("the engine's address: %w", err)
@@ -76,7 +81,28 @@ func (c *Client) negotiate(ctx context.Context) error {
 	if old := c.api.Swap(api); old != nil {
 		old.Close() // closes what is idle, not what is in flight
 	}
+	c.agreed.Store(true)
 	return nil
+}
+
+// connected is the client for a call, which agrees on the version first where
+// no stream of events has.
+func (c *Client) connected(ctx context.Context) (*client.Client, error) {
+	if c.agreed.Load() {
+		return c.api.Load(), nil
+	}
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !c.agreed.Load() {
+		if err := c.negotiate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.api.Load(), nil
 }
 
 // askVersion asks /version without a version in the path, which every engine
@@ -109,7 +135,11 @@ func askVersion(ctx context.Context, api *client.Client) (string, error) {
 
 // List lists all containers, with what the engine says of them in a list.
 func (c *Client) List(ctx context.Context) ([]recovery.Container, error) {
-	res, err := c.api.Load().ContainerList(ctx, client.ContainerListOptions{All: true})
+	api, err := c.connected(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res, err := api.ContainerList(ctx, client.ContainerListOptions{All: true})
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +152,11 @@ func (c *Client) List(ctx context.Context) ([]recovery.Container, error) {
 
 // Inspect returns ErrGone for a container that is not there.
 func (c *Client) Inspect(ctx context.Context, id string) (recovery.Container, error) {
-	res, err := c.api.Load().ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	api, err := c.connected(ctx)
+	if err != nil {
+		return recovery.Container{}, err
+	}
+	res, err := api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
 		return recovery.Container{}, goneOr(err)
 	}
@@ -136,13 +170,21 @@ func (c *Client) Inspect(ctx context.Context, id string) (recovery.Container, er
 // Restart returns ErrGone for a container that is not there. timeout is the
 // time to stop in, in seconds; nil leaves it to the container.
 func (c *Client) Restart(ctx context.Context, id string, timeout *int) error {
-	_, err := c.api.Load().ContainerRestart(ctx, id, client.ContainerRestartOptions{Timeout: timeout})
+	api, err := c.connected(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = api.ContainerRestart(ctx, id, client.ContainerRestartOptions{Timeout: timeout})
 	return goneOr(err)
 }
 
 // Start returns ErrGone for a container that is not there.
 func (c *Client) Start(ctx context.Context, id string) error {
-	_, err := c.api.Load().ContainerStart(ctx, id, client.ContainerStartOptions{})
+	api, err := c.connected(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = api.ContainerStart(ctx, id, client.ContainerStartOptions{})
 	return goneOr(err)
 }
 

@@ -19,6 +19,13 @@ func TestClockSetBackAtARestart(t *testing.T) {
 	want(t, m, Seen{failing}, t0.Add(time.Minute), "restart2")
 }
 
+// It is, also where the look behind the call failed, and it is seen but once.
+func TestClockSetBackAtARestartThatNobodySaw(t *testing.T) {
+	m := online(t, settings(), container("unhealthy"))
+	want(t, m, CallEnded{Key: "app"}, t0.Add(time.Second), "warning:restarted")
+	want(t, m, Seen{restarted("healthy", back)}, t0.Add(2*time.Second), "info:recovered cascade")
+}
+
 // A life that another began behind such a step is believed once it is seen
 // again; what is seen once may be an inspection that was overtaken.
 func TestClockSetBackAndALifeOfAnothers(t *testing.T) {
@@ -47,4 +54,29 @@ func TestClockSetBackAtADependentsRestart(t *testing.T) {
 		want(t, m, Seen{restarted("healthy", t0)}, t0.Add(time.Duration(i+1)*time.Minute), "")
 	}
 	want(t, m, Seen{restarted("healthy", t0.Add(time.Hour))}, t0.Add(time.Hour), "restart0")
+}
+
+// Somebody's stop of which the clock says that it is still to come, since the
+// clock was set back, is not waited for until then.
+func TestClockSetBackBehindAStop(t *testing.T) {
+	ahead := t0.Add(12 * time.Hour)
+	m := NewMachine(settings())
+	m.Restore(map[string]*Service{"app": {Key: "app", ID: "id1", Name: "app", Life: Life{Started: t0.Add(-time.Hour), Marks: []Mark{{Kind: Asked, At: t0, Received: ahead, Signal: "15"}}}}}, nil, t0)
+	m.Apply(Online{}, t0)
+	want(t, m, Seen{container("unhealthy")}, t0.Add(time.Second), "")
+	want(t, m, Seen{container("unhealthy")}, t0.Add(5*time.Minute), "restart1")
+}
+
+// The uptime of a container without a healthcheck is this program's to count
+// where the engine's clock is ahead.
+func TestClockAheadAndUptime(t *testing.T) {
+	plain := with(container(""), func(c *Container) { c.HasHealthcheck = false })
+	m := online(t, settings(), plain)
+	m.Apply(Exited{"id1", 3, t0.Add(1)}, t0)
+	down := with(plain, func(c *Container) { c.State, c.ExitCode, c.RestartPolicy = "exited", 3, "on-failure" })
+	down.MaxRetries, down.RestartCount = 2, 2
+	want(t, m, Seen{down}, t0, "critical:policy_exhausted")
+	up := with(plain, func(c *Container) { c.StartedAt = t0.Add(time.Hour) })
+	want(t, m, Seen{up}, t0.Add(time.Minute), "")
+	want(t, m, Tick{}, t0.Add(time.Minute+minUptime), "info:recovered")
 }

@@ -263,8 +263,11 @@ func (m *Machine) holdBy(s *Service, d decision, now time.Time) (out []Action) {
 // of whose dependency something has changed.
 func (m *Machine) rejudge(s *Service, now time.Time) []Action {
 	m.update(s, now)
-	if s.Hold.Kind == ForOwner || s.Hold.Kind == ForRecreation {
+	switch s.Hold.Kind {
+	case ForRecreation:
 		return nil
+	case ForOwner:
+		return m.ownerMissed(s, now)
 	}
 	d := m.decide(s, now)
 	switch {

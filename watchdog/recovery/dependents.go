@@ -175,6 +175,9 @@ func (m *Machine) staleDependents(owner Container, now time.Time) (out []Action)
 		}
 		s := m.service(j.Container)
 		stale := j.State == "running" && j.StartedAt.Before(owner.StartedAt) && !j.followed.Equal(owner.StartedAt)
+		if stale && s != nil && s.policy.DryRun && j.asked.Equal(owner.StartedAt) {
+			continue // that it would follow was reported
+		}
 		if !stale && !(j.State != "running" && (j.Error != "" || s != nil && s.Phase == Held)) {
 			continue
 		}

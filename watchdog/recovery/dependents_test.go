@@ -131,3 +131,23 @@ func TestOrphanThatAPersonStopped(t *testing.T) {
 		want(t, m, Seen{stopped}, at, "")
 	}
 }
+
+// A dry run reports that a dependent would follow, once, and watches it again:
+// what fails later is reported, too.
+func TestDependentInADryRun(t *testing.T) {
+	dry := func(c Container) Container {
+		return with(c, func(c *Container) { c.Labels["watchdog.dry-run"] = "true" })
+	}
+	side := dry(with(joined("healthy"), func(c *Container) { c.StartedAt = t0.Add(-time.Minute) }))
+	m := online(t, settings(), container("healthy"), side)
+	want(t, m, Seen{restarted("healthy", t0)}, t0, "warning:dry_run")
+	for i := range 3 {
+		at := t0.Add(time.Duration(i) * time.Minute)
+		want(t, m, Seen{side}, at, "")
+		want(t, m, Seen{restarted("healthy", t0)}, at, "")
+	}
+	if phase := m.Services["side"].Phase; phase != Idle {
+		t.Errorf("it is %s", phase)
+	}
+	want(t, m, Seen{with(side, func(c *Container) { c.Health, c.FailingStreak = "unhealthy", 1 })}, t0.Add(time.Hour), "warning:dry_run")
+}

@@ -43,7 +43,7 @@ func (s *Service) timeInput(now time.Time) (Input, bool) {
 		return 0, false
 	case (s.Phase == Verifying || s.Phase == Held) && !s.Due.IsZero() && !s.Due.After(now):
 		return Due, true
-	case s.settles() && now.Sub(s.container.StartedAt) >= minUptime:
+	case s.settles() && !now.Before(s.settled(s.container)):
 		return Healthy, true
 	case s.Phase == Idle && s.Attempts > 0 && !s.HealthySince.IsZero() && now.Sub(s.HealthySince) >= s.policy.StableFor:
 		return Stable, true
@@ -151,7 +151,7 @@ func (m *Machine) Next(now time.Time) (next time.Time) {
 			take(s.Due)
 		case Idle:
 			if s.settles() {
-				take(s.container.StartedAt.Add(minUptime))
+				take(s.settled(s.container))
 			}
 			if s.Attempts > 0 && !s.HealthySince.IsZero() {
 				take(s.HealthySince.Add(s.policy.StableFor))

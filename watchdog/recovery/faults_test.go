@@ -223,6 +223,21 @@ func TestClientWaitsForItsOwner(t *testing.T) {
 	want(t, m, Seen{restarted("healthy", at)}, at, "restart0")
 }
 
+// Of a service that is held for an owner which nobody restarts people are told,
+// once and after a while.
+func TestClientOfAnOwnerThatNobodyRestarts(t *testing.T) {
+	m := online(t, settings(), container("healthy"), joined("healthy"))
+	m.Apply(Signalled{"id1", "15", t0.Add(1)}, t0)
+	m.Apply(Exited{"id1", 143, t0.Add(2)}, t0)
+	want(t, m, Seen{ended(143)}, t0, "")
+	for i, wanted := range []string{"", "", "warning:held", "", ""} {
+		want(t, m, Seen{joined("unhealthy")}, t0.Add(time.Duration(i)*30*time.Second), wanted)
+	}
+	want(t, m, Seen{restarted("healthy", t0.Add(time.Hour))}, t0.Add(time.Hour), "restart0")
+	side := with(joined("healthy"), func(c *Container) { c.StartedAt = t0.Add(time.Hour + 1) })
+	want(t, m, CallEnded{Key: "side", Seen: &side}, t0.Add(time.Hour), "warning:restarted info:recovered")
+}
+
 // A cycle, and a diamond: each dependent once, in order.
 func TestCascadeOnce(t *testing.T) {
 	svc := func(name, depends string) Container {
@@ -343,6 +358,37 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// A restart behind which nobody could look does not hide what comes of the next
+// one.
+func TestRestartThatNobodySawAndTheNext(t *testing.T) {
+	m := online(t, settings(), container("unhealthy"))
+	want(t, m, CallEnded{Key: "app"}, t0.Add(time.Second), "warning:restarted")
+	want(t, m, Tick{}, t0.Add(time.Minute), "restart2")
+	up := restarted("starting", t0.Add(time.Minute))
+	want(t, m, CallEnded{Key: "app", Seen: &up}, t0.Add(time.Minute), "warning:restarted")
+	want(t, m, Seen{restarted("healthy", t0.Add(time.Minute))}, t0.Add(time.Minute+time.Second), "info:recovered cascade")
+}
+
+// A reset of what is down is not forgotten when the engine refuses the call.
+func TestResetThatTheEngineRefuses(t *testing.T) {
+	m := online(t, settings(), container("healthy"))
+	m.Apply(Signalled{"id1", "15", t0.Add(1)}, t0)
+	m.Apply(Exited{"id1", 0, t0.Add(2)}, t0)
+	down := with(ended(0), func(c *Container) { c.FinishedAt = t0.Add(2) })
+	want(t, m, Seen{down}, t0, "")
+	want(t, m, ResetAsked{"app"}, t0.Add(time.Minute), "restart1")
+	want(t, m, CallEnded{Key: "app", Seen: &down, Err: errors.New("500")}, t0.Add(time.Minute), "start")
+	want(t, m, CallEnded{Key: "app", Seen: &down, Err: errors.New("500")}, t0.Add(time.Minute), "")
+	want(t, m, Seen{down}, t0.Add(time.Minute+time.Second), "")
+	want(t, m, Tick{}, t0.Add(time.Minute+2*time.Second), "restart2")
+	// Whoever stops it afterwards has the last word.
+	up := with(container("healthy"), func(c *Container) { c.StartedAt = t0.Add(time.Minute + 2*time.Second) })
+	want(t, m, CallEnded{Key: "app", Seen: &up}, t0.Add(time.Minute+3*time.Second), "warning:restarted info:recovered cascade")
+	m.Apply(Signalled{"id1", "15", t0.Add(2 * time.Minute)}, t0.Add(2*time.Minute))
+	m.Apply(Exited{"id1", 0, t0.Add(2 * time.Minute)}, t0.Add(2*time.Minute))
+	want(t, m, Seen{with(up, func(c *Container) { c.State, c.FinishedAt = "exited", t0.Add(2*time.Minute) })}, t0.Add(2*time.Minute), "")
+}
+
 // A dry run asks for nothing, counts nothing, and says 'would'.
 func TestDryRunOnlyReports(t *testing.T) {
 	s := settings()
@@ -415,7 +461,7 @@ func TestClockSetBack(t *testing.T) {
 	if next := m.Next(t0); next.After(t0.Add(6 * time.Minute)) {
 		t.Errorf("next at %s", next)
 	}
-	if n := m.Services["app"].Attempts; n != 0 {
+	if n := m.Services["app"].Attempts; n != 1 { // the first, at once: what was below zero is nothing
 		t.Errorf("%d attempts", n)
 	}
 }

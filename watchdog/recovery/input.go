@@ -53,6 +53,14 @@ var inputNames = [...]string{
 	Follow: "follow", Unfollow: "unfollow", DependencyUp: "dependency up", CallSucceeded: "call succeeded", CallHalfway: "call half-way", CallFailed: "call failed", CallStopped: "call stopped", CallGone: "call gone",
 }
 
+// Inputs lists them.
+func Inputs() (all []Input) {
+	for in := range Input(inputs) {
+		all = append(all, in)
+	}
+	return all
+}
+
 func (i Input) String() string { return inputNames[i] }
 
 // minUptime is how long a container without a healthcheck must run to count as
@@ -98,7 +106,7 @@ func (m *Machine) classify(s *Service, c Container, now time.Time) Input {
 			return Failing
 		case report == fresh:
 			return Starting
-		case c.Health == "healthy", !c.HasHealthcheck && c.Health == "" && now.Sub(c.StartedAt) >= minUptime:
+		case c.Health == "healthy", !c.HasHealthcheck && c.Health == "" && !now.Before(s.settled(c)):
 			return Healthy
 		}
 		return Starting

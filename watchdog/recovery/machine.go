@@ -31,6 +31,7 @@ type Machine struct {
 	joined     map[string]*tenant   // those that live in another's network, by id
 	owners     map[string]Container // those whose network others live in, by id
 	peers      map[string]peer      // all containers, by id
+	reportable map[string]bool      // of those, the ones that others may report
 	stirred    map[string]bool      // services of which something has changed that others may be held for
 	introduced bool                 // the aliases of a container became known
 	twins      map[string]bool      // ids of running containers that share a service's labels
@@ -43,7 +44,7 @@ type Machine struct {
 // NewMachine returns a machine that knows nothing yet.
 func NewMachine(s Settings) *Machine {
 	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, Snoozes: map[string]Snooze{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
-		joined: map[string]*tenant{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, stirred: map[string]bool{}, host: overload{late: map[string]time.Time{}}}
+		joined: map[string]*tenant{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, reportable: map[string]bool{}, stirred: map[string]bool{}, host: overload{late: map[string]time.Time{}}}
 }
 
 // goneAfter is how long a service is remembered whose container was removed

@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// callReach is how long after a restart was asked for the engine's signal may
+// come that belongs to it. Who stops a container later is somebody else.
+const callReach = 5 * time.Second
+
 // mark keeps what the engine reports about the end of a container's life.
 func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 	if m.offline && mark.At.Before(now) { // of the past, which the engine remembers
@@ -32,6 +36,9 @@ func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 	// kind, which may be reported late; what comes twice is somebody else's.
 	stopping := s.Phase == Restarting && s.container.State == "running"
 	late := s.Life.stoppedByUs() && !mark.At.After(s.LastRestart)
+	if s.Phase == Restarting && s.container.ID == "" { // an earlier run asked, and may not have been heard
+		stopping = mark.Kind == Asked && mark.At.Sub(s.began) <= callReach || slices.ContainsFunc(s.Life.Marks, func(o Mark) bool { return o.Ours })
+	}
 	mark.Ours = (stopping || late) && !mark.At.Before(s.began) && !s.Life.ours(mark)
 	s.Life.note(mark)
 	m.touch(s)
@@ -224,6 +231,9 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 		}
 	}
 	if s.inFlight() {
+		if s.ID == c.ID {
+			s.policy = policy // an earlier run made the call, perhaps
+		}
 		// The end of the call brings the truth.
 		in := m.classify(s, c, now)
 		if s.ID != c.ID {
@@ -253,9 +263,14 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 		m.forgetDone(s)
 		return out
 	}
+	first := s.container.ID == ""
 	s.policy, s.watched, s.Name, s.Gone = policy, watched, clean(c.Name), time.Time{}
 	m.byID[c.ID] = s.Key // an inspection may arrive behind its removal: the next list tells
-	return append(out, m.observe(s, c, now)...)
+	out = append(out, m.observe(s, c, now)...)
+	if first && s.Phase == Waiting && s.After == "" {
+		out = append(out, m.plan(s, now)...) // until now its labels were not known
+	}
+	return out
 }
 
 // begin takes over the start of a container's life that is seen for the first
@@ -268,11 +283,10 @@ func (s *Service) begin(c Container) {
 
 // observe is what a container's state means for its service.
 func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action) {
-	if s.begun && !s.Life.another(c.StartedAt) {
-		return nil // of the life before our restart
-	}
-	if s.Life.overtaken(c.StartedAt) {
-		return nil
+	switch {
+	case s.begun && s.Life.another(c.StartedAt): // the life that our restart began
+	case s.begun, s.Life.overtaken(c.StartedAt):
+		return nil // of a life before
 	}
 	s.container, s.unseen = c, false
 	if s.Life.another(c.StartedAt) {
@@ -280,6 +294,7 @@ func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action)
 		s.begun = false
 		s.lastEnd = s.Life.ended(c.stopWindow())
 		s.Life.begin(c.StartedAt)
+		s.met = now
 		if !first {
 			out = m.step(s, NewLife, now)
 		}
@@ -332,7 +347,9 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 		}
 	}
 	if e.Seen != nil {
+		s.begun = false // of a call before, behind which nobody could look
 		s.container = *e.Seen
+		s.policy, _ = m.Settings.For(*e.Seen)
 	}
 	out := m.step(s, in, now)
 	if in == CallGone {

@@ -60,6 +60,11 @@ func (m *Machine) meet(c Container, inspected bool) {
 		}
 	}
 	m.peers[c.ID] = p
+	if len(p.reportedBy) > 0 {
+		m.reportable[c.ID] = true
+	} else {
+		delete(m.reportable, c.ID)
+	}
 }
 
 // share says whether two containers are in one network, or in one compose
@@ -78,6 +83,7 @@ func (m *Machine) part(id string) {
 	if p, known := m.peers[id]; known {
 		m.stirred[p.service] = true
 		delete(m.peers, id)
+		delete(m.reportable, id)
 	}
 }
 
@@ -262,9 +268,8 @@ func (m *Machine) reportsFor(x *Service) time.Duration {
 
 // askReported looks again at the containers of which c may have the word.
 func (m *Machine) askReported(c Container, now time.Time) (out []Action) {
-	for _, id := range slices.Sorted(maps.Keys(m.peers)) {
-		p := m.peers[id]
-		if len(p.reportedBy) == 0 || !p.mayReport(c) {
+	for _, id := range slices.Sorted(maps.Keys(m.reportable)) {
+		if p := m.peers[id]; !p.mayReport(c) {
 			continue
 		}
 		if x := m.Services[m.byID[id]]; x != nil && x.watched && x.ID == id && x.container.State == "running" && !x.inFlight() && !x.unseen {

@@ -122,6 +122,24 @@ func (m *Machine) hold(s *Service, owner string, now time.Time) []Action {
 	return []Action{s.log(EventHeld, Warning, "held: it lives in the network of %s, which is not up", owner)}
 }
 
+// ownerPatience is how long the owner of a network may be down before people
+// are told of what is held for it: an engine that starts takes a while.
+const ownerPatience = time.Minute
+
+// ownerMissed alerts once of a service that is held for an owner which nobody
+// restarts and of which nobody was told.
+func (m *Machine) ownerMissed(s *Service, now time.Time) []Action {
+	if s.Open || now.Sub(s.Hold.Since) < ownerPatience {
+		return nil
+	}
+	for _, o := range m.owners {
+		if bad, handled := m.bad(m.peers[o.ID]); means(s.container.NetworkOf, o) && bad && !handled {
+			return []Action{s.alert(EventHeld, Warning, "held: it lives in the network of %s, which has not been up for %s", s.Hold.On, now.Sub(s.Hold.Since).Round(time.Second))}
+		}
+	}
+	return nil
+}
+
 func (m *Machine) holdForOwner(s *Service, now time.Time) []Action {
 	m.update(s, now)
 	switch owner, ready := m.owner(s.container); {
@@ -305,7 +323,9 @@ func (m *Machine) reset(s *Service, now time.Time) []Action {
 	if c := s.container; s.Gone.IsZero() && !orphan && (c.State == "exited" || c.State == "created" || c.State == "dead") {
 		s.Phase, s.Due, s.Cause = Waiting, now, "reset by a person while it was down"
 		s.FailingSince = now
-		s.Life.Marks = nil // the person who asks for it outranks the one who stopped it
+		// The person who asks for it outranks the one who stopped it: from now on
+		// it is for this program to start it.
+		s.Life.Marks = []Mark{{Kind: Ended, At: s.Life.Started.Add(1), Received: now, ExitCode: c.ExitCode, Ours: true}}
 	}
 	return out
 }

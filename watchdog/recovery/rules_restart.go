@@ -38,6 +38,7 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 		}
 		a := s.alert(EventDryRun, Warning, "dry run: %s%s", text, s.Cause)
 		s.Open, a.Closes = false, true
+		s.After, s.Needs = "", nil // nothing follows that was not restarted
 		return []Action{a}
 	}
 	if s.container.NetworkOf != "" {
@@ -51,7 +52,9 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 		text = fmt.Sprintf("restart %d of %d", s.Attempts, s.policy.MaxAttempts)
 	}
 	s.Phase, s.Due, s.LastRestart, s.began = Restarting, time.Time{}, now, now
-	s.Life.forgetOurs()
+	if s.container.State == "running" { // else they say why it is down
+		s.Life.forgetOurs()
+	}
 	a := s.log(EventRestarting, Info, "%s", text)
 	a.Kind, a.Container, a.Output = DoRestart, s.container, s.Output
 	return []Action{a}

@@ -23,8 +23,14 @@ func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, no
 		s.watched = true
 		s.Attempts = max(s.Attempts, 0)
 		s.LastRestart, s.FailingSince, s.HealthySince, s.Gone = past(s.LastRestart), past(s.FailingSince), past(s.HealthySince), past(s.Gone)
+		for i := range s.Life.Marks {
+			s.Life.Marks[i].Received = past(s.Life.Marks[i].Received)
+		}
 		if latest := now.Add(m.longestWait(s)); s.Due.After(latest) {
 			s.Due = latest
+		}
+		if s.inFlight() {
+			s.began = s.LastRestart
 		}
 		m.Services[key] = s
 		m.touch(s)

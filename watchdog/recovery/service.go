@@ -51,6 +51,7 @@ type Service struct {
 	warned    map[string]bool // what was reported once of its labels
 	unseen    bool            // a list shows another state: it has to be inspected
 	began     time.Time       // when the last restart was asked for
+	met       time.Time       // when this life was first seen; zero: as it is known from before
 	begun     bool            // the next life that is seen is the one that our call began
 	err       error           // of the call that has ended
 }
@@ -58,6 +59,15 @@ type Service struct {
 // Persistent says whether a service differs from one that was never seen.
 func (s *Service) Persistent() bool {
 	return s.Phase != Idle || s.Attempts > 0 || s.Open || len(s.Life.Marks) > 0
+}
+
+// settled is when a container without a healthcheck counts as one that stays
+// up. The engine's clock may be ahead of this program's.
+func (s *Service) settled(c Container) time.Time {
+	if !s.met.IsZero() && s.met.Before(c.StartedAt) {
+		return s.met.Add(minUptime)
+	}
+	return c.StartedAt.Add(minUptime)
 }
 
 // inFlight says whether a call to the engine is under way.

@@ -325,6 +325,13 @@ func ruleFor(p Phase, in Input) rule {
 	panic(fmt.Sprintf("no transition for phase %q and input %d", p, int(in)))
 }
 
+// Matters says whether an input in a phase can come and means something: a
+// simulation has to reach it.
+func Matters(p Phase, in Input) bool {
+	r := ruleFor(p, in)
+	return r.name != ignore.name && !(p == Launching && r.name == inFlight.name) // which is what Restarting does
+}
+
 // step feeds one input to a service.
 func (m *Machine) step(s *Service, in Input, now time.Time) []Action {
 	r := m.ruleFor(s.Phase, in)

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -612,43 +611,22 @@ func (w *world) settled() {
 // TestProperties runs random histories, and asserts what must hold in all of
 // them: a person's stop is respected, one call at a time, limits and pauses
 // hold, what is opened is closed once, and in the end everything is settled.
-// Every pair of the table is passed.
+// watchdog/simulation does so with the whole daemon, and passes every pair of
+// the table; here the machine is told what no engine would tell it.
 func TestProperties(t *testing.T) {
-	var mu sync.Mutex
-	passed := map[string]int{}
-	t.Run("histories", func(t *testing.T) {
-		const seeds, chunks = 1600, 8
-		for chunk := range uint64(chunks) {
-			t.Run(fmt.Sprint("part ", chunk), func(t *testing.T) {
-				t.Parallel()
-				here := map[string]int{}
-				for seed := chunk; seed < seeds; seed += chunks {
-					w := newWorld(t, seed)
-					w.m.Trace = func(p Phase, in Input) { here[p.String()+", "+in.String()]++ }
-					w.reconcile()
-					for range 250 {
-						w.act()
-					}
-					w.rest()
-					w.settled()
+	const seeds, chunks = 400, 8
+	for chunk := range uint64(chunks) {
+		t.Run(fmt.Sprint("part ", chunk), func(t *testing.T) {
+			t.Parallel()
+			for seed := chunk; seed < seeds; seed += chunks {
+				w := newWorld(t, seed)
+				w.reconcile()
+				for range 250 {
+					w.act()
 				}
-				mu.Lock()
-				defer mu.Unlock()
-				for pair, n := range here {
-					passed[pair] += n
-				}
-			})
-		}
-	})
-	for _, p := range Phases {
-		for _, in := range every() {
-			r := ruleFor(p, in)
-			if r.name == ignore.name || p == Launching && r.name == inFlight.name {
-				continue // it cannot come, or is what Restarting does
+				w.rest()
+				w.settled()
 			}
-			if passed[p.String()+", "+in.String()] == 0 {
-				t.Errorf("no history passes %s, %s", p, in)
-			}
-		}
+		})
 	}
 }

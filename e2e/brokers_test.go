@@ -148,6 +148,10 @@ func TestAMQP(t *testing.T) {
 	wantWith(t, certs.ca, "amqps://localhost:"+tlsPort, 0, "virtual host / is open")
 	want(t, "amqps://localhost:"+tlsPort, 1, "certificate signed by an unknown authority")
 	want(t, "amqps://"+s.addr(), 1, "TLS")
+	eventually(t, "the server has complained of that", func() (string, bool) {
+		log := s.log.String()
+		return tail(log), strings.Contains(log, "bad_header")
+	})
 	before := len(s.log.String())
 	c := newCounter(t, s.addr())
 	want(t, "amqp://"+c.addr, 0)

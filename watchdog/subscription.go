@@ -65,15 +65,15 @@ func (s *subscription) run(ctx context.Context, engine Engine) {
 		}()
 		var err error
 		isOpen, refreshed := false, false
+		var since time.Time // that it is open
 		for open := true; open; {
 			select {
 			case <-opened:
-				isOpen = true
+				isOpen, since = true, time.Now()
 				select {
 				case s.up <- nil:
 				case <-ctx.Done():
 				}
-				retry = firstRetry
 			case m := <-inbox:
 				select {
 				case s.messages <- m:
@@ -100,6 +100,9 @@ func (s *subscription) run(ctx context.Context, engine Engine) {
 		case s.up <- err:
 		case <-ctx.Done():
 			return
+		}
+		if isOpen && time.Since(since) >= lastRetry { // one that breaks at once is as good as none
+			retry = firstRetry
 		}
 		select {
 		case <-time.After(retry):

@@ -62,7 +62,7 @@ func TestSubscriptionBacksOff(t *testing.T) {
 		engine.mu.Lock()
 		engine.down = false
 		engine.mu.Unlock()
-		time.Sleep(lastRetry)
+		time.Sleep(2 * lastRetry)
 		synctest.Wait()
 		_, before = engine.streams()
 		broke := time.Now()
@@ -71,6 +71,29 @@ func TestSubscriptionBacksOff(t *testing.T) {
 		synctest.Wait()
 		if _, times := engine.streams(); len(times) != len(before)+1 || times[len(before)].Sub(broke) != firstRetry {
 			t.Errorf("opened again at %v, want %s after %v", times[len(before):], firstRetry, broke)
+		}
+	})
+}
+
+// One that opens its streams and breaks each at once is asked no more often
+// than one that is down.
+func TestSubscriptionThatBreaksAtOnce(t *testing.T) {
+	engine := newFakeEngine(container("healthy"))
+	withDaemon(t, engine, func(*Daemon, *syncBuffer) {
+		_, before := engine.streams()
+		for begin := time.Now(); time.Since(begin) < 30*time.Minute; {
+			engine.breakStream(false)
+			for _, opened := engine.streams(); ; {
+				time.Sleep(firstRetry)
+				synctest.Wait()
+				if _, now := engine.streams(); len(now) > len(opened) {
+					break
+				}
+			}
+		}
+		_, times := engine.streams()
+		if most := int(30*time.Minute/lastRetry) + 10; len(times)-len(before) > most {
+			t.Errorf("asked %d times in half an hour, want at most %d", len(times)-len(before), most)
 		}
 	})
 }

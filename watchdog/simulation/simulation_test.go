@@ -94,11 +94,12 @@ func (s *totals) String() string {
 var fixedSeeds = []uint64{8, 27, 31, 13, 60, 20, 57, 5, 12}
 
 // moreSeeds are played, one after the other, for a pair that those miss.
-const moreSeeds = 20
+const moreSeeds = 60
 
 // rare are the pairs that take some hundred histories.
 var rare = map[pair]bool{
 	{recovery.Idle, recovery.EndedByUs}: true, {recovery.Waiting, recovery.Recreated}: true, {recovery.Rehearsed, recovery.Down}: true,
+	{recovery.Verifying, recovery.Orphaned}: true,
 }
 
 // TestSimulation plays a fixed set of histories. Whoever adds a phase or an

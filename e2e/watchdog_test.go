@@ -98,9 +98,14 @@ func (c *counterInt) next() int {
 
 var containerNumbers counterInt
 
+// dockerExec runs a command in a container until it succeeds: one that the
+// watchdog restarts just now says so in many ways.
 func dockerExec(t *testing.T, name string, args ...string) {
 	t.Helper()
-	docker(t, append([]string{"exec", name}, args...)...)
+	eventually(t, name+" runs "+strings.Join(args, " "), func() (string, bool) {
+		out, code := output(t, nil, "docker", append([]string{"exec", name}, args...)...)
+		return fmt.Sprintf("exit %d: %s", code, out), code == 0
+	})
 }
 
 // starts is how often the container was started.

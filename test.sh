@@ -5,8 +5,9 @@
 #                     and needs Docker and /dev/fuse.
 #   ./test.sh quick   formatting, vet, staticcheck and unit tests. It needs Go:
 #                     no root, no Docker, no network once the modules are there.
-#   ./test.sh kubelet the example's pod under a real kubelet, which takes 11
-#                     minutes to build once; it needs root and Docker.
+#   ./test.sh kubelet the example's pod under a real kubelet, which takes some
+#                     minutes to build once; it needs root and Docker. With
+#                     CONTROL_PLANE=1 in a whole cluster of one node, too.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -108,34 +109,6 @@ if [ "$mode" = quick ]; then
 	exit
 fi
 
-# The kubelet's version, and that of the modules beside it.
-kubernetes=v1.37.2
-
-build_kubelet() {
-	go -C testservers/kubelet build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$kubernetes" -o "$work/kubelet" k8s.io/kubernetes/cmd/kubelet
-}
-
-if [ "$mode" = kubelet ]; then
-	quietly 'build kubelet' build_kubelet
-	part=kubelet
-	: >"$work/log"
-	cd examples/kubernetes
-	KUBELET=$work/kubelet go test -count=1 -timeout 20m -tags kubelet -run TestKubelet -v .
-	exit
-fi
-
-cat <<'PLAN'
-Everything, with the seconds that each part takes on 2 cores: compiled before, and on a fresh machine.
-  format          1     1   gofmt
-  tools           1    60   what the tests need, from Debian's packages
-  vet             5   210   go vet, in every module
-  staticcheck     5    70   staticcheck -checks all
-  cross           1    40   both programs for arm64
-  unit tests     40   250   with -race; those that need root too
-  test servers    1   420   Weaviate and FerretDB, built in the background from here on
-  e2e           780   780   on the Docker engine, with real servers, and the release
-PLAN
-
 # have COMMAND: it is there; Debian keeps PostgreSQL's server off the PATH.
 have() {
 	command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
@@ -150,6 +123,41 @@ need() {
 	fi
 	have "$1" || missing+=("$1 (Debian package $2)")
 }
+
+# The kubelet's version, and that of the modules beside it.
+kubernetes=v1.37.2
+
+# build_kubernetes COMMAND…: those of k8s.io/kubernetes/cmd.
+build_kubernetes() {
+	go -C testservers/kubelet build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$kubernetes" -o "$work/" "${@/#/k8s.io/kubernetes/cmd/}"
+}
+
+if [ "$mode" = kubelet ]; then
+	run=TestKubelet
+	quietly kubelet build_kubernetes kubelet
+	if [ -n "${CONTROL_PLANE:-}" ]; then
+		run='TestKubelet|TestCluster'
+		need etcd etcd-server >/dev/null
+		quietly control-plane build_kubernetes kube-apiserver kube-controller-manager kube-scheduler
+	fi
+	part='test kubelet'
+	: >"$work/log"
+	cd examples/kubernetes
+	KUBELET=$work/kubelet CLUSTER=$work go test -count=1 -timeout 20m -tags kubelet -run "$run" -v .
+	exit
+fi
+
+cat <<'PLAN'
+Everything, with the seconds that each part takes on 2 cores: compiled before, and on a fresh machine.
+  format          1     1   gofmt
+  tools           1    90   what the tests need, from Debian's packages
+  vet             5   210   go vet, in every module
+  staticcheck     5    70   staticcheck -checks all
+  cross           1    40   both programs for arm64
+  unit tests     95   250   with -race; those that need root too
+  test servers    1   420   Weaviate and FerretDB, built in the background from here on
+  e2e           560   680   on the Docker engine, with real servers, and the release
+PLAN
 
 tools() {
 	need gcc gcc # for the race detector and NVML

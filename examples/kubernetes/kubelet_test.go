@@ -32,6 +32,7 @@ import (
 // node is a kubelet with its containerd.
 type node struct {
 	dir, socket string
+	pods        string // the directory of those that no API server directs
 	port        string // the kubelet's, for reading
 	log         *lockedBuffer
 }
@@ -142,9 +143,9 @@ func keepSysctls(t *testing.T) {
 	}
 }
 
-// startNode starts containerd and, when it has the images, a kubelet that runs
-// the pods of a directory.
-func startNode(t *testing.T, pause string, images ...string) (n *node, pods string) {
+// startNode starts containerd and, when it has the images, a kubelet: one that
+// an API server directs, or that runs the pods of a directory alone.
+func startNode(t *testing.T, im images, kubeconfig string) (n *node) {
 	t.Helper()
 	kubelet := os.Getenv("KUBELET")
 	if kubelet == "" {
@@ -155,8 +156,7 @@ func startNode(t *testing.T, pause string, images ...string) (n *node, pods stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	n = &node{dir: dir, socket: filepath.Join(dir, "containerd.sock"), port: freePort(t), log: &lockedBuffer{}}
-	pods = filepath.Join(dir, "pods")
+	n = &node{dir: dir, pods: filepath.Join(dir, "pods"), socket: filepath.Join(dir, "containerd.sock"), port: freePort(t), log: &lockedBuffer{}}
 	t.Cleanup(func() { n.remove(t) })
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -177,33 +177,40 @@ state = %q
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = %q
     conf_dir = %q
-`, dir+"/root", dir+"/state", n.socket, "docker.io/library/"+pause, dir+"/cni/bin", dir+"/cni/net"))
+`, dir+"/root", dir+"/state", n.socket, im.named(im.pause), dir+"/cni/bin", dir+"/cni/net"))
 	background(t, &lockedBuffer{}, "containerd", "--config", config)
 	eventually(t, "containerd answers", func() (string, bool) {
 		out, err := exec.Command("ctr", "--address", n.socket, "version").CombinedOutput()
 		return string(out), err == nil
 	})
 	archive := filepath.Join(dir, "images.tar")
-	command(t, "docker", append([]string{"save", "-o", archive}, images...)...)
+	command(t, "docker", "save", "-o", archive, im.pause, im.app, im.probe)
 	n.ctr(t, "images", "import", archive)
 
-	settings, err := json.Marshal(map[string]any{
+	settings := map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-		"staticPodPath": pods, "readOnlyPort": atoi(t, n.port), "port": atoi(t, freePort(t)), "address": "127.0.0.1",
+		"readOnlyPort": atoi(t, n.port), "port": atoi(t, freePort(t)), "address": "127.0.0.1",
 		"healthzPort": 0, "authentication": map[string]any{"anonymous": map[string]any{"enabled": true}, "webhook": map[string]any{"enabled": false}},
 		"authorization": map[string]any{"mode": "AlwaysAllow"}, "failSwapOn": false, "failCgroupV1": false, "cgroupDriver": "cgroupfs",
 		"cgroupRoot": "/", "enforceNodeAllocatable": []string{}, "makeIPTablesUtilChains": false, "fileCheckFrequency": "1s", "syncFrequency": "2s",
 		"containerRuntimeEndpoint": "unix://" + n.socket, "imageGCHighThresholdPercent": 100, "evictionHard": map[string]string{"memory.available": "1Mi"},
 		"podLogsDir": dir + "/logs",
-	})
+	}
+	args := []string{"--root-dir", dir + "/kubelet", "--cert-dir", dir + "/pki", "--hostname-override", "localhost", "--v", "3"}
+	if kubeconfig != "" {
+		args = append(args, "--kubeconfig", kubeconfig)
+	} else {
+		settings["staticPodPath"] = n.pods
+	}
+	text, err := json.Marshal(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(pods, 0o755); err != nil {
+	if err := os.MkdirAll(n.pods, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	background(t, n.log, kubelet, "--config", write("kubelet.json", string(settings)), "--root-dir", dir+"/kubelet", "--cert-dir", dir+"/pki", "--hostname-override", "localhost", "--v", "3")
-	return n, pods
+	background(t, n.log, kubelet, append(args, "--config", write("kubelet.json", string(text)))...)
+	return n
 }
 
 func atoi(t *testing.T, text string) int {
@@ -328,43 +335,43 @@ func signalTo(t *testing.T, mark string, s syscall.Signal) (pid int) {
 	return pid
 }
 
-// TestKubelet runs the manifest's pod with quicker probes.
-func TestKubelet(t *testing.T) {
+// images are those of the test's own: the pods' pause, the demonstration in
+// the application's place, serving at listen, and the probe.
+type images struct{ pause, app, probe, listen string }
+
+func (im images) named(tag string) string { return "docker.io/library/" + tag }
+
+// buildImages builds them from this repository.
+func buildImages(t *testing.T) images {
+	t.Helper()
 	bin := t.TempDir()
 	command(t, "go", "-C", "../..", "build", "-o", bin+"/", "./cmd/healthcheck", "./cmd/demo")
-	listen := "127.0.0.1:" + freePort(t)
-	suffix := fmt.Sprint(os.Getpid())
-	tag := func(name string) string { return "hc-kubelet-" + name + "-" + suffix + ":latest" }
-	images := map[string]string{
-		tag("pause"): `FROM scratch` + "\nCOPY demo /demo\n" + `ENTRYPOINT ["/demo", "serve", "127.0.0.1:0"]`,
-		tag("app"):   `FROM scratch` + "\nCOPY demo /demo\n" + `ENTRYPOINT ["/demo", "serve", "` + listen + `"]`,
-		tag("probe"): `FROM scratch` + "\nCOPY healthcheck /healthcheck\n" + `ENTRYPOINT ["/healthcheck"]`,
-	}
-	var names []string
-	for name, text := range images {
-		if err := os.WriteFile(bin+"/Dockerfile", []byte(text+"\n"), 0o644); err != nil {
+	tag := func(name string) string { return fmt.Sprintf("hc-kubelet-%s-%d:latest", name, os.Getpid()) }
+	im := images{tag("pause"), tag("app"), tag("probe"), "127.0.0.1:" + freePort(t)}
+	for name, text := range map[string]string{
+		im.pause: "COPY demo /demo\n" + `ENTRYPOINT ["/demo", "serve", "127.0.0.1:0"]`,
+		im.app:   "COPY demo /demo\n" + `ENTRYPOINT ["/demo", "serve", "` + im.listen + `"]`,
+		im.probe: "COPY healthcheck /healthcheck\n" + `ENTRYPOINT ["/healthcheck"]`,
+	} {
+		if err := os.WriteFile(bin+"/Dockerfile", []byte("FROM scratch\n"+text+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		command(t, "docker", "build", "-q", "-t", name, bin)
 		t.Cleanup(func() { exec.Command("docker", "rmi", "-f", name).Run() })
-		names = append(names, name)
 	}
-	n, pods := startNode(t, tag("pause"), names...)
+	return im
+}
 
-	// The pod of the Deployment, with what this machine needs, and quicker.
-	pod := corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "pdf-chat", Namespace: "default"}}
-	for _, o := range decode(t, "deployment.yaml") {
-		if d, ok := o.(*appsv1.Deployment); ok {
-			pod.Spec = d.Spec.Template.Spec
-		}
-	}
-	pod.Spec.HostNetwork = true
+// suit makes the pod of the Deployment one for this machine, and quicker.
+func (im images) suit(t *testing.T, spec *corev1.PodSpec) {
+	t.Helper()
+	spec.HostNetwork = true
 	grace := int64(1)
-	pod.Spec.TerminationGracePeriodSeconds = &grace
-	pod.Spec.InitContainers[0].Image = "docker.io/library/" + tag("probe")
-	c := &pod.Spec.Containers[0]
-	c.Image, c.Ports = "docker.io/library/"+tag("app"), nil
-	c.Env = []corev1.EnvVar{{Name: "HEALTHCHECK_BASE_URL", Value: "http://" + listen}, {Name: "HEALTHCHECK_DB_SERVICE_HOST", Value: "10.0.0.1"}}
+	spec.TerminationGracePeriodSeconds = &grace
+	spec.InitContainers[0].Image = im.named(im.probe)
+	c := &spec.Containers[0]
+	c.Image, c.Ports = im.named(im.app), nil
+	c.Env = []corev1.EnvVar{{Name: "HEALTHCHECK_BASE_URL", Value: "http://" + im.listen}, {Name: "HEALTHCHECK_DB_SERVICE_HOST", Value: "10.0.0.1"}}
 	for _, p := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
 		p.PeriodSeconds, p.FailureThreshold = 2, 2
 		for i, word := range p.Exec.Command {
@@ -374,6 +381,21 @@ func TestKubelet(t *testing.T) {
 		}
 	}
 	c.StartupProbe.FailureThreshold = 60
+}
+
+// TestKubelet runs the manifest's pod with quicker probes.
+func TestKubelet(t *testing.T) {
+	im := buildImages(t)
+	listen := im.listen
+	n := startNode(t, im, "")
+	pod := corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "pdf-chat", Namespace: "default"}}
+	for _, o := range decode(t, "deployment.yaml") {
+		if d, ok := o.(*appsv1.Deployment); ok {
+			pod.Spec = d.Spec.Template.Spec
+		}
+	}
+	im.suit(t, &pod.Spec)
+	c := &pod.Spec.Containers[0]
 	run := func() {
 		t.Helper()
 		text, err := json.Marshal(pod)
@@ -381,7 +403,7 @@ func TestKubelet(t *testing.T) {
 			t.Fatal(err)
 		}
 		// As a whole: the kubelet reads the directory every second.
-		if err := errors.Join(os.WriteFile(filepath.Join(n.dir, "pod.json"), text, 0o644), os.Rename(filepath.Join(n.dir, "pod.json"), filepath.Join(pods, "pod.json"))); err != nil {
+		if err := errors.Join(os.WriteFile(filepath.Join(n.dir, "pod.json"), text, 0o644), os.Rename(filepath.Join(n.dir, "pod.json"), filepath.Join(n.pods, "pod.json"))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -435,7 +457,7 @@ func TestKubelet(t *testing.T) {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", slow, slow))
 		return string(text), strings.TrimSpace(string(text)) == ""
 	})
-	if err := os.Remove(filepath.Join(pods, "pod.json")); err != nil {
+	if err := os.Remove(filepath.Join(n.pods, "pod.json")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the pod is gone", func() (string, bool) {

@@ -84,7 +84,7 @@ func (a *auditor) settled(c *container, s recovery.ServiceStatus, open bool, all
 		default:
 			fail("failing, and nobody cares")
 		}
-	case c.state == "exited" && c.stopped && !c.doubtful && (c.told.kill || c.told.stop): // else it has vanished, and an incident says so
+	case c.state == "exited" && c.stopped && !c.wanted && !c.doubtful && (c.told.kill || c.told.stop): // else it has vanished, and an incident says so
 		if open || s.Phase == recovery.Held.String() {
 			fail("stopped by a person, and open")
 		}

@@ -32,7 +32,10 @@ const (
 
 // Evidence asks for everything at once, until ctx ends.
 func (c *Client) Evidence(ctx context.Context, id string) (e Evidence) {
-	api := c.api.Load()
+	api, err := c.connected(ctx)
+	if err != nil {
+		return e
+	}
 	var parts sync.WaitGroup
 	parts.Go(func() {
 		res, err := api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"maps"
 
+	"healthcheck/probe/report"
 	"healthcheck/watchdog/recovery"
 )
 
@@ -33,9 +34,5 @@ func (d *Daemon) forgetFigures(all []recovery.Container) {
 			alive[c.Service()] = true
 		}
 	}
-	for service := range maps.Clone(d.figures) {
-		if !alive[service] {
-			delete(d.figures, service)
-		}
-	}
+	maps.DeleteFunc(d.figures, func(service string, _ []report.Figure) bool { return !alive[service] })
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -89,6 +90,27 @@ func (q *question) ask(ctx context.Context, method, path string) (body []byte, s
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	return body, resp.StatusCode, err
+}
+
+// change asks the daemon to change something about the services of a name, and
+// prints what it answers, as JSON or by text.
+func (q *question) change(ctx context.Context, path, name string, text func(body []byte) (string, error)) int {
+	body, status, err := q.ask(ctx, http.MethodPost, path)
+	switch {
+	case err != nil:
+		return fail(q.stderr, err)
+	case status == http.StatusNotFound:
+		return fail(q.stderr, usagef("watchdog status lists the names", "no service or container is called %q", name))
+	case q.format == "json":
+		q.stdout.Write(body)
+		return 0
+	}
+	out, err := text(body)
+	if err != nil {
+		return fail(q.stderr, fmt.Errorf("the daemon's answer: %w", err))
+	}
+	io.WriteString(q.stdout, out)
+	return 0
 }
 
 // print asks the daemon for a list and prints it, as JSON or by the layout of

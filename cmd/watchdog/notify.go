@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -72,9 +71,6 @@ func parseNotify(g given) (*raw, error) {
 	}
 	if len(r.router.Receivers()) == 0 {
 		return nil, usagef(usage, "no receiver is given")
-	}
-	if r.router.Host == "" {
-		r.router.Host, _ = os.Hostname()
 	}
 	return r, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -27,22 +26,11 @@ func runReset(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		return failOrHelp(err, "reset", stdout, stderr)
 	}
 	name := q.args[0]
-	body, status, err := q.ask(ctx, http.MethodPost, "/reset?name="+url.QueryEscape(name))
-	switch {
-	case err != nil:
-		return fail(stderr, err)
-	case status == http.StatusNotFound:
-		return fail(stderr, usagef("watchdog status lists the names", "no service or container is called %q", name))
-	case q.format == "json":
-		stdout.Write(body)
-		return 0
-	}
-	var answer resetAnswer
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return fail(stderr, fmt.Errorf("the daemon's answer: %w", err))
-	}
-	io.WriteString(stdout, resetText(name, answer))
-	return 0
+	return q.change(ctx, "/reset?name="+url.QueryEscape(name), name, func(body []byte) (string, error) {
+		var answer resetAnswer
+		err := json.Unmarshal(body, &answer)
+		return resetText(name, answer), err
+	})
 }
 
 // resetText says what a reset has changed, a service a line.

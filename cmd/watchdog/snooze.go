@@ -57,22 +57,11 @@ func runPause(ctx context.Context, command string, g given, stdout, stderr io.Wr
 		return failOrHelp(err, command, stdout, stderr)
 	}
 	name := query.Get("name")
-	body, status, err := p.ask(ctx, http.MethodPost, "/"+command+"?"+query.Encode())
-	switch {
-	case err != nil:
-		return fail(stderr, err)
-	case status == http.StatusNotFound:
-		return fail(stderr, usagef("watchdog status lists the names", "no service or container is called %q", name))
-	case p.format == "json":
-		stdout.Write(body)
-		return 0
-	}
-	var answer pauseAnswer
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return fail(stderr, fmt.Errorf("the daemon's answer: %w", err))
-	}
-	io.WriteString(stdout, pauseText(name, answer))
-	return 0
+	return p.change(ctx, "/"+command+"?"+query.Encode(), name, func(body []byte) (string, error) {
+		var answer pauseAnswer
+		err := json.Unmarshal(body, &answer)
+		return pauseText(name, answer), err
+	})
 }
 
 // parsePause reads the flags and arguments of snooze and resume, and returns

@@ -92,6 +92,19 @@ func oneEndpoint(t target.Target, o Options, port string, secure bool) (at targe
 	return all[0], tls, t.NoSettings()
 }
 
+// bareEndpoint is oneEndpoint, in the clear, of a scheme whose target is its
+// host alone.
+func bareEndpoint(t target.Target, o Options, scheme, port string) (at target.Endpoint, err error) {
+	if at, _, err = oneEndpoint(t, o, port, false); err != nil {
+		return at, err
+	}
+	if strings.Trim(t.URL.Path, "/") != "" {
+		return at, fmt.Errorf("a %s target has no path: %s://host:%s", scheme, scheme, port)
+	}
+	_, err = t.Params()
+	return at, err
+}
+
 // userOf are the user and the password of a target's URL.
 func userOf(t target.Target) (user, pw string) {
 	if u := t.URL.User; u != nil {

@@ -15,14 +15,8 @@ import (
 // Memcached makes the check for memcached://[user:password@]host[:11211]: the
 // server says its version. A user logs in as a server with -Y wants it.
 func Memcached(t target.Target, o Options) (probe.Func, error) {
-	at, _, err := oneEndpoint(t, o, "11211", false)
+	at, err := bareEndpoint(t, o, "memcached", "11211")
 	if err != nil {
-		return nil, err
-	}
-	if strings.Trim(t.URL.Path, "/") != "" {
-		return nil, errors.New("a memcached target has no path: memcached://host:11211")
-	}
-	if _, err := t.Params(); err != nil {
 		return nil, err
 	}
 	user, pw := userOf(t)

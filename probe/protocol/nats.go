@@ -16,14 +16,8 @@ import (
 // NATS makes the check for nats://[user:password@ or token@]host[:4222]: INFO,
 // CONNECT and PING. TLS is used where the server wants it; natss:// insists on it.
 func NATS(t target.Target, o Options) (probe.Func, error) {
-	at, _, err := oneEndpoint(t, o, "4222", false)
+	at, err := bareEndpoint(t, o, "nats", "4222")
 	if err != nil {
-		return nil, err
-	}
-	if strings.Trim(t.URL.Path, "/") != "" {
-		return nil, errors.New("a nats target has no path: nats://host:4222")
-	}
-	if _, err := t.Params(); err != nil {
 		return nil, err
 	}
 	n := &natsCheck{target: t, host: at.Host, tls: o.TLS, secure: t.URL.Scheme == "natss"}

@@ -21,8 +21,6 @@ type window struct {
 	start, end int     // in minutes since midnight
 }
 
-var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
-
 // errQuietHours says how quiet hours are written.
 var errQuietHours = errors.New("not of the form [DAYS] HH:MM-HH:MM, such as Sun 02:00-04:00, Mon-Fri 22:00-06:00 or 03:00-03:30")
 
@@ -86,8 +84,9 @@ func parseWindow(words []string) (w window, err error) {
 // weekday is the number of a day by its name or the beginning of it; -1 for
 // none.
 func weekday(name string) int {
-	for i, day := range weekdays {
-		if name = strings.ToLower(name); len(name) >= 3 && strings.HasPrefix(strings.ToLower(time.Weekday(i).String()), name) && strings.HasPrefix(name, day) {
+	name = strings.ToLower(name)
+	for i := range 7 {
+		if len(name) >= 3 && strings.HasPrefix(strings.ToLower(time.Weekday(i).String()), name) {
 			return i
 		}
 	}

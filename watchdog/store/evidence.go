@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -156,14 +155,8 @@ func checkOwnDir(dir string) error {
 	if err != nil {
 		return reason(err)
 	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	switch {
-	case !st.IsDir():
+	if !st.IsDir() {
 		return errors.New("is not a directory")
-	case !ok || int(sys.Uid) != os.Geteuid():
-		return fmt.Errorf("belongs to another user than %d", os.Geteuid())
-	case st.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("its mode %#o lets others write it", st.Mode().Perm())
 	}
-	return nil
+	return checkOwner(st)
 }

@@ -109,10 +109,16 @@ func checkOwn(file *os.File) error {
 	if err != nil {
 		return reason(err)
 	}
+	if !st.Mode().IsRegular() {
+		return errors.New("is not a regular file")
+	}
+	return checkOwner(st)
+}
+
+// checkOwner refuses what another user owns or may write.
+func checkOwner(st fs.FileInfo) error {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	switch {
-	case !st.Mode().IsRegular():
-		return errors.New("is not a regular file")
 	case !ok || int(sys.Uid) != os.Geteuid():
 		return fmt.Errorf("belongs to another user than %d", os.Geteuid())
 	case st.Mode().Perm()&0o022 != 0:

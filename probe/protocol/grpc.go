@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -206,7 +205,7 @@ func (g *grpcCheck) headers() []byte {
 // metadata is what of a request's headers a call sends: all but those that
 // gRPC sets itself and those of a connection, which HTTP/2 forbids (RFC 9113,
 // 8.2.2). Their values do not enter the compressor's table.
-func metadata(header http.Header) (fields []hpack.HeaderField) {
+func metadata(header map[string][]string) (fields []hpack.HeaderField) {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		switch name {
 		case "Content-Type", "Te", "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":

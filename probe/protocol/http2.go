@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"net/textproto"
 	"strconv"
 
 	"healthcheck/probe/target"
@@ -35,14 +35,12 @@ type http2Exchange struct {
 const window, http2Frame = 65535, 1 << 14
 
 // talkHTTP2 is talk over HTTP/2. Its errors are StageErrors.
-func (x exchange) talkHTTP2(ctx context.Context, conn net.Conn, req *http.Request) (*http.Response, error) {
+func (x exchange) talkHTTP2(ctx context.Context, conn net.Conn, req *request) (*response, error) {
 	e := &http2Exchange{conn: &target.Conn{Conn: conn}, whole: window, stream: window, streamBegin: window}
-	if req.URL.Scheme == "https" {
+	if req.url.Scheme == "https" {
 		e.conn = target.Over(conn)
 	}
-	if req.Body != nil {
-		e.body, _ = io.ReadAll(req.Body) // of bytes in memory: it does not fail
-	}
+	e.body = req.body
 	resp, err := e.ask(req)
 	if err != nil {
 		return nil, target.ProtocolFault(ctx, x.h.target, "HTTP/2", e.conn, err)
@@ -51,7 +49,7 @@ func (x exchange) talkHTTP2(ctx context.Context, conn net.Conn, req *http.Reques
 }
 
 // ask sends the request and reads the head of the answer.
-func (e *http2Exchange) ask(req *http.Request) (*http.Response, error) {
+func (e *http2Exchange) ask(req *request) (*response, error) {
 	e.out.WriteString(http2.ClientPreface)
 	e.f = http2.NewFramer(&e.out, e.conn)
 	e.f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -74,20 +72,20 @@ func (e *http2Exchange) ask(req *http.Request) (*http.Response, error) {
 		if head == nil {
 			continue
 		}
-		resp := &http.Response{ProtoMajor: 2, Header: http.Header{}, Body: e, Request: req}
+		resp := &response{header: textproto.MIMEHeader{}, body: e, last: true}
 		for _, field := range head.Fields {
 			if field.Name == ":status" {
-				resp.StatusCode, _ = strconv.Atoi(field.Value)
+				resp.status, _ = strconv.Atoi(field.Value)
 			} else if !field.IsPseudo() {
-				resp.Header.Add(field.Name, field.Value)
+				resp.header.Add(field.Name, field.Value)
 			}
 		}
 		switch {
 		case head.Truncated:
 			return nil, target.Fault(fmt.Sprintf("the headers are larger than %d bytes", maxHeader))
-		case resp.StatusCode < 100:
+		case resp.status < 100:
 			return nil, target.Fault("the answer has no status")
-		case resp.StatusCode >= 200 || e.ended: // others are informational
+		case resp.status >= 200 || e.ended: // others are informational
 			return resp, nil
 		}
 	}
@@ -95,20 +93,20 @@ func (e *http2Exchange) ask(req *http.Request) (*http.Response, error) {
 
 // requestBlock is the request's header block. What belongs to a connection is
 // forbidden there (RFC 9113, 8.2.2).
-func requestBlock(req *http.Request, length int) []byte {
-	host := req.Host
+func requestBlock(req *request, length int) []byte {
+	host := req.host
 	if host == "" {
-		host = req.URL.Host
+		host = req.url.Host
 	}
-	fields := []hpack.HeaderField{{Name: ":method", Value: req.Method}, {Name: ":scheme", Value: req.URL.Scheme},
-		{Name: ":authority", Value: host}, {Name: ":path", Value: req.URL.RequestURI()}}
+	fields := []hpack.HeaderField{{Name: ":method", Value: req.method}, {Name: ":scheme", Value: req.url.Scheme},
+		{Name: ":authority", Value: host}, {Name: ":path", Value: req.url.RequestURI()}}
 	if length > 0 {
 		fields = append(fields, hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(length)})
 	}
-	if kind := req.Header.Get("Content-Type"); kind != "" {
+	if kind := req.header.Get("Content-Type"); kind != "" {
 		fields = append(fields, hpack.HeaderField{Name: "content-type", Value: kind})
 	}
-	return headerBlock(append(fields, metadata(req.Header)...))
+	return headerBlock(append(fields, metadata(req.header)...))
 }
 
 // headerBlock encodes fields; literals are enough for one request.
@@ -198,6 +196,3 @@ func (e *http2Exchange) Read(p []byte) (int, error) {
 	e.in = e.in[n:]
 	return n, nil
 }
-
-// Close does nothing: the connection is closed by who has opened it.
-func (e *http2Exchange) Close() error { return nil }

@@ -126,7 +126,11 @@ func (l Line) Segments(from, to time.Time) (all []Segment) {
 		if end.After(to) {
 			end = to
 		}
-		if begin.Before(end) {
+		if n := len(all); !begin.Before(end) {
+			return // also one that began and ended at once
+		} else if n > 0 && all[n-1].State == s {
+			all[n-1].To = end
+		} else {
 			all = append(all, Segment{s, begin, end})
 		}
 	}
@@ -141,10 +145,6 @@ func (l Line) Segments(from, to time.Time) (all []Segment) {
 			end = l[i+1].At
 		}
 		add(c.State, c.At, end)
-	}
-	if len(all) > 1 && all[0].State == all[1].State {
-		all[1].From = all[0].From
-		all = all[1:]
 	}
 	return all
 }

@@ -182,6 +182,8 @@ tools() {
 	need docker-compose docker-compose
 	need podman podman
 	need promtool prometheus
+	need prometheus prometheus
+	need chromium chromium
 	need busybox busybox-static # for an image with a shell
 	need mariadbd mariadb-server
 	need redis-server redis-server

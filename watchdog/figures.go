@@ -12,15 +12,15 @@ func (d *Daemon) wantsFigures(c recovery.Container) bool {
 	return d.ProbeFigures && c.State == "running" && (c.HasHealthcheck || c.Health != "") && d.Settings.Watched(c)
 }
 
-// noteFigures keeps what the last probe of a container told, and of one that
-// does not run the trends alone.
+// noteFigures keeps what the last probe of a container told, and that one does
+// not run.
 func (d *Daemon) noteFigures(c recovery.Container, now time.Time) {
 	key := c.Service()
 	switch {
 	case !d.ProbeFigures:
 	case !d.wantsFigures(c) || len(c.Figures) == 0:
 		if known := d.checks[key]; known != nil {
-			known.stopped()
+			known.stopped = true
 		}
 	default:
 		if d.checks[key] == nil {
@@ -45,7 +45,7 @@ func (d *Daemon) forgetFigures(all []recovery.Container) {
 	}
 	maps.DeleteFunc(d.checks, func(service string, c *checks) bool {
 		if !running[service] {
-			c.stopped()
+			c.stopped = true
 		}
 		return !there[service]
 	})

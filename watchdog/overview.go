@@ -4,8 +4,10 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"healthcheck/probe"
 	"healthcheck/probe/report"
 	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/recovery"
@@ -44,6 +46,7 @@ type Check struct {
 type checks struct {
 	figures []report.Figure
 	trends  map[string]*trend
+	stopped bool // the container does not run
 }
 
 type trend struct {
@@ -66,19 +69,28 @@ func (c *checks) note(figures []report.Figure, now time.Time) {
 		t.Note(v, now)
 		trends[f.Check] = t
 	}
-	c.figures, c.trends = figures, trends
+	c.figures, c.trends, c.stopped = figures, trends, false
 }
 
-// stopped drops what was told by a container that does not run: the trends stay
-// for the time after a restart.
-func (c *checks) stopped() { c.figures = nil }
+// current are the last figures of a container that runs.
+func (c *checks) current() []report.Figure {
+	if c.stopped {
+		return nil
+	}
+	return c.figures
+}
 
-// copied is a copy for another goroutine.
+// copied is a copy for another goroutine, by name. The checks of a container
+// that does not run are not run: their trends are worth seeing all the same.
 func (c *checks) copied() []Check {
 	out := make([]Check, 0, len(c.figures))
 	for _, f := range c.figures {
+		if c.stopped {
+			f.Status = probe.Skip
+		}
 		out = append(out, Check{f, c.trends[f.Check].Trend})
 	}
+	slices.SortFunc(out, func(a, b Check) int { return strings.Compare(a.Check, b.Check) })
 	return out
 }
 
@@ -158,9 +170,7 @@ func (d *Daemon) overview(now time.Time) Overview {
 		o.Lines[key] = slices.Clone(*line)
 	}
 	for key, c := range d.checks {
-		if len(c.figures) > 0 {
-			o.Checks[key] = c.copied()
-		}
+		o.Checks[key] = c.copied()
 	}
 	return o
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"healthcheck/probe"
 	"healthcheck/probe/report"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
@@ -155,7 +156,10 @@ func TestDaemonTrends(t *testing.T) {
 		}
 		later(time.Second)
 		set("paused", figure("cpu", 20))
-		want("it does not run", "cpu")
+		want("it does not run", "cpu", 10, 20)
+		if o, _ := d.Overview(context.Background()); len(o.Checks["app"]) != 2 || o.Checks["app"][1].Status != probe.Skip {
+			t.Errorf("checks of a container that does not run: %+v", o.Checks)
+		}
 		set("running", figure("cpu", 30), figure("api", 7))
 		want("it runs again", "cpu", 10, 20, 30)
 		want("another kind of figure begins anew", "api", 7)

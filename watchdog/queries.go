@@ -85,8 +85,8 @@ func (d *Daemon) Figures() (services []recovery.ServiceStatus, stats Stats) {
 		services, stats = d.machine.Status(now), d.journal.stats.clone()
 		stats.Overloaded, stats.Probes = d.machine.Overloaded(), map[string][]report.Figure{}
 		for service, c := range d.checks {
-			if len(c.figures) > 0 {
-				stats.Probes[service] = c.figures
+			if figures := c.current(); len(figures) > 0 {
+				stats.Probes[service] = figures
 			}
 		}
 	}) {

@@ -405,7 +405,9 @@ func newIncidentView(inc incident, links map[string]string, now time.Time) incid
 	default:
 		v.Lasted = "its end is not known"
 	}
-	add("cause", inc.Cause)
+	if !strings.Contains(inc.What, inc.Cause) {
+		add("cause", inc.Cause)
+	}
 	if inc.Attempts > 0 {
 		add("attempts", strconv.Itoa(inc.Attempts))
 	}

@@ -30,18 +30,19 @@ const (
 func (d *Daemon) apply(msg recovery.Message, now time.Time) {
 	actions := d.machine.Apply(msg, now)
 	for i := range actions {
-		if actions[i].Kind == recovery.DoRestart && d.Evidence != nil {
+		if k := actions[i].Kind; (k == recovery.DoRestart || k == recovery.DoStop) && d.Evidence != nil {
 			// Two restarts at one time are named apart.
 			actions[i].Evidence = store.EvidenceID(now.Add(time.Duration(i)))
 		}
 		d.report(actions[i], now)
 	}
+	d.noteTimelines(msg, actions, now)
 	if d.machine.Changed() || len(actions) > 0 {
 		d.save(now)
 	}
 	for _, a := range actions {
 		switch a.Kind {
-		case recovery.DoRestart, recovery.DoStart:
+		case recovery.DoRestart, recovery.DoStart, recovery.DoStop:
 			d.restart(a)
 		case recovery.DoCascade:
 			d.cascade(a)
@@ -62,6 +63,7 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 	case recovery.DoForget:
 		d.journal.forget(a.Key)
 		delete(d.lines, a.Key)
+		delete(d.timelines, a.Key)
 		return
 	}
 	if a.Kind == recovery.DoAlert && a.Severity != recovery.Info {
@@ -103,7 +105,7 @@ func (d *Daemon) save(now time.Time) {
 	d.saveError = text
 }
 
-// restart restarts or starts a container. The call is never cancelled: one
+// restart restarts, starts or stops a container. The call is never cancelled: one
 // that is cut off may leave the container dead.
 func (d *Daemon) restart(a recovery.Action) {
 	d.restarting++
@@ -134,9 +136,12 @@ func (d *Daemon) callRestart(a recovery.Action) recovery.CallEnded {
 	ended := recovery.CallEnded{Key: a.Key}
 	ctx, cancel := context.WithTimeout(context.Background(), restartTime(a))
 	defer cancel()
-	if a.Kind == recovery.DoStart {
+	switch a.Kind {
+	case recovery.DoStart:
 		ended.Err = d.Engine.Start(ctx, a.ID)
-	} else {
+	case recovery.DoStop:
+		ended.Err = d.Engine.Stop(ctx, a.ID, a.Policy.StopTimeout)
+	default:
 		ended.Err = d.Engine.Restart(ctx, a.ID, a.Policy.StopTimeout)
 	}
 	return d.look(ended, a.ID)

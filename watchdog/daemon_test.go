@@ -496,3 +496,23 @@ func TestDaemonClosesWhatAnEarlierRunTold(t *testing.T) {
 		}
 	})
 }
+
+// What is to be stopped is stopped by one call, saved before it is asked for,
+// and stays down, in the status as well.
+func TestDaemonStops(t *testing.T) {
+	c := container("healthy")
+	c.Labels["watchdog.action"] = "stop"
+	engine := newFakeEngine(c)
+	withDaemon(t, engine, func(d *Daemon, log *syncBuffer) {
+		engine.set("id1", "health_status", makeUnhealthy)
+		synctest.Wait()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		engine.mu.Lock()
+		defer engine.mu.Unlock()
+		status := d.Status(context.Background())
+		if len(engine.stops) != 1 || len(engine.restarts) != 0 || len(status) != 1 || status[0].Phase != "stopped" || !strings.Contains(log.String(), "event=shut_down") {
+			t.Errorf("%d stops, %d restarts, %+v:\n%s", len(engine.stops), len(engine.restarts), status, log)
+		}
+	})
+}

@@ -3,7 +3,6 @@ package protocol
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -72,15 +71,15 @@ func (c *serviceSession) askCanary(scheme, path, model string) (string, error) {
 		return "", err
 	}
 	switch r.status {
-	case http.StatusOK:
+	case statusOK:
 		if !json.Valid(r.body) {
 			return "", c.fail(r, probe.StageJSON, fmt.Errorf("not the answer of such a server: %s", c.target.Secrets.Quote(string(r.body))))
 		}
 		return fmt.Sprintf("canary answered in %s", probe.Round(time.Since(begin))), nil
-	case http.StatusTooManyRequests:
+	case statusTooMany:
 		c.warn = true
 		return "canary refused with status 429: too busy", nil
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity:
+	case statusBadRequest, statusNotFound, statusMethodNotAllowed, statusUnprocessable:
 		return "", probe.WithClass(c.wantOK(r), probe.Config)
 	}
 	return "", c.wantOK(r)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -36,7 +35,7 @@ func Milvus(t target.Target, o Options) (probe.Func, error) {
 	}
 	s.header("Authorization", "Bearer ", q.Get("token"))
 	if components { // the answer has them where the question says that it is JSON
-		s.http.opt.Header.Set("Content-Type", "application/json")
+		s.http.opt.Header["Content-Type"] = []string{"application/json"}
 	}
 	body, err := json.Marshal(map[string]string{"dbName": q.Get("db"), "collectionName": s.name})
 	if err != nil {
@@ -82,7 +81,7 @@ func (c *serviceSession) hasMilvusCollection(body []byte) error {
 	switch {
 	case doc.Code == 1800: // "user hasn't authenticated"
 		return c.fail(r, probe.StageAuth, fmt.Errorf("code %d: %s", doc.Code, c.target.Secrets.Quote(doc.Message)))
-	case doc.Code != 0 && doc.Code != http.StatusOK:
+	case doc.Code != 0 && doc.Code != statusOK:
 		return c.fail(r, probe.StageResponse, fmt.Errorf("code %d: %s", doc.Code, c.target.Secrets.Quote(doc.Message)))
 	case !doc.Data.Has:
 		return c.missing(r, "collection")
@@ -130,7 +129,7 @@ func (c *serviceSession) milvusHealth(components bool) (string, error) {
 			starting = starting && state == "initializing"
 		}
 	}
-	if len(ill) == 0 && r.status == http.StatusOK {
+	if len(ill) == 0 && r.status == statusOK {
 		return "healthy: " + strings.Join(names, ", "), nil
 	}
 	err = c.fail(r, probe.StageStatus, errors.New(c.target.Secrets.QuoteCut(strings.Join(append(ill, doc.State), ", "))))

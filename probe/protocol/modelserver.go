@@ -3,7 +3,6 @@ package protocol
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -169,9 +168,9 @@ func (c *serviceSession) modelIsThere(kind *modelKind) (text, model string, err 
 		}
 		switch err := c.wantOK(r); {
 		case err == nil:
-		case kind.scheme == "triton" && r.status == http.StatusBadRequest:
+		case kind.scheme == "triton" && r.status == statusBadRequest:
 			return "", "", c.tritonUnready(r)
-		case kind.scheme == "sglang" && r.status == http.StatusServiceUnavailable && len(r.body) == 0 && time.Since(begin) < sglangPatience:
+		case kind.scheme == "sglang" && r.status == statusUnavailable && len(r.body) == 0 && time.Since(begin) < sglangPatience:
 			return "", "", probe.WithClass(err, probe.Starting)
 		default:
 			return "", "", err

@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -27,7 +26,7 @@ func (c *serviceSession) tritonModel() (model string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if r.status != http.StatusBadRequest && r.status != http.StatusNotFound {
+	if r.status != statusBadRequest && r.status != statusNotFound {
 		return probe.Cut(c.name, 80), c.wantOK(r)
 	}
 	states, err := c.tritonStates(r)
@@ -64,7 +63,7 @@ func (c *serviceSession) tritonStates(r serviceReply) ([]tritonState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if index.status != http.StatusOK {
+	if index.status != statusOK {
 		return nil, c.wantOK(r)
 	}
 	var states []tritonState

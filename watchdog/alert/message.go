@@ -45,11 +45,19 @@ func nextStep(a recovery.Action) string {
 	switch a.Event {
 	case recovery.EventRestarted:
 		if a.Attempt >= a.Policy.MaxAttempts {
+			if a.Policy.StopOnGiveUp {
+				return "if this does not help, it is stopped"
+			}
 			return "if this does not help, it is left alone"
 		}
 		return "if this does not help, restart " + fmt.Sprint(a.Attempt+1) + " comes after " + a.Policy.Delay(a.Attempt).String()
-	case recovery.EventGaveUp:
+	case recovery.EventGaveUp, recovery.EventNotRestarted, recovery.EventStopFailed:
+		if a.Phase == recovery.Waiting {
+			return "it is stopped"
+		}
 		return "nothing, until it is healthy, recreated, or reset (watchdog reset " + oneLine(a.Name) + ")"
+	case recovery.EventShutDown:
+		return "nothing, until it is started, recreated, or reset (watchdog reset " + oneLine(a.Name) + ")"
 	case recovery.EventThrottled:
 		return "the restarts that wait follow as the limit allows"
 	case recovery.EventOverloaded:

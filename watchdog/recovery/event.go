@@ -17,6 +17,10 @@ const (
 	EventRecovered          Event = "recovered"
 	EventHealthyAgain       Event = "healthy_again"
 	EventGaveUp             Event = "gave_up"
+	EventNotRestarted       Event = "not_restarted"
+	EventShuttingDown       Event = "shutting_down"
+	EventShutDown           Event = "shut_down"
+	EventStopFailed         Event = "stop_failed"
 	EventStable             Event = "stable"
 	EventReset              Event = "reset"
 	EventSnoozed            Event = "snoozed"
@@ -87,6 +91,10 @@ var Events = []struct {
 	{EventRecovered, "it is healthy again, which closes its incident; alert, info"},
 	{EventHealthyAgain, "it became healthy by itself before the restart was due"},
 	{EventGaveUp, "no attempts are left; alert, critical"},
+	{EventNotRestarted, "it needs a restart, and its action is another; alert, critical, or a warning after what it depends on was restarted"},
+	{EventShuttingDown, "the engine is asked to stop it, by --action stop or --on-give-up stop"},
+	{EventShutDown, "it is down, and stays so until somebody starts or recreates it, or resets it; alert, critical, unless it was given up before"},
+	{EventStopFailed, "the engine did not stop it; after three tries an alert, critical"},
 	{EventStable, "healthy for --stable-for: its attempts are cleared"},
 	{EventReset, "a person reset its attempts"},
 	{EventRecreated, "a new container took the place of one that was not healthy"},

@@ -174,7 +174,7 @@ func (w *world) bequeath(from, to string) {
 
 // savedTime is a time by the watchdog's own clock in the state file. Those by the
 // engine's stay what the engine says.
-var savedTime = regexp.MustCompile(`"(saved|due|last_restart|failing_since|healthy_since|gone|received|opened|critical)":"([^"]+)"`)
+var savedTime = regexp.MustCompile(`"((?:hold":\{[^{}]*"since)|saved|due|last_restart|failing_since|healthy_since|gone|received|opened|critical)":"([^"]+)"`)
 
 // stepTimes is what a state looks like to a watchdog whose clock was set.
 func stepTimes(data []byte, step time.Duration) []byte {
@@ -184,7 +184,7 @@ func stepTimes(data []byte, step time.Duration) []byte {
 		if err != nil {
 			return text
 		}
-		return fmt.Appendf(nil, "%q:%q", m[1], t.Add(step).Format(time.RFC3339Nano))
+		return fmt.Appendf(nil, `"%s":%q`, m[1], t.Add(step).Format(time.RFC3339Nano))
 	})
 }
 

@@ -240,7 +240,7 @@ func TestHostilePages(t *testing.T) {
 	wantHealthy(t, f, err, "progress is not judged: ", "the page is larger than 16777216 bytes")
 	s.page.Store("vllm:iteration_tokens_total_count{engine=\"\x1b[31m\u202e\"} 1e300\nvllm:num_requests_running{engine=\"\x1b[31m\u202e\"} 1e308\n")
 	for range 2 {
-		f, err = s.probe(t, "vllm://@?stall=1ns", patience)
+		_, err = s.probe(t, "vllm://@?stall=1ns", patience)
 	}
 	wantFailure(t, err, probe.StageLimit, `of engine "\x1b[31m\u202e" stands at 1e+300 with 1e+308 pending`)
 	var many strings.Builder

@@ -125,7 +125,7 @@ var Events = []struct {
 	{EventEngineLost, "the engine has not answered for a minute; alert, critical"},
 	{EventEngineBack, "the engine answers again; alert, info"},
 	{EventStarted, "the watchdog watches; with --notify-start an alert, info"},
-	{EventListening, "/healthz, /metrics and /api/status are served"},
+	{EventListening, "the page, /healthz, /metrics and /api/status are served"},
 	{EventStopping, "it was asked to stop, and waits for restarts in flight"},
 	{EventStopped, "it has stopped"},
 	{EventStreamEnded, "the engine closed the stream of events"},

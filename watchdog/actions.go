@@ -36,6 +36,7 @@ func (d *Daemon) apply(msg recovery.Message, now time.Time) {
 		}
 		d.report(actions[i], now)
 	}
+	d.noteTimelines(msg, actions, now)
 	if d.machine.Changed() || len(actions) > 0 {
 		d.save(now)
 	}
@@ -62,6 +63,7 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 	case recovery.DoForget:
 		d.journal.forget(a.Key)
 		delete(d.lines, a.Key)
+		delete(d.timelines, a.Key)
 		return
 	}
 	if a.Kind == recovery.DoAlert && a.Severity != recovery.Info {

@@ -17,11 +17,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"healthcheck/probe/report"
 	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
+	"healthcheck/watchdog/timeline"
 )
 
 // Engine is what the daemon needs of a container engine: docker.Client, or the
@@ -69,6 +69,9 @@ type Daemon struct {
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
+	// Changed, if set, is called when Overview has something new. It must not
+	// block.
+	Changed func()
 
 	machine     *recovery.Machine
 	journal     journal
@@ -82,9 +85,10 @@ type Daemon struct {
 	listing     bool // a list is in flight
 	restarting  int  // restarts, starts and stops in flight
 	audience    audience
-	figures     map[string][]report.Figure // of the last probes, by service
-	lines       map[string]string          // the ends of logs for alerts, by service
-	saveError   string                     // the last one, which is not logged again
+	checks      map[string]*checks        // what the last probes told, by service
+	timelines   map[string]*timeline.Line // how services have been, by service
+	lines       map[string]string         // the ends of logs for alerts, by service
+	saveError   string                    // the last one, which is not logged again
 	reloadOnce  sync.Once
 	reloads     chan recovery.Settings
 	alertsOnce  sync.Once
@@ -112,7 +116,7 @@ const (
 func (d *Daemon) Run(ctx context.Context) {
 	begin := time.Now()
 	d.restore(begin)
-	d.inspections, d.looking, d.lines, d.figures = newInspections(), map[string]bool{}, map[string]string{}, map[string][]report.Figure{}
+	d.inspections, d.looking, d.lines, d.checks = newInspections(), map[string]bool{}, map[string]string{}, map[string]*checks{}
 	d.inbox.open()
 	defer d.inbox.close()
 	d.connection.lose(begin)
@@ -147,6 +151,7 @@ func (d *Daemon) restore(now time.Time) {
 	d.connection.alerted = d.Saved.Alerts.Has(recovery.EventEngineLost)
 	d.cutOff = d.machine.InFlight()
 	d.journal = newJournal(d.Past)
+	d.timelines = timeline.FromHistory(d.Past, d.Saved.Saved)
 	d.writer = store.NewWriter(d.File, d.Past)
 	for _, s := range d.machine.Status(now) {
 		if s.Phase == recovery.GivenUp.String() || s.Phase == recovery.Held.String() {

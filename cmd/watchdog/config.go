@@ -104,7 +104,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.IntVar(&r.evidenceLines, "evidence-lines", 0, "`N` so many of the log's last lines go into alerts")
 	fs.BoolVar(&r.notifyStart, "notify-start", false, "send a message when the watchdog has started")
 	fs.StringVar(&r.heartbeat, "heartbeat", "", "`URL` is asked for once a minute while all is well here: for a dead man's switch")
-	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "`HOST:PORT` serve /healthz, /metrics and /api/status there; none: nowhere")
+	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "`HOST:PORT` serve the page, /healthz, /metrics and /api/status there; none: nowhere")
 	fs.BoolVar(&r.probeFigures, "probe-figures", false, "serve what the containers' reports tell of each check in /metrics, too")
 	fs.StringVar(&r.control, "control", defaultControl, "`PATH` socket of status, history and reset; none: nowhere")
 	fs.StringVar(&r.host, "host", "", "`URL` the engine's address, unix:// or tcp://; before DOCKER_HOST")

@@ -199,7 +199,7 @@ func TestHostHeader(t *testing.T) {
 		"": 200, "localhost": 200, "LOCALHOST.:9181": 200, "127.0.0.1": 200, "192.0.2.7:80": 200, "[::1]:9181": 200, "[fe80::1]": 200, own: 200, strings.ToUpper(own) + ":1": 200, "node7.example": 200,
 		"evil.example": 403, "evil.example:9181": 403, "localhost.evil.example": 403, "127.0.0.1.evil.example": 403, own + ".evil.example": 403, "node7": 403, ".": 403, "[evil]:1": 403,
 	} {
-		for _, path := range []string{"/healthz", "/metrics", "/api/status"} {
+		for _, path := range []string{"/", "/page.js", "/healthz", "/metrics", "/api/status"} {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -83,7 +83,7 @@ type State struct {
 // Has says whether the incident that an alert of this event opens is open: of
 // those about the host or the engine, not about one service.
 func (s State) Has(event recovery.Event) bool {
-	return s.Incidents[subject(recovery.Action{Event: event})] != nil
+	return s.Incidents[Subject(event, "")] != nil
 }
 
 // receiverID names a receiver without its address.
@@ -147,9 +147,10 @@ func (r *Router) Incidents() map[string]*Incident {
 	return out
 }
 
-// subject is what an alert and its resolution are about.
-func subject(a recovery.Action) string {
-	switch a.Event {
+// Subject is what an alert of an event about a service and its resolution are
+// about: the name of their incident.
+func Subject(event recovery.Event, service string) string {
+	switch event {
 	case recovery.EventEngineLost, recovery.EventEngineBack:
 		return "engine"
 	case recovery.EventThrottled, recovery.EventThrottleOver:
@@ -157,7 +158,7 @@ func subject(a recovery.Action) string {
 	case recovery.EventOverloaded, recovery.EventOverloadOver:
 		return "overload"
 	}
-	return "service " + a.Key
+	return "service " + service
 }
 
 // Route takes an alert and returns the messages that it makes.
@@ -165,7 +166,7 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 	if r.open == nil {
 		r.open = map[string]*Incident{}
 	}
-	id := subject(a)
+	id := Subject(a.Event, a.Key)
 	inc := r.open[id]
 	m := newMessage(a, r.Host)
 	m.Fields.Time = now

@@ -33,7 +33,7 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		handler = slog.NewJSONHandler(stderr, nil)
 	}
 	log := slog.New(handler)
-	engine, err := docker.New(cfg.host)
+	engine, err := docker.New(cfg.host, nil)
 	if err != nil {
 		return fail(stderr, usagef("--host unix:///var/run/docker.sock", "%v", err))
 	}

@@ -11,6 +11,7 @@ import (
 // Engine looks at the running containers of an engine. Settings say which of
 // them the watchdog would watch.
 func Engine(ctx context.Context, engine *docker.Client, settings recovery.Settings) (Target, error) {
+	engine.Details = true
 	all, err := engine.List(ctx)
 	if err != nil {
 		return Target{}, err

@@ -92,6 +92,20 @@ func (s Settings) optIns() []string {
 	return labels
 }
 
+// LabelMatters says whether a label may decide anything: those of this program and of
+// those that it takes over from, those of compose and Swarm that are read here,
+// and all that are true or false, since --opt-in-label may name any.
+func LabelMatters(label, value string) bool {
+	switch label {
+	case composeProject, composeService, composeNumber, composeDependsOn, composeOneoff, swarmTask:
+		return true
+	}
+	if _, ok := readBool(value); ok {
+		return true
+	}
+	return strings.HasPrefix(label, "watchdog.") || strings.HasPrefix(label, "autoheal") || strings.HasPrefix(label, "deunhealth.")
+}
+
 // excluded says whether a container must never be restarted.
 func (s Settings) excluded(c Container) bool {
 	if c.ID != "" && c.ID == s.SelfID || c.Labels[swarmTask] != "" {

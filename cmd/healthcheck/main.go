@@ -41,15 +41,23 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == waitCommand {
 		os.Exit(run(waitContext(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
-	// The signals by which people end a program. They are not given back at
-	// the end, when the process ends anyway: each costs 50 µs and more to take
-	// and to give.
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx := untilSignal()
 	// The others that would end it with a code of its own, a terminal or a
 	// reader that has gone away among them, do not change the verdict: the
 	// deadline ends it soon enough.
 	signal.Ignore(keptSignals...)
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// endSignals are those by which people end a program.
+var endSignals = [...]syscall.Signal{syscall.SIGINT, syscall.SIGTERM}
+
+// untilNotified returns a context that ends with one of endSignals. They are not
+// given back at the end, when the process ends anyway: each costs 50 µs and more
+// to take and to give.
+func untilNotified() context.Context {
+	ctx, _ := signal.NotifyContext(context.Background(), endSignals[0], endSignals[1])
+	return ctx
 }
 
 // keptSignals are those that change no verdict.

@@ -59,7 +59,7 @@ func TestPageIsBounded(t *testing.T) {
 		return found, err
 	}
 	long := strings.Repeat("x", maxSeries)
-	if found, err := read(strings.NewReader("a 1\n" + long + " 1\nlong" + long + "\nb 1\nc 1")); err != nil || strings.Join(found, " ") != "a b c" {
+	if found, err := read(strings.NewReader("a 1\n" + long + "z 1\nlong" + long + "\nb 1\nc 1")); err != nil || strings.Join(found, " ") != "a b c" {
 		t.Errorf("%q, %v", found, err)
 	}
 	if _, err := read(endlessReader("# x\n")); err == nil || !strings.Contains(err.Error(), "larger than 16777216 bytes") {

@@ -111,15 +111,20 @@ func ModelServer(t target.Target, o Options) (probe.Func, error) {
 			}
 			return "", err
 		}
-		if said, err := p.judge(c); err != nil {
+		said, busy, err := p.judge(c)
+		if err != nil {
 			return "", err
-		} else if said != "" {
+		}
+		if said != "" {
 			text += ", " + said
 		}
-		if canary == "" {
+		switch {
+		case canary == "":
 			return text, nil
+		case busy:
+			return text + ", no canary: it is not idle", nil
 		}
-		said, err := c.askCanary(kind.scheme, canary, model)
+		said, err = c.askCanary(kind.scheme, canary, model)
 		return text + ", " + said, err
 	}), nil
 }

@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -254,4 +255,43 @@ func TestHostilePages(t *testing.T) {
 	s.page.Store("vllm:iteration_tokens_total_count 1e308\nvllm:iteration_tokens_total_count 1e308\n")
 	f, err = s.probe(t, "vllm://@", patience)
 	wantHealthy(t, f, err, "progress is not judged: json: unsupported value")
+}
+
+func TestNamesOfModels(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		is         bool
+	}{
+		{"Qwen/Qwen3-8B", "Qwen/Qwen3-8B", true},
+		{"Qwen/Qwen3-8B", "Qwen3-8B", false}, // an organisation's is not another's
+		{"/models/llama", "models/llama", true},
+		{"/models/llama", "llama", true},
+		{"./llama", "llama", true},
+		{"models/llama.gguf", "llama.gguf", true},
+		{"models/llama.gguf", "llama", false},
+		{"", "llama", false},
+	} {
+		if isModel(c.name, c.want) != c.is {
+			t.Errorf("%q is %q: %v", c.name, c.want, !c.is)
+		}
+	}
+}
+
+// What a Triton server says of its models decides what helps.
+func TestCauseOfTritonsModels(t *testing.T) {
+	for index, want := range map[string]probe.Class{"triton/index-loading": probe.Starting, "triton/index": probe.Starting, "": ""} {
+		replies := map[string]string{"/v2/health/ready": "triton/unready"}
+		if index != "" {
+			replies["/v2/repository/index"] = index
+		}
+		_, err := probeOnce(t, ModelServer, "triton://"+newReplyServer(t, replies).addr, patience)
+		if se, ok := errors.AsType[*probe.StageError](err); !ok || se.Class != want {
+			t.Errorf("%s: %+v", index, err)
+		}
+	}
+	replies := map[string]string{"/v2/health/ready": "triton/ready", "/v2/models/whisper/ready": "triton/model-unready", "/v2/repository/index": "triton/index"}
+	_, err := probeOnce(t, ModelServer, "triton://"+newReplyServer(t, replies).addr+"/whisper", patience)
+	if se, ok := errors.AsType[*probe.StageError](err); !ok || se.Class != "" {
+		t.Errorf("%+v", err)
+	}
 }

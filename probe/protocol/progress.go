@@ -144,13 +144,16 @@ type track struct {
 	// kept.Moment has it, and Probes how many probes have seen that; 0: none.
 	Since  int64
 	Probes int
+	// again says that an earlier probe knew the engine, moved that it has moved
+	// since.
+	again, moved bool
 }
 
 // next is the track after a probe that saw f.
 func (t track) next(f figures, at int64) track {
 	if f.steps != t.Steps || f.moves != t.Moves {
 		// It moved, or the server was restarted and counts anew.
-		t = track{Engine: f.engine, Steps: f.steps, Moves: f.moves, Open: f.open}
+		t = track{Engine: f.engine, Steps: f.steps, Moves: f.moves, Open: f.open, again: true, moved: true}
 	}
 	t.Open = min(t.Open, f.open)
 	if f.waiting(&t) > 0 {
@@ -205,7 +208,7 @@ func (now *tracks) after(old *tracks, gap time.Duration, engine string) (t track
 func (now *tracks) see(old *tracks, gap time.Duration, seen []figures) {
 	for _, f := range seen {
 		t, ok := now.after(old, gap, f.engine)
-		if !ok {
+		if t.again, t.moved = ok, false; !ok {
 			t = track{Engine: f.engine, Steps: f.steps, Moves: f.moves, Open: f.open}
 		}
 		now.Engines = append(now.Engines, t.next(f, now.At))
@@ -215,6 +218,7 @@ func (now *tracks) see(old *tracks, gap time.Duration, seen []figures) {
 // unanswered takes in that an engine's own loop did not write its page.
 func (now *tracks) unanswered(old *tracks, gap time.Duration) {
 	t, _ := now.after(old, gap, "")
+	t.again = true // where nobody writes the page, somebody works
 	now.Engines = []track{t.still(now.At)}
 }
 
@@ -227,6 +231,18 @@ func (now *tracks) longest() (worst int, stands time.Duration) {
 		}
 	}
 	return worst, stands
+}
+
+// busy says that the figures tell enough of the engines, so that no canary needs
+// to: each has moved since the last probe, or has work pending, which stall=
+// judges.
+func (now *tracks) busy() bool {
+	for _, t := range now.Engines {
+		if !t.again || !t.moved && t.Probes == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // progress is how a target wants the progress of its server judged.
@@ -272,35 +288,36 @@ func (p *progress) forget() {
 	}
 }
 
-// judge compares what the server's page tells with what earlier probes saw.
-func (p *progress) judge(c *serviceSession) (string, error) {
+// judge compares what the server's page tells with what earlier probes saw. Busy
+// is as that of tracks.
+func (p *progress) judge(c *serviceSession) (text string, busy bool, err error) {
 	switch {
 	case p.stall == 0:
-		return "", nil
+		return "", false, nil
 	case p.kept.Path == "":
-		return unjudged + "nothing is kept between runs (--state-dir none)", nil
+		return unjudged + "nothing is kept between runs (--state-dir none)", false, nil
 	}
 	var now, old tracks
 	if err := p.load(&now, &old); err != nil {
-		return unjudged + err.Error(), nil
+		return unjudged + err.Error(), false, nil
 	}
 	r, seen, slow, err := p.read(c)
 	switch {
 	case slow && p.loop && p.asked: // that tells by itself
 	case slow:
 		c.warn = true
-		return unjudged + err.Error(), nil
+		return unjudged + err.Error(), false, nil
 	case probe.StageOf(err) == probe.StageBody:
-		return unjudged + err.Error(), nil
+		return unjudged + err.Error(), false, nil
 	case err == nil && len(seen) > 0:
 	case err == nil && p.late:
-		return unjudged + "no figures yet", nil
+		return unjudged + "no figures yet", false, nil
 	case err != nil && p.withKey && probe.StageOf(err) == probe.StageAuth:
-		return "", err
+		return "", false, err
 	case p.asked:
-		return "", probe.WithClass(c.fail(r, probe.StageStatus, errors.New(unjudged+p.hint)), probe.Config)
+		return "", false, probe.WithClass(c.fail(r, probe.StageStatus, errors.New(unjudged+p.hint)), probe.Config)
 	default:
-		return unjudged + p.hint, nil
+		return unjudged + p.hint, false, nil
 	}
 	if slow {
 		now.unanswered(&old, p.gap)
@@ -308,14 +325,14 @@ func (p *progress) judge(c *serviceSession) (string, error) {
 		now.see(&old, p.gap, seen)
 	}
 	if err := p.save(&now); err != nil {
-		return unjudged + err.Error(), nil
+		return unjudged + err.Error(), false, nil
 	}
 	worst, stands := now.longest()
-	text := p.said(&now.Engines[worst], seen, stands)
+	text = p.said(&now.Engines[worst], seen, stands)
 	if stands >= p.stall {
-		return "", c.fail(r, probe.StageLimit, errors.New(text))
+		return "", false, c.fail(r, probe.StageLimit, errors.New(text))
 	}
-	return text, nil
+	return text, now.busy(), nil
 }
 
 // said is what was found: of the engine that stands for a time, or else of all.

@@ -193,6 +193,38 @@ func TestTracksOfSeveralEngines(t *testing.T) {
 	}
 }
 
+// A canary is for engines of which the figures tell nothing: a first probe's, and
+// idle ones.
+func TestWhoNeedsACanary(t *testing.T) {
+	after := func(old tracks, seen ...figures) tracks {
+		now := tracks{Version: progressVersion, Moment: kept.Moment{Boot: "b", At: old.At + 30*sec}}
+		now.see(&old, time.Hour, seen)
+		return now
+	}
+	a := func(steps, pending float64) figures { return figures{engine: "a", steps: steps, pending: pending} }
+	b := func(steps, pending float64) figures { return figures{engine: "b", steps: steps, pending: pending} }
+	first := after(tracks{}, a(10, 0), b(20, 1))
+	for name, c := range map[string]struct {
+		now  tracks
+		busy bool
+	}{
+		"a first probe":                  {first, false},
+		"a first probe with work":        {after(tracks{}, a(10, 3)), false},
+		"idle":                           {after(first, a(10, 0), b(20, 0)), false},
+		"one moves, one is idle":         {after(first, a(11, 0), b(20, 0)), false},
+		"both move":                      {after(first, a(11, 0), b(21, 0)), true},
+		"one moves, one has work":        {after(first, a(11, 0), b(20, 1)), true},
+		"both have work":                 {after(first, a(10, 1), b(20, 1)), true},
+		"both move, and one is new":      {after(first, a(11, 0), b(21, 0), figures{engine: "c"}), false},
+		"it was restarted, counts anew":  {after(first, a(0, 0), b(0, 0)), true},
+		"it moved before the last probe": {after(after(first, a(11, 0)), a(11, 0)), false},
+	} {
+		if got := c.now.busy(); got != c.busy {
+			t.Errorf("%s: busy %v", name, got)
+		}
+	}
+}
+
 func TestTracksOfASilentLoop(t *testing.T) {
 	silent := func(old tracks, at int64) tracks {
 		now := tracks{Version: progressVersion, Moment: kept.Moment{Boot: "b", At: at * sec}}
@@ -219,7 +251,7 @@ func TestTracksOfASilentLoop(t *testing.T) {
 func TestTracksFitTheirFile(t *testing.T) {
 	now := tracks{Version: progressVersion, Container: strings.Repeat("c", 300), Moment: kept.Moment{Boot: strings.Repeat("b", 36), At: 1 << 62}}
 	for range maxEngines {
-		now.Engines = append(now.Engines, track{strings.Repeat("\x01", maxEngine), -1.2345678901234567e-300, -1.2345678901234567e-300, -1.2345678901234567e-300, 1 << 62, 1 << 62})
+		now.Engines = append(now.Engines, track{Engine: strings.Repeat("\x01", maxEngine), Steps: -1.2345678901234567e-300, Moves: -1.2345678901234567e-300, Open: -1.2345678901234567e-300, Since: 1 << 62, Probes: 1 << 62})
 	}
 	if text, err := json.Marshal(now); err != nil || len(text) > kept.MaxFile {
 		t.Errorf("%d bytes, %v", len(text), err)

@@ -63,7 +63,6 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 	case recovery.DoForget:
 		d.journal.forget(a.Key)
 		delete(d.lines, a.Key)
-		delete(d.timelines, a.Key)
 		return
 	}
 	if a.Kind == recovery.DoAlert && a.Severity != recovery.Info {

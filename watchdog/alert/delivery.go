@@ -61,8 +61,8 @@ const (
 	answerTimeout = 2 * time.Minute
 	// firstResend is doubled after each try, up to lastResend.
 	firstResend, lastResend = time.Second, time.Minute
-	// drainTime is how long the end of the program waits for messages.
-	drainTime = 5 * time.Second
+	// DrainTime is how long the end of the program waits for messages.
+	DrainTime = 5 * time.Second
 )
 
 // patience is how long a message is tried for.
@@ -156,7 +156,7 @@ func (n *Notifier) State() State {
 // Drain waits until everything is delivered, but not for long: what is left
 // then is in State, and goes out with the next start.
 func (n *Notifier) Drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	ctx, cancel := context.WithTimeout(ctx, DrainTime)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -199,7 +199,7 @@ func TestNotifierDrains(t *testing.T) {
 		n.Alert(alertOf(recovery.Critical, "gave_up", "app"))
 		begin := time.Now()
 		n.Drain(t.Context())
-		if waited := time.Since(begin); waited != drainTime {
+		if waited := time.Since(begin); waited != DrainTime {
 			t.Errorf("the end waits %s", waited)
 		}
 		end()

@@ -17,7 +17,7 @@ import (
 )
 
 // entryText is an entry as engines write it, with more fields than are read.
-const entryText = `{"Id":"%s","Names":["/web/db","/db"],"Image":"postgres:17","ImageID":"sha256:1","Command":"postgres \"-c\" {[","Created":1,"Ports":[{"PrivatePort":5432,"Type":"tcp"}],
+const entryText = `{"Id":"%s","Names":["/web/db","/db"],"Image":"postgres:17","ImageID":"sha256:1","Command":"postgres \"-c {[","Created":1,"Ports":[{"PrivatePort":5432,"Type":"tcp"}],
  "Labels":{"com.docker.compose.project":"shop","com.docker.compose.service":"db","com.docker.compose.config-hash":"abc","org.opencontainers.image.title":"x","watchdog.max-attempts":"5","heal":"True"},
  "State":"running","Status":"Up 2 hours (healthy)","HostConfig":{"NetworkMode":"container:f00"},
  "NetworkSettings":{"Networks":{"z":{"IPAMConfig":null,"Links":null,"Aliases":["db"],"IPAddress":"172.18.0.2","DNSNames":["db","f00"],"GwPriority":0},"a":null,"m":{"Aliases":null,"IPAddress":""}}},"Mounts":[]}`
@@ -82,6 +82,9 @@ func TestListAgain(t *testing.T) {
 	second, err := c.List(t.Context())
 	if err != nil || len(second) != 3 || second[0].ID != "3" || second[1].Health != "unhealthy" || !reflect.DeepEqual(second[2], first[0]) {
 		t.Errorf("%+v, %v", second, err)
+	}
+	if third, err := c.List(t.Context()); err != nil || !reflect.DeepEqual(third, second) {
+		t.Errorf("%+v, %v", third, err)
 	}
 	if len(c.lists.known) != 3 || len(c.lists.last) != 3 {
 		t.Errorf("%d and %d entries are remembered", len(c.lists.known), len(c.lists.last))

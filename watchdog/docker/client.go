@@ -158,8 +158,8 @@ func (c *Client) Inspect(ctx context.Context, id string) (recovery.Container, er
 	if c.Figures {
 		out.Figures = figures(res.Container.State.Health)
 	}
-	if !c.Details {
-		out.Image, out.Test, out.Log = "", nil, nil
+	if c.Details {
+		out.Details = details(res.Container)
 	}
 	return out, nil
 }

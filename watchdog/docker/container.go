@@ -116,14 +116,12 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 	if c.State == "" {
 		return recovery.Container{}, errors.New("the engine's answer lacks the container's state")
 	}
-	c.Image = r.Config.Image
 	c.NotLabels = notLabels(r.Config.Env)
 	c.StartedAt = parseTime(r.State.StartedAt)
 	c.FinishedAt = parseTime(r.State.FinishedAt)
 	c.NetworkOf = networkOf(string(r.HostConfig.NetworkMode))
 	if h := r.Config.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
 		c.HasHealthcheck = true
-		c.Test = h.Test
 		c.Interval, c.Timeout, c.StartPeriod, c.Retries = h.Interval, h.Timeout, h.StartPeriod, h.Retries
 	}
 	if h := r.State.Health; h != nil && h.Status != container.NoHealthcheck && h.Status != "" {
@@ -132,7 +130,6 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 			if l == nil {
 				continue
 			}
-			c.Log = append(c.Log, recovery.ProbeResult{Start: l.Start, End: l.End, ExitCode: l.ExitCode, Output: bounded(l.Output)})
 			c.LastProbe = l.End
 			c.ProbeInterrupted = endedWithContainer(l.ExitCode, l.Output)
 			c.ProbeTimedOut = endedByEngine(l.ExitCode, l.Output)
@@ -150,6 +147,22 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 		c.Networks = networks(r.NetworkSettings.Networks)
 	}
 	return c, nil
+}
+
+// details are what only lint reads of an inspection that fromInspect took.
+func details(r container.InspectResponse) *recovery.Details {
+	d := &recovery.Details{Image: r.Config.Image}
+	if h := r.Config.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
+		d.Test = h.Test
+	}
+	if r.State.Health != nil {
+		for _, l := range r.State.Health.Log {
+			if l != nil {
+				d.Log = append(d.Log, recovery.ProbeResult{Start: l.Start, End: l.End, ExitCode: l.ExitCode, Output: bounded(l.Output)})
+			}
+		}
+	}
+	return d
 }
 
 // figures are what the last probe's report tells of each check; of a probe that

@@ -54,7 +54,19 @@ type lists struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
 	known map[uint64]int // the place of an entry, by its hash
-	last  []recovery.Container
+	last  []entry
+}
+
+// entry is what a list says of a container. It is a fifth of what a Container
+// holds, of which most comes from an inspection.
+type entry struct {
+	id, name, state, health, networkOf string
+	labels                             map[string]string
+	networks                           []recovery.Network
+}
+
+func (e entry) container() recovery.Container {
+	return recovery.Container{ID: e.id, Name: e.name, Labels: e.labels, State: e.state, Health: e.health, HasHealthcheck: e.health != "", NetworkOf: e.networkOf, Networks: e.networks}
 }
 
 // read asks the engine for the list, and reads it entry by entry.
@@ -77,17 +89,17 @@ func (l *lists) read(ctx context.Context, over http.RoundTripper, version string
 	if l.known == nil {
 		l.seed = maphash.MakeSeed()
 	}
-	all, known, names := make([]recovery.Container, 0, len(l.last)), make(map[uint64]int, len(l.last)), names{}
+	all, known, names := make([]entry, 0, len(l.last)), make(map[uint64]int, len(l.last)), names{}
 	err = objects(resp.Body, func(text []byte) error {
 		hash := maphash.Bytes(l.seed, text)
 		if i, ok := l.known[hash]; ok {
 			all = append(all, l.last[i])
 		} else {
-			c, err := parseEntry(text, names)
+			e, err := parseEntry(text, names)
 			if err != nil {
 				return err
 			}
-			all = append(all, c)
+			all = append(all, e)
 		}
 		known[hash] = len(all) - 1
 		return nil
@@ -96,7 +108,11 @@ func (l *lists) read(ctx context.Context, over http.RoundTripper, version string
 		return nil, fmt.Errorf("GET /containers/json: %w", err)
 	}
 	l.known, l.last = known, all
-	return all, nil
+	out := make([]recovery.Container, len(all))
+	for i, e := range all {
+		out[i] = e.container()
+	}
+	return out, nil
 }
 
 // refusal is what the engine says in place of an answer.
@@ -123,28 +139,28 @@ func (n names) of(text string) string {
 
 // parseEntry reads an entry of the list. Of the labels it keeps those that
 // decide anything.
-func parseEntry(text []byte, names names) (recovery.Container, error) {
-	var c recovery.Container
+func parseEntry(text []byte, names names) (entry, error) {
+	var e entry
 	var listed []string
 	var status, mode string
 	s := scanner{data: text}
 	s.object(func(key string) {
 		switch key {
 		case "Id":
-			c.ID = s.text()
+			e.id = s.text()
 		case "Names":
 			s.array(func() { listed = append(listed, s.text()) })
 		case "State":
-			c.State = names.of(s.text())
+			e.state = names.of(s.text())
 		case "Status":
 			status = s.text()
 		case "Labels":
 			s.object(func(label string) {
 				if value := s.text(); recovery.LabelMatters(label, value) {
-					if c.Labels == nil {
-						c.Labels = map[string]string{}
+					if e.labels == nil {
+						e.labels = map[string]string{}
 					}
-					c.Labels[names.of(label)] = names.of(value)
+					e.labels[names.of(label)] = names.of(value)
 				}
 			})
 		case "HostConfig":
@@ -158,7 +174,7 @@ func parseEntry(text []byte, names names) (recovery.Container, error) {
 		case "NetworkSettings":
 			s.object(func(key string) {
 				if key == "Networks" {
-					s.object(func(name string) { c.Networks = append(c.Networks, s.network(names.of(name))) })
+					s.object(func(name string) { e.networks = append(e.networks, s.network(names.of(name))) })
 				} else {
 					s.skip()
 				}
@@ -168,17 +184,14 @@ func parseEntry(text []byte, names names) (recovery.Container, error) {
 		}
 	})
 	if err := s.end(); err != nil {
-		return c, err
+		return e, err
 	}
-	if c.ID == "" {
-		return c, errors.New("an entry without an Id")
+	if e.id == "" {
+		return e, errors.New("an entry without an Id")
 	}
-	c.Name = ownName(listed)
-	c.Health = names.of(healthIn(status))
-	c.HasHealthcheck = c.Health != ""
-	c.NetworkOf = networkOf(mode)
-	sortNetworks(c.Networks)
-	return c, nil
+	e.name, e.health, e.networkOf = ownName(listed), healthIn(status), networkOf(mode)
+	sortNetworks(e.networks)
+	return e, nil
 }
 
 // network reads a place in a network: the address, and the names there.

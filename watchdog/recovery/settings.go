@@ -122,9 +122,26 @@ func (s Settings) excluded(c Container) bool {
 	return false
 }
 
+// hasSettings says whether one of the labels may change a policy, or be wrong.
+func hasSettings(labels map[string]string) bool {
+	for label, value := range labels {
+		if label != "watchdog.enable" && label != "autoheal" {
+			if strings.HasPrefix(label, "watchdog.") || label == "autoheal.stop.timeout" {
+				return true
+			}
+		} else if _, ok := readBool(value); !ok {
+			return true
+		}
+	}
+	return false
+}
+
 // For returns the policy for a container, and what is wrong with its labels.
 func (s Settings) For(c Container) (Policy, []string) {
 	p := s.Policy
+	if !hasSettings(c.Labels) {
+		return p, nil
+	}
 	var wrong []string
 	for _, label := range slices.Sorted(maps.Keys(c.Labels)) {
 		value := strings.Trim(c.Labels[label], " \t\"'")

@@ -52,6 +52,12 @@ const contrast = `(() => {
 	return seen > 30 ? bad : ["only " + seen + " texts"];
 })()`
 
+// probedApp are the arguments of an application whose probe checks its
+// resources and itself.
+func probedApp(name string) []string {
+	return []string{"--name", name, "--network", "none", "--memory", "64m", "-e", "LISTEN=:8080", "-e", "HEALTHCHECK_STATE_DIR=none", "-e", "HEALTHCHECK_LAYERS=resource,api", "-e", "HEALTHCHECK_API=http://localhost:8080/readyz"}
+}
+
 // The page in a real browser: names that hold markup, control characters and
 // four thousand bytes; updates without a reload, which move nothing and close
 // nothing; narrow, dark and without JavaScript; its policy and the console.
@@ -61,7 +67,7 @@ func TestPageInChromium(t *testing.T) {
 	long := "\x1b[31m<script>alert(2)</script>" + strings.Repeat("x", 4000)
 	hostile := newContainer(t, "--label", "com.docker.compose.project="+evil, "--label", "com.docker.compose.service="+long, "--label", "org.example.note="+long)
 	app := runName("page-app")
-	start(t, "--name", app, "--network", "none", "--memory", "256m", "-e", "LISTEN=:8080", "-e", "HEALTHCHECK_STATE_DIR=none", "-e", "HEALTHCHECK_LAYERS=resource,api", "-e", "HEALTHCHECK_API=http://localhost:8080/readyz", causesImage())
+	start(t, append(probedApp(app), causesImage())...)
 	url := "127.0.0.1:" + freePort(t)
 	d := startWatchdog(t, nil, "--services", hostile+","+app, "--max-attempts", "1", "--probe-figures", "--evidence", "--host-name", "node7", "--listen", url)
 	waitFor(t, hostile, "healthy")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
@@ -16,8 +17,8 @@ const (
 	// pulls mounts and networks together).
 	killWait  = 12 * time.Second
 	startWait = 60 * time.Second
-	// engineStopTimeout is the engine's own default.
-	engineStopTimeout = 10 * time.Second
+	// EngineStopTimeout is the engine's own default.
+	EngineStopTimeout = 10 * time.Second
 	// longestRestart bounds a restart whose stop timeout is infinite.
 	longestRestart = time.Hour
 	// saveWait is how long a decision waits for the disk.
@@ -63,7 +64,6 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 	case recovery.DoForget:
 		d.journal.forget(a.Key)
 		delete(d.lines, a.Key)
-		delete(d.timelines, a.Key)
 		return
 	}
 	if a.Kind == recovery.DoAlert && a.Severity != recovery.Info {
@@ -162,7 +162,7 @@ func (d *Daemon) look(ended recovery.CallEnded, id string) recovery.CallEnded {
 // restartTime is how long the engine may take: longer than the container's
 // stop timeout, whoever set it.
 func restartTime(a recovery.Action) time.Duration {
-	stop := engineStopTimeout
+	stop := EngineStopTimeout
 	for _, t := range []*int{a.Container.StopTimeout, a.Policy.StopTimeout} {
 		if t == nil {
 			continue
@@ -172,7 +172,20 @@ func restartTime(a recovery.Action) time.Duration {
 		}
 		stop = time.Duration(*t) * time.Second
 	}
-	return min(stop+killWait+startWait, longestRestart)
+	return callTime(stop)
+}
+
+// callTime is how long the engine may take for a call about a container with
+// this stop timeout.
+func callTime(stop time.Duration) time.Duration { return min(stop+killWait+startWait, longestRestart) }
+
+// ShutdownTime is the longest that Run takes to end once its context has, while
+// it restarts containers with this stop timeout: a restart that is in flight is
+// finished, and started behind it where it failed half-way; that is saved, and
+// its alerts go out. Without a restart in flight it ends at once.
+func ShutdownTime(stop time.Duration) time.Duration {
+	const calls, saves = 2, 3
+	return evidenceTime + calls*(callTime(stop)+callTimeout) + saves*saveWait + alert.DrainTime
 }
 
 // cascade asks for the restart of the dependents of a container that has

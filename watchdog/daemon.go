@@ -190,7 +190,8 @@ func (d *Daemon) reloaded() chan recovery.Settings {
 
 // reload looks at every container again by the new settings.
 func (d *Daemon) reload(ctx context.Context, s recovery.Settings) {
-	d.Settings, d.machine.Settings = s, s
+	d.Settings = s
+	d.machine.Use(s)
 	for _, service := range d.machine.Services {
 		d.inspect(service.ID)
 	}

@@ -2,7 +2,6 @@ package watchdog
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -118,10 +117,10 @@ func (d *Daemon) noteTimelines(msg recovery.Message, actions []recovery.Action, 
 	case recovery.Seen:
 		d.noteTimeline(msg.Container.Service(), now)
 	case recovery.Listed:
-		maps.DeleteFunc(d.timelines, func(key string, _ *timeline.Line) bool { return d.machine.Services[key] == nil })
 		for key := range d.machine.Services {
 			d.noteTimeline(key, now)
 		}
+		d.forgetTimelines(msg.All)
 	case recovery.Offline:
 		for _, line := range d.timelines {
 			line.Note(timeline.Unknown, now)
@@ -135,6 +134,28 @@ func (d *Daemon) noteTimelines(msg recovery.Message, actions []recovery.Action, 
 		if a.Key != "" && d.machine.Services[a.Key] != nil {
 			d.noteTimeline(a.Key, now)
 		}
+	}
+}
+
+// forgetTimelines drops those of services that are gone: neither known, nor
+// listed and about to be inspected.
+func (d *Daemon) forgetTimelines(all []recovery.Container) {
+	gone := map[string]bool{}
+	for key := range d.timelines {
+		if d.machine.Services[key] == nil {
+			gone[key] = true
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	for _, c := range all {
+		if d.Settings.Watched(c) {
+			delete(gone, c.Service())
+		}
+	}
+	for key := range gone {
+		delete(d.timelines, key)
 	}
 }
 

@@ -87,7 +87,9 @@ func TestDaemonTimelines(t *testing.T) {
 // could know of the time between.
 func TestDaemonTimelineOfAnEarlierRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := newFakeEngine(container("healthy"))
+		failing := container("unhealthy")
+		failing.ID, failing.Name = "id2", "failing"
+		engine := newFakeEngine(container("healthy"), failing)
 		engine.stream = make(chan docker.Message)
 		now := time.Now()
 		d := &Daemon{Engine: engine, Settings: settings(), Log: slog.New(slog.DiscardHandler), Reconcile: time.Minute, Saved: store.State{Saved: now.Add(-time.Hour)},
@@ -95,6 +97,7 @@ func TestDaemonTimelineOfAnEarlierRun(t *testing.T) {
 				{Time: now.Add(-3 * time.Hour), Service: "app", Phase: recovery.Restarting, Event: recovery.EventRestarting},
 				{Time: now.Add(-2 * time.Hour), Service: "app", Event: recovery.EventRecovered},
 				{Time: now.Add(-2 * time.Hour), Service: "gone", Event: recovery.EventRecovered},
+				{Time: now.Add(-2 * time.Hour), Service: "failing", Event: recovery.EventRecovered},
 			}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -103,6 +106,10 @@ func TestDaemonTimelineOfAnEarlierRun(t *testing.T) {
 		want := []string{"unknown 20h59m0s", "restarting 1h0m0s", "healthy 1h0m0s", "unknown 1h0m0s", "healthy 1m0s"}
 		if got := states(t, d, "app"); !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
+		}
+		want = []string{"unknown 21h59m0s", "healthy 1h0m0s", "unknown 1h0m0s", "healthy 1m0s"}
+		if got := states(t, d, "failing"); !slices.Equal(got, want) {
+			t.Errorf("one that is not healthy as the watchdog starts: %q, want %q", got, want)
 		}
 		if o, _ := d.Overview(context.Background()); o.Lines["gone"] != nil {
 			t.Errorf("a service that is gone: %v", o.Lines)

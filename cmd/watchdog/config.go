@@ -52,6 +52,8 @@ type raw struct {
 	action      string
 	onGiveUp    string
 	notify      []string
+	title, text string
+	receivers   []namedReceiver
 	escalate    []string
 	hooks       []hook
 	hostSource  string // what named the engine: a flag or a variable

@@ -405,7 +405,11 @@ func newIncidentView(inc incident, links map[string]string, now time.Time) incid
 	default:
 		v.Lasted = "its end is not known"
 	}
-	if !strings.Contains(inc.What, inc.Cause) {
+	cause := inc.Cause // without the count of probes, which grows
+	if _, found, ok := strings.Cut(cause, " in a row: "); ok {
+		cause = found
+	}
+	if !strings.Contains(inc.What, cause) {
 		add("cause", inc.Cause)
 	}
 	if inc.Attempts > 0 {

@@ -220,7 +220,7 @@ func (m *Machine) makeFollow(d Dependent, of string, now time.Time) []Action {
 	s := m.service(c)
 	if s == nil {
 		s = &Service{Key: m.key(c), ID: c.ID, Name: clean(c.Name), container: c}
-		s.policy, _ = m.Settings.For(c)
+		s.policy, _ = m.policy(c)
 		s.begin(c)
 		m.Services[s.Key], m.byID[c.ID] = s, s.Key
 	}

@@ -69,6 +69,7 @@ const (
 	EventStateNotLoaded    Event = "state_not_loaded"
 	EventStateNotSaved     Event = "state_not_saved"
 	EventAlertNotDelivered Event = "alert_not_delivered"
+	EventTemplateFailed    Event = "template_failed"
 	EventControlNotServed  Event = "control_not_served"
 	EventVariableIgnored   Event = "variable_ignored"
 	EventRemembered        Event = "remembered"
@@ -125,7 +126,7 @@ var Events = []struct {
 	{EventEngineLost, "the engine has not answered for a minute; alert, critical"},
 	{EventEngineBack, "the engine answers again; alert, info"},
 	{EventStarted, "the watchdog watches; with --notify-start an alert, info"},
-	{EventListening, "/healthz, /metrics and /api/status are served"},
+	{EventListening, "the page, /healthz, /metrics and /api/status are served"},
 	{EventStopping, "it was asked to stop, and waits for restarts in flight"},
 	{EventStopped, "it has stopped"},
 	{EventStreamEnded, "the engine closed the stream of events"},
@@ -139,6 +140,7 @@ var Events = []struct {
 	{EventStateNotLoaded, "the state file could not be read"},
 	{EventStateNotSaved, "the state file could not be written; logged once per cause"},
 	{EventAlertNotDelivered, "a receiver did not take an alert after all tries"},
+	{EventTemplateFailed, "a template of --notify-title, --notify-text or a receiver could not be carried out; the alert went out in the built-in form"},
 	{EventControlNotServed, "the socket of status, history and reset could not be opened"},
 	{EventVariableIgnored, "a variable of docker-autoheal that has no effect here"},
 	{EventRemembered, "a service that the last run had given up or held"},

@@ -211,7 +211,7 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 		}
 		return out
 	case s == nil:
-		s = &Service{Key: m.key(c), ID: c.ID, Name: clean(c.Name), Life: early}
+		s = &Service{Key: m.key(c), ID: c.ID, Name: clean(c.Name), Life: early, policy: m.defaults()}
 		if s.Key != c.Service() {
 			out = append(out, s.log(EventTwins, Warning, "two running containers have the labels of %s: both are watched", c.Service()))
 		}
@@ -220,7 +220,7 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 	case s.ID != c.ID && !watched:
 		return out
 	}
-	policy, wrong := m.Settings.For(c)
+	policy, wrong := m.policy(c)
 	for _, w := range wrong {
 		if !s.warned[w] {
 			if s.warned == nil {
@@ -351,7 +351,7 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	if e.Seen != nil {
 		s.begun = false // of a call before, behind which nobody could look
 		s.container = *e.Seen
-		s.policy, _ = m.Settings.For(*e.Seen)
+		s.policy, _ = m.policy(*e.Seen)
 	}
 	out := m.step(s, in, now)
 	if in == CallGone {

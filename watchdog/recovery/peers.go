@@ -51,6 +51,7 @@ func (m *Machine) meet(c Container, inspected bool) {
 	m.introduced = m.introduced || inspected && !old.inspected
 	if known && !inspected && old.inspected {
 		p.inspected = true
+		p.networks = slices.Clone(p.networks) // the list's own stay as they are
 		for i := range p.networks {
 			for _, n := range old.networks {
 				if n.Name == p.networks[i].Name {

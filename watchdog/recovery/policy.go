@@ -43,6 +43,9 @@ type Policy struct {
 	// StopOnGiveUp stops one that no restart has helped.
 	Remedy       Remedy
 	StopOnGiveUp bool
+	// Receivers are the names of those who receive its alerts; none: the default
+	// ones.
+	Receivers []string
 	// DryRun decides and reports, and restarts and stops nothing.
 	DryRun bool
 	// StopTimeout, in seconds, is given to the engine; nil leaves it to the
@@ -168,6 +171,12 @@ func (p *Policy) override(name, value string) (known bool, err error) {
 		stop, err := ParseOnGiveUp(value)
 		if err == nil {
 			p.StopOnGiveUp = stop
+		}
+		return true, err
+	case "notify":
+		names, err := parseReceivers(value)
+		if err == nil {
+			p.Receivers = names
 		}
 		return true, err
 	case "dry-run":

@@ -19,7 +19,7 @@ func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, no
 		if s.ID == "" || !slices.Contains(Phases, s.Phase) {
 			continue
 		}
-		s.Key, s.policy = key, m.Settings.Policy // until the container's labels are seen
+		s.Key, s.policy = key, m.defaults() // until the container's labels are seen
 		s.watched = true
 		s.Attempts = max(s.Attempts, 0)
 		s.LastRestart, s.FailingSince, s.HealthySince, s.Gone = past(s.LastRestart), past(s.FailingSince), past(s.HealthySince), past(s.Gone)

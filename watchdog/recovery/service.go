@@ -48,7 +48,7 @@ type Service struct {
 	// when it was last healthy.
 	Revivals int `json:"revivals,omitempty"`
 
-	policy    Policy
+	policy    *Policy // shared by those whose labels change nothing
 	container Container
 	watched   bool
 	input     Input           // that the rule answers
@@ -91,7 +91,7 @@ func (s *Service) rest() {
 
 // log is an action that is only written down.
 func (s *Service) log(event Event, sev Severity, format string, args ...any) Action {
-	return Action{Kind: DoLog, Event: event, Severity: sev, Key: s.Key, ID: s.ID, Name: s.Name, Phase: s.Phase, Attempt: s.Attempts, Policy: s.policy, Text: fmt.Sprintf(format, args...), Cause: s.Cause}
+	return Action{Kind: DoLog, Event: event, Severity: sev, Key: s.Key, ID: s.ID, Name: s.Name, Phase: s.Phase, Attempt: s.Attempts, Policy: *s.policy, Text: fmt.Sprintf(format, args...), Cause: s.Cause}
 }
 
 // alert is an action that people are notified of; a warning and worse opens

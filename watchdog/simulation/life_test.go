@@ -5,15 +5,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/moby/moby/client"
 
 	"healthcheck/watchdog"
 	"healthcheck/watchdog/alert"
@@ -77,7 +74,7 @@ func (w *world) start() {
 		w.bequeath(filepath.Join(w.dir, "left"), dir)
 	}
 	log := slog.New(logHandler{l, nil})
-	engine, err := docker.New("unix:///simulated/engine.sock", client.WithHTTPClient(&http.Client{Transport: transport{l}, CheckRedirect: client.CheckRedirect}))
+	engine, err := docker.New("unix:///simulated/engine.sock", transport{l})
 	if err != nil {
 		panic(err)
 	}

@@ -257,6 +257,21 @@ func TestHostilePages(t *testing.T) {
 	wantHealthy(t, f, err, "progress is not judged: json: unsupported value")
 }
 
+// A target that names one of Triton's models is judged by that alone.
+func TestProgressOfOneModel(t *testing.T) {
+	s := newModelServer(t, recordedBody(t, "triton/metrics"))
+	for range 3 {
+		f, err := s.probe(t, "triton://@/bert/1?metrics_port=PORT&stall=1ns", patience)
+		wantHealthy(t, f, err, "ready, model bert/1, nv_inference_exec_count is 31, 0 pending")
+	}
+	for _, target := range []string{"triton://@/llama?metrics_port=PORT&stall=1ns", "triton://@?metrics_port=PORT&stall=1ns"} {
+		f, err := s.probe(t, target, patience)
+		wantHealthy(t, f, err, "9 pending")
+		_, err = s.probe(t, target, patience)
+		wantFailure(t, err, probe.StageLimit, `nv_inference_exec_count of model "llama" stands at 7 with 9 pending`)
+	}
+}
+
 func TestNamesOfModels(t *testing.T) {
 	for _, c := range []struct {
 		name, want string

@@ -336,6 +336,9 @@ func (p *progress) judge(c *serviceSession) (text string, busy bool, err error) 
 	if stands >= p.stall {
 		return "", false, c.fail(r, probe.StageLimit, errors.New(text))
 	}
+	if old.Version != 0 && now.At-old.At > int64(p.gap) {
+		text += ", and no probe came within the last ten of its --interval"
+	}
 	return text, now.busy(), nil
 }
 

@@ -30,6 +30,10 @@ import (
 // process may take beyond it.
 const writeGrace = 60 * time.Millisecond
 
+// leastWrite is what the writing of a report has at least, where a busy machine
+// has let the process run late: one that says nothing helps nobody.
+const leastWrite = 10 * time.Millisecond
+
 // reapGrace is how long children that were killed are waited for, at most.
 const reapGrace = 60 * time.Millisecond
 
@@ -155,7 +159,7 @@ func writeBy(w io.Writer, text []byte, deadline time.Time) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(time.Until(deadline)):
+	case <-time.After(max(time.Until(deadline), leastWrite)):
 	}
 }
 

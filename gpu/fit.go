@@ -84,10 +84,7 @@ type Choice struct {
 func Available(cards []Card, reserve float64, split bool) float64 {
 	best, sum := 0.0, 0.0
 	for _, c := range cards {
-		if c.Fault != "" || !c.Free.Known {
-			continue
-		}
-		free := math.Max(0, c.Free.Value-reserve)
+		free := c.room(reserve)
 		best = math.Max(best, free)
 		sum += free
 	}
@@ -95,6 +92,14 @@ func Available(cards []Card, reserve float64, split bool) float64 {
 		return sum
 	}
 	return best
+}
+
+// room is the memory, in MiB, that models may take of a card.
+func (c Card) room(reserve float64) float64 {
+	if !c.Usable() {
+		return 0
+	}
+	return math.Max(0, c.Free.Value-reserve)
 }
 
 // Fit goes through the models in the order given, and says of each whether it

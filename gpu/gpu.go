@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -41,6 +42,9 @@ type Card struct {
 	RetirePending, RemapPending, RemapFailed Figure
 	// Throttle is NVML's bit mask of reasons why clocks are low.
 	Throttle Figure
+	// Recovery is what the driver says must be done to the card, in nvidia-smi's
+	// words; empty where the driver does not say, or there is nothing to do.
+	Recovery string
 	// MIG says that the card is divided into instances, or is one.
 	MIG bool
 	// Fault is what the driver answered in place of a figure: the card is
@@ -57,6 +61,9 @@ type Snapshot struct {
 	// Warning is the source's own about a card that it reads all the same; empty
 	// for none.
 	Warning string
+	// LostDevice says that the container may not open the device nodes of a card
+	// whose driver answers Unknown Error.
+	LostDevice bool
 }
 
 // Kind sorts the reasons why no card could be looked at.
@@ -133,6 +140,9 @@ type Reader struct {
 	InGroup bool
 	// Dev is where the device nodes are; empty means /dev.
 	Dev string
+	// Version is the file that names the loaded driver's version; empty means
+	// /proc/driver/nvidia/version.
+	Version string
 }
 
 // Read returns what the first source that is there sees. A call into a sick
@@ -146,6 +156,11 @@ func (r Reader) Read(ctx context.Context) (Snapshot, error) {
 		}
 		if err == nil && len(s.Cards) == 0 {
 			err = fault(NoCards, "%s lists no GPU", s.Source)
+		}
+		if slices.ContainsFunc(s.Cards, Card.unknownError) {
+			_, opening := r.devices()
+			f, ok := errors.AsType[*Fault](opening)
+			s.LostDevice = ok && f.Kind == Lost
 		}
 		return s, err
 	}

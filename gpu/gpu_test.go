@@ -21,8 +21,11 @@ func captured(t *testing.T, name string) string {
 	return string(text)
 }
 
+// parse535 reads the answer to the query for drivers before 570, as captured.
+func parse535(text string) (Snapshot, error) { return parseSMI(text, smiQueries[1].fields) }
+
 func TestParseSMI(t *testing.T) {
-	s, err := parseSMI(captured(t, "a100-40"))
+	s, err := parse535(captured(t, "a100-40"))
 	if err != nil || len(s.Cards) != 1 {
 		t.Fatal(s, err)
 	}
@@ -31,21 +34,21 @@ func TestParseSMI(t *testing.T) {
 		c.Power != known(301.5) || c.ECC != known(0) || c.RetirePending.Known || c.RemapPending != known(0) || c.MIG || c.Fault != "" {
 		t.Errorf("%+v", c)
 	}
-	s, _ = parseSMI(captured(t, "rtx4090"))
+	s, _ = parse535(captured(t, "rtx4090"))
 	if c := s.Cards[0]; c.ECC.Known || c.Fault != "" {
 		t.Errorf("no ECC is no fault: %+v", c)
 	}
-	s, _ = parseSMI(captured(t, "mig"))
+	s, _ = parse535(captured(t, "mig"))
 	if c := s.Cards[0]; !c.MIG || c.Total.Known || c.Util.Known || c.Fault != "" {
 		t.Errorf("%+v", c)
 	}
 	for name, want := range map[string]string{"lost": "GPU is lost", "reset": "GPU requires reset"} {
-		s, _ = parseSMI(captured(t, name))
+		s, _ = parse535(captured(t, name))
 		if len(s.Cards) != 1 || s.Cards[0].Fault != want {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}
-	s, _ = parseSMI("0, ERR!, ERR!, 470, 1, 1, 1, 1, 1, 1, 1\n")
+	s, _ = parse535("0, ERR!, ERR!, 470, 1, 1, 1, 1, 1, 1, 1\n")
 	if len(s.Cards) != 1 || s.Cards[0].Fault != "ERR!" {
 		t.Errorf("%+v", s)
 	}
@@ -65,7 +68,7 @@ func TestSMIFaults(t *testing.T) {
 		if !ok || f.Kind != c.want || !strings.Contains(f.Text, fmt.Sprintf("exit %d: %q", c.code, strings.SplitN(captured(t, c.name), "\n", 2)[0])) {
 			t.Errorf("%s, %d: %v, want %s", c.name, c.code, err, c.want)
 		}
-		if _, err := parseSMI(captured(t, c.name)); err == nil {
+		if _, err := parse535(captured(t, c.name)); err == nil {
 			t.Errorf("%s was taken for cards", c.name)
 		}
 	}
@@ -85,7 +88,7 @@ func FuzzParseSMI(f *testing.F) {
 	}
 	f.Add("0,a,b,c,NaN,Inf,-1,1e999,0x,[],ERR!\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := parseSMI(text)
+		s, err := parse535(text)
 		if err != nil {
 			return
 		}
@@ -135,7 +138,7 @@ func TestJudge(t *testing.T) {
 		{"mig", func(l *Limits) { l.MinFree = known(1) }, "free memory is not known from nvidia-smi, and has a limit", ""},
 		{"mig", func(l *Limits) { l.MaxUtil = known(99) }, "utilisation is not known from nvidia-smi, and has a limit", ""},
 	} {
-		s, err := parseSMI(captured(t, c.cards))
+		s, err := parse535(captured(t, c.cards))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,7 +188,7 @@ func TestDevices(t *testing.T) {
 
 func TestClass(t *testing.T) {
 	for name, want := range map[string]string{"t4": "entry-level inference", "a100-40": "large deployments", "a100-80": "large deployments", "a6000": "workstation", "rtx4090": "consumer"} {
-		s, err := parseSMI(captured(t, name))
+		s, err := parse535(captured(t, name))
 		if err != nil || s.Cards[0].Class() != want {
 			t.Errorf("%s is for %s, want %s", name, s.Cards[0].Class(), want)
 		}
@@ -193,6 +196,74 @@ func TestClass(t *testing.T) {
 	for mib, want := range map[float64]string{16384: "entry-level inference", 24564: "consumer or small workstation", 49140: "workstation", 143771: "large deployments"} {
 		if got := (Card{Name: "NVIDIA H200", Total: known(mib)}).Class(); got != want {
 			t.Errorf("%v: %s", mib, got)
+		}
+	}
+}
+
+func TestDriverMajor(t *testing.T) {
+	for text, want := range map[string]int{
+		"NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.08  Sat Feb 24 22:30:00 UTC 2024\nGCC version:  gcc version 12.2.0\n":      535,
+		"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06  Release Build  (root@builder)  Wed Feb 26 2025\nGCC 13.2.0\n": 570,
+		"": 0, "GCC version: gcc version 12.2.0": 0, "a.b 1.2 12.30 535 535. .1": 0, "no\nNVIDIA 535.1": 0,
+	} {
+		if got := driverMajor(text); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
+
+// Where the driver's version can be read, nvidia-smi is asked once, whatever
+// its age.
+func TestSMIIsAskedWhatItKnows(t *testing.T) {
+	for version, want := range map[string]string{"570.124.06": "mig.mode.current,gpu_recovery_action ", "535.161.08": "mig.mode.current,reset_status.reset_required,reset_status.drain_and_reset_recommended ",
+		"470.57.02": "mig.mode.current ", "418.226.00": "ecc.errors.uncorrected.volatile.total "} {
+		dir := t.TempDir()
+		r := Reader{Version: filepath.Join(dir, "version")}
+		script := "#!/bin/sh\necho \"$@\" >> " + dir + "/asked\necho '0, GPU-1, Tesla T4, " + version + ", 15360, 1, 2, 3, 4, 5, 0'\n"
+		for name, text := range map[string]string{"version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  " + version + "  Sat\n", "nvidia-smi": script} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Setenv("PATH", dir)
+		s, err := r.smi(t.Context())
+		asked, _ := os.ReadFile(filepath.Join(dir, "asked"))
+		if err != nil || len(s.Cards) != 1 || strings.Count(string(asked), "\n") != 1 || !strings.Contains(string(asked), want) {
+			t.Errorf("%s: %+v, %v, asked %s", version, s, err, asked)
+		}
+	}
+}
+
+// A card whose driver answers Unknown Error has failed, unless this container
+// may not open its device any more: then a restart gives it back.
+func TestUnknownErrorOfACard(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		v := Judge(Snapshot{Cards: []Card{{Fault: "Unknown Error"}}, LostDevice: lost}, Limits{})
+		if v.LostDevice != lost || !v.Hardware || strings.Contains(v.Failures[0], "restart the container") != lost {
+			t.Errorf("%+v", v)
+		}
+	}
+	if v := Judge(Snapshot{Cards: []Card{{Fault: "GPU is lost"}}, LostDevice: true}, Limits{}); v.LostDevice {
+		t.Errorf("%+v", v)
+	}
+}
+
+// A word that this program does not know is one that a newer driver has.
+func TestRecoveryWords(t *testing.T) {
+	for word, want := range map[string]string{"None": "", "none": "", "N/A": "", "[N/A]": "", "[Not Supported]": "", "": "",
+		"Reset": RecoveryReset, "Drain P2P": RecoveryDrainP2P, "Send to the moon": "Send to the moon", strings.Repeat("x", 100): strings.Repeat("x", 64)} {
+		if got := parseRecovery(word); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+	for _, c := range []struct {
+		action          string
+		fails, hardware bool
+	}{{"", false, false}, {RecoveryReset, true, true}, {RecoveryReboot, true, true}, {RecoveryDrainP2P, true, false}, {RecoveryDrainAndReset, false, false},
+		{RecoveryIMEX, true, true}, {RecoveryBusReset, true, true}, {RecoverySystemReboot, true, true}, {"Send to the moon", true, true}} {
+		v := Judge(Snapshot{Source: "NVML", Cards: []Card{{Recovery: c.action}}}, Limits{})
+		if len(v.Failures) > 0 != c.fails || v.Hardware != c.hardware || v.EndProcesses != (c.action == RecoveryDrainP2P) || len(v.Warnings) > 0 != (c.action == RecoveryDrainAndReset) {
+			t.Errorf("%q: %+v", c.action, v)
 		}
 	}
 }
@@ -211,7 +282,7 @@ func TestSizes(t *testing.T) {
 }
 
 func TestFit(t *testing.T) {
-	two, err := parseSMI(captured(t, "two"))
+	two, err := parse535(captured(t, "two"))
 	if err != nil {
 		t.Fatal(err)
 	}

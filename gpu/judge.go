@@ -18,9 +18,10 @@ type Limits struct {
 // Warnings decides.
 type Verdict struct {
 	Failures, Warnings []string
-	// Hardware says that a card itself is at fault, and LostDevice that the
-	// container has lost its access to one, which a restart gives back.
-	Hardware, LostDevice bool
+	// Hardware says that a card itself is at fault. LostDevice says that the
+	// container has lost its access to one, which a restart gives back, and
+	// EndProcesses that a card wants its processes ended, which a restart does.
+	Hardware, LostDevice, EndProcesses bool
 	// Summary is one line over all cards.
 	Summary string
 }
@@ -53,10 +54,21 @@ func Judge(s Snapshot, l Limits) Verdict {
 			who += " " + c.Name
 		}
 		if c.Fault != "" {
-			v.LostDevice = v.LostDevice || strings.EqualFold(c.Fault, "unknown error")
+			v.LostDevice = v.LostDevice || s.LostDevice && c.unknownError()
 			v.Hardware = true
-			failf("%s: %s (%s)", who, c.Fault, faultHint(c.Fault))
+			failf("%s: %s (%s)", who, c.Fault, faultHint(c.Fault, s.LostDevice))
 			continue // its other figures mean nothing
+		}
+		switch c.Recovery {
+		case "":
+		case RecoveryDrainAndReset:
+			warnf("%s: recovery action %q (%s)", who, c.Recovery, recoveryHint(c.Recovery))
+		case RecoveryDrainP2P:
+			v.EndProcesses = true
+			failf("%s: recovery action %q (%s)", who, c.Recovery, recoveryHint(c.Recovery))
+		default:
+			v.Hardware = true
+			failf("%s: recovery action %q (%s)", who, c.Recovery, recoveryHint(c.Recovery))
 		}
 		if c.RemapFailed.Value > 0 {
 			v.Hardware = true
@@ -107,14 +119,17 @@ func Judge(s Snapshot, l Limits) Verdict {
 	return v
 }
 
-func faultHint(fault string) string {
+func faultHint(fault string, lostDevice bool) string {
 	switch strings.ToLower(fault) {
 	case "gpu is lost":
 		return "it has fallen off the bus: reboot the host"
 	case "gpu requires reset":
 		return "nvidia-smi --gpu-reset, with nothing running on it"
 	}
-	return "see dmesg for Xid; restart the container if its device cgroup is lost"
+	if lostDevice {
+		return Lost.hint()
+	}
+	return "the driver or the card's firmware (GSP) has failed: see dmesg for Xid"
 }
 
 func throttled(mask uint64) string {

@@ -4,6 +4,7 @@ package gpu
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -91,6 +92,10 @@ func cardFault(ret nvml.Return) string {
 		return "GPU requires reset"
 	case nvml.ERROR_UNKNOWN:
 		return "Unknown Error"
+	case nvml.ERROR_TIMEOUT:
+		return "Timeout"
+	case nvml.ERROR_IRQ_ISSUE:
+		return "Interrupt Request Issue"
 	}
 	return ""
 }
@@ -144,11 +149,66 @@ func nvmlCard(index int, dev nvml.Device) Card {
 		v, ret := dev.GetCurrentClocksThrottleReasons()
 		set(&c.Throttle, float64(v), ret)
 	}
+	c.Recovery = nvmlRecovery(dev, set)
 	if has("nvmlDeviceGetMigMode") {
 		mode, _, ret := dev.GetMigMode()
 		c.MIG = ret == nvml.SUCCESS && mode == nvml.DEVICE_MIG_ENABLE
 	}
 	return c
+}
+
+// nvmlRecovery is what the driver says must be done to the card: by one field
+// since driver 570, by two others before.
+func nvmlRecovery(dev nvml.Device, set func(*Figure, float64, nvml.Return)) string {
+	if !has("nvmlDeviceGetFieldValues") {
+		return ""
+	}
+	ask := func(field uint32) (v Figure) {
+		values := []nvml.FieldValue{{FieldId: field}}
+		ret := dev.GetFieldValues(values)
+		if ret == nvml.SUCCESS {
+			ret = nvml.Return(values[0].NvmlReturn)
+		}
+		// Of the faults those that are certain: an old library may answer anything
+		// for a field that it does not know.
+		if ret == nvml.SUCCESS || ret == nvml.ERROR_GPU_IS_LOST || ret == nvml.ERROR_RESET_REQUIRED {
+			set(&v, float64(binary.NativeEndian.Uint32(values[0].Value[:4])), ret) // all three are unsigned ints
+		}
+		return v
+	}
+	if action := ask(nvml.FI_DEV_GET_GPU_RECOVERY_ACTION); action.Known {
+		return recoveryByNumber(int(action.Value))
+	}
+	switch {
+	case ask(nvml.FI_DEV_RESET_STATUS).Value > 0:
+		return RecoveryReset
+	case ask(nvml.FI_DEV_DRAIN_AND_RESET_STATUS).Value > 0:
+		return RecoveryDrainAndReset
+	}
+	return ""
+}
+
+// recoveryByNumber is nvidia-smi's word for NVML's nvmlDeviceGpuRecoveryAction_t.
+func recoveryByNumber(n int) string {
+	switch nvml.DeviceGpuRecoveryAction(n) {
+	case nvml.GPU_RECOVERY_ACTION_NONE:
+		return ""
+	case nvml.GPU_RECOVERY_ACTION_GPU_RESET:
+		return RecoveryReset
+	case nvml.GPU_RECOVERY_ACTION_NODE_REBOOT:
+		return RecoveryReboot
+	case nvml.GPU_RECOVERY_ACTION_DRAIN_P2P:
+		return RecoveryDrainP2P
+	case nvml.GPU_RECOVERY_ACTION_DRAIN_AND_RESET:
+		return RecoveryDrainAndReset
+	case nvml.GPU_RECOVERY_ACTION_RECOVER_IMEX_DOMAIN:
+		return RecoveryIMEX
+	case nvml.GPU_RECOVERY_ACTION_BUS_RESET:
+		return RecoveryBusReset
+	case nvml.GPU_RECOVERY_ACTION_SYSTEM_REBOOT:
+		return RecoverySystemReboot
+	}
+	return fmt.Sprintf("Action %d", n)
 }
 
 func number(b bool) float64 {

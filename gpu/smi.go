@@ -1,12 +1,14 @@
 package gpu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,34 +20,75 @@ var smiFields = []string{"index", "uuid", "name", "driver_version", "memory.tota
 	"temperature.gpu", "power.draw", "ecc.errors.uncorrected.volatile.total", "retired_pages.pending", "remapped_rows.pending",
 	"remapped_rows.failure", "clocks_throttle_reasons.active", "mig.mode.current"}
 
-// smiFieldsOld are those that every driver in use knows; a field that a driver
-// does not know fails the whole query.
-const smiFieldsOld = 11
+// smiQueries are the queries, newest first. A field that a driver does not know
+// fails its whole query; then the next is asked.
+var smiQueries = []struct {
+	since  int // the first driver that knows all fields
+	fields []string
+}{
+	{570, append(slices.Clip(smiFields), "gpu_recovery_action")},
+	{530, append(slices.Clip(smiFields), "reset_status.reset_required", "reset_status.drain_and_reset_recommended")},
+	{470, smiFields},
+	{0, smiFields[:11]},
+}
+
+// smiNeeds is how many fields an answer has at least.
+const smiNeeds = 11
 
 // maxSMI bounds what nvidia-smi may print, in bytes: sixteen cards and more.
 const maxSMI = 64 << 10
 
-// smi asks nvidia-smi once, or twice where an old driver does not know a field.
+// smi asks nvidia-smi once, where the driver's version can be read and there is
+// no MIG; where it cannot, once more for each query that is too new for it.
 func (r Reader) smi(ctx context.Context) (Snapshot, error) {
 	path, err := findSMI()
 	if err != nil {
 		return Snapshot{}, errUnavailable
 	}
-	out, code, err := r.runSMI(ctx, path, smiFields)
-	if err == nil && code == 2 {
-		out, code, err = r.runSMI(ctx, path, smiFields[:smiFieldsOld])
+	version, _ := os.ReadFile(cmp.Or(r.Version, "/proc/driver/nvidia/version"))
+	driver := driverMajor(string(version))
+	for i, q := range smiQueries {
+		last := i == len(smiQueries)-1
+		if driver > 0 && driver < q.since && !last {
+			continue
+		}
+		out, code, err := r.runSMI(ctx, path, maxSMI, "--query-gpu="+strings.Join(q.fields, ","), "--format=csv,noheader,nounits")
+		if err != nil {
+			return Snapshot{}, err
+		}
+		if code == smiBadArgument && !last {
+			continue
+		}
+		s, err := readSMI(code, out, q.fields)
+		if err != nil {
+			return s, err
+		}
+		return r.smiInstances(ctx, path, s)
 	}
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return readSMI(code, out)
+	panic("unreachable: the last query returns")
 }
+
+// driverMajor is the first part of the loaded driver's version, by the text of
+// /proc/driver/nvidia/version; 0 where it does not say.
+func driverMajor(text string) int {
+	line, _, _ := strings.Cut(text, "\n")
+	for word := range strings.FieldsSeq(line) {
+		major, rest, ok := strings.Cut(word, ".")
+		if n, err := strconv.Atoi(major); ok && err == nil && n >= 100 && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+			return n
+		}
+	}
+	return 0
+}
+
+// smiBadArgument is nvidia-smi's exit code for a field that it does not know.
+const smiBadArgument = 2
 
 // smiInfoROM is nvidia-smi's exit code for a warning beside valid figures: the
 // infoROM of a card is corrupted (nvidia-smi(1), RETURN VALUE).
 const smiInfoROM = 14
 
-func readSMI(code int, out string) (Snapshot, error) {
+func readSMI(code int, out string, fields []string) (Snapshot, error) {
 	if code != 0 && code != smiInfoROM {
 		return Snapshot{}, smiFault(code, out)
 	}
@@ -57,7 +100,7 @@ func readSMI(code int, out string) (Snapshot, error) {
 			figures.WriteString(line)
 		}
 	}
-	s, err := parseSMI(figures.String())
+	s, err := parseSMI(figures.String(), fields)
 	switch {
 	case code == 0:
 		return s, err
@@ -85,13 +128,13 @@ const reapGrace = 50 * time.Millisecond
 
 // runSMI does not wait for a child that hangs in the kernel: at the end of ctx
 // it kills the child with its children and goes.
-func (r Reader) runSMI(ctx context.Context, path string, fields []string) (out string, code int, err error) {
+func (r Reader) runSMI(ctx context.Context, path string, limit int64, args ...string) (out string, code int, err error) {
 	pr, pw, err := os.Pipe()
 	if err != nil {
 		return "", 0, fmt.Errorf("nvidia-smi: %w", err)
 	}
 	defer pr.Close()
-	cmd := exec.Command(path, "--query-gpu="+strings.Join(fields, ","), "--format=csv,noheader,nounits")
+	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = pw, pw // it prints its errors to the standard output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !r.InGroup, Pdeathsig: syscall.SIGKILL}
 	err = cmd.Start()
@@ -105,7 +148,7 @@ func (r Reader) runSMI(ctx context.Context, path string, fields []string) (out s
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		text, err := io.ReadAll(io.LimitReader(pr, maxSMI))
+		text, err := io.ReadAll(io.LimitReader(pr, limit))
 		if werr := cmd.Wait(); err == nil {
 			err = werr
 		}
@@ -131,44 +174,77 @@ func (r Reader) runSMI(ctx context.Context, path string, fields []string) (out s
 	}
 }
 
-// parseSMI reads the lines of a query, in the order of smiFields. A driver's
-// error may stand among them.
-func parseSMI(out string) (Snapshot, error) {
+// parseSMI reads the lines of a query of these fields. A driver's error may
+// stand among them.
+func parseSMI(out string, fields []string) (Snapshot, error) {
 	s := Snapshot{Source: "nvidia-smi"}
 	for line := range strings.Lines(out) {
 		line = strings.TrimSpace(line)
 		if line == "" {
 			continue
 		}
-		f := strings.Split(line, ",")
-		index, err := strconv.Atoi(strings.TrimSpace(f[0]))
-		if len(f) < smiFieldsOld || err != nil || index < 0 {
+		values := strings.Split(line, ",")
+		index, err := strconv.Atoi(strings.TrimSpace(values[0]))
+		if len(values) < smiNeeds || err != nil || index < 0 {
 			return s, smiFault(0, line)
 		}
-		for i := range f {
-			f[i] = strings.TrimSpace(f[i])
+		c := Card{Index: index}
+		for i, field := range fields[:min(len(fields), len(values))] {
+			setField(&s, &c, field, strings.TrimSpace(values[i]))
 		}
-		f = append(f, make([]string, max(0, len(smiFields)-len(f)))...)
-		s.Driver = f[3]
-		s.Cards = append(s.Cards, parseCard(index, f))
+		s.Cards = append(s.Cards, c)
 	}
 	return s, nil
 }
 
-func parseCard(index int, f []string) Card {
-	c := Card{Index: index, UUID: f[1], Name: f[2], MIG: strings.EqualFold(f[15], "enabled")}
-	for i, to := range map[int]*Figure{4: &c.Total, 5: &c.Used, 6: &c.Free, 7: &c.Util, 8: &c.Temp, 9: &c.Power, 10: &c.ECC,
-		11: &c.RetirePending, 12: &c.RemapPending, 13: &c.RemapFailed, 14: &c.Throttle} {
-		figure, fault := parseFigure(f[i])
-		*to = figure
-		if fault != "" {
-			c.Fault = fault
-		}
-	}
-	if _, fault := parseFigure(f[2]); fault != "" {
+// setField takes one value of a query into the card, or the fault in its place.
+func setField(s *Snapshot, c *Card, field, text string) {
+	figure, fault := parseFigure(text)
+	if fault != "" {
 		c.Fault = fault
 	}
-	return c
+	switch field {
+	case "uuid":
+		c.UUID = text
+	case "name":
+		c.Name = text
+	case "driver_version":
+		s.Driver = text
+	case "memory.total":
+		c.Total = figure
+	case "memory.used":
+		c.Used = figure
+	case "memory.free":
+		c.Free = figure
+	case "utilization.gpu":
+		c.Util = figure
+	case "temperature.gpu":
+		c.Temp = figure
+	case "power.draw":
+		c.Power = figure
+	case "ecc.errors.uncorrected.volatile.total":
+		c.ECC = figure
+	case "retired_pages.pending":
+		c.RetirePending = figure
+	case "remapped_rows.pending":
+		c.RemapPending = figure
+	case "remapped_rows.failure":
+		c.RemapFailed = figure
+	case "clocks_throttle_reasons.active":
+		c.Throttle = figure
+	case "mig.mode.current":
+		c.MIG = strings.EqualFold(text, "enabled")
+	case "gpu_recovery_action":
+		c.Recovery = parseRecovery(text)
+	case "reset_status.drain_and_reset_recommended":
+		if figure.Value > 0 && c.Recovery == "" {
+			c.Recovery = RecoveryDrainAndReset
+		}
+	case "reset_status.reset_required":
+		if figure.Value > 0 {
+			c.Recovery = RecoveryReset
+		}
+	}
 }
 
 // parseFigure reads a number, yes or no, a bit mask, or one of nvidia-smi's
@@ -179,7 +255,7 @@ func parseFigure(text string) (figure Figure, fault string) {
 		return known(1), ""
 	case "no":
 		return known(0), ""
-	case "unknown error", "gpu is lost", "gpu requires reset", "err!":
+	case "unknown error", "gpu is lost", "gpu requires reset", "err!", "timeout", "interrupt request issue":
 		return Figure{}, strings.Trim(text, "[]")
 	}
 	if mask, ok := strings.CutPrefix(text, "0x"); ok {

@@ -114,7 +114,7 @@ func (d *Daemon) beginInspection(id string) {
 			default:
 				d.apply(recovery.Seen{Container: c}, now)
 				d.warnOfEnviron(c)
-				d.noteFigures(c)
+				d.noteFigures(c, now)
 			}
 			delete(d.looking, id)
 			if again {

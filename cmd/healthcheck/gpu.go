@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,8 @@ func gpuCheck(c *config) probe.Check {
 				class = probe.Self
 			case v.Hardware:
 				class = probe.Host
+			case v.EndProcesses:
+				class = probe.Self
 			}
 			return f, &probe.StageError{Stage: probe.StageLimit, Class: class, Err: fmt.Errorf("%s (%s)", strings.Join(append(v.Failures, v.Warnings...), "; "), v.Summary)}
 		case len(v.Warnings) > 0:
@@ -70,6 +73,7 @@ func gpuClass(err error) probe.Class {
 
 const gpuHelp = `Usage: healthcheck gpu [--output json] [--watch 2s]
        healthcheck gpu fit [flags] MODEL=SIZE[+PER_ITEM] …
+       healthcheck gpu fit --all [flags] MODEL=SIZE …
 
 Shows the GPUs: memory, utilisation, temperature, power, uncorrectable ECC
 errors, and what a card of its class is for.
@@ -77,6 +81,11 @@ errors, and what a card of its class is for.
 fit prints the first model, in the order given, that fits the free memory, and
 with PER_ITEM the largest batch behind it; cpu where none fits. It exits 0.
 
+fit --all is for models that run side by side: it prints a line MODEL=GPU for
+each, with the GPU as CUDA_VISIBLE_DEVICES takes it, or cpu. A model is left to
+the CPU only where it cannot run beside those named before it.
+
+  --all              where each of the models goes; at most 12
   --reserve SIZE     memory of each card to leave free (1GiB)
   --context SIZE     what the context takes on top of each model: for a KV cache
                      2 x layers x KV heads x head size x tokens x 2 bytes
@@ -91,7 +100,7 @@ type gpuOptions struct {
 	output           string
 	watch, timeout   durationValue
 	reserve, context sizeValue
-	split, help      bool
+	all, split, help bool
 }
 
 // runGPU is the command healthcheck gpu.
@@ -104,6 +113,7 @@ func runGPU(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.Var(&o.timeout, "timeout", "")
 	fs.Var(&o.reserve, "reserve", "")
 	fs.Var(&o.context, "context", "")
+	fs.BoolVar(&o.all, "all", false, "")
 	fs.BoolVar(&o.split, "split", false, "")
 	fs.BoolVarP(&o.help, "help", "h", false, "")
 	if err := fs.Parse(args); err != nil {
@@ -116,9 +126,17 @@ func runGPU(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case o.output != "text" && o.output != "json":
 		return fail(stderr, usagef("--output text or --output json", "--output %q: want text or json", flags.Clip(o.output)))
 	case fs.Arg(0) == "fit":
+		if fs.Changed("watch") {
+			return fail(stderr, usagef("healthcheck gpu --watch 2s", "--watch does not go with fit"))
+		}
 		return o.fit(ctx, fs.Args()[1:], stdout, stderr)
 	case fs.NArg() > 0:
 		return fail(stderr, usagef("healthcheck gpu, or healthcheck gpu fit MODEL=SIZE", "unexpected argument %q", flags.Clip(fs.Arg(0))))
+	}
+	for _, name := range []string{"all", "reserve", "context", "split"} {
+		if fs.Changed(name) {
+			return fail(stderr, usagef("healthcheck gpu fit --"+name+" …", "--%s goes with fit alone", name))
+		}
 	}
 	return o.show(ctx, stdout, stderr)
 }
@@ -207,8 +225,8 @@ func cardsTable(s gpu.Snapshot, bars bool) string {
 		}
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", c.Index, probe.Clean(orDash(c.Name)), c.Class(), figure(c.Total, " MiB"), used,
 			figure(c.Free, " MiB"), util, figure(c.Temp, "°C"), figure(c.Power, " W"), figure(c.ECC, ""))
-		if c.Fault != "" {
-			fmt.Fprintf(w, "\t%s", probe.Clean(c.Fault))
+		if trouble := cmp.Or(c.Fault, c.Recovery); trouble != "" {
+			fmt.Fprintf(w, "\t%s", probe.Clean(trouble))
 		}
 		fmt.Fprintln(w)
 	}
@@ -254,6 +272,7 @@ type jsonCard struct {
 	Power   *float64 `json:"power_watts,omitempty"`
 	ECC     *float64 `json:"ecc_uncorrectable,omitempty"`
 	Fault   string   `json:"fault,omitempty"`
+	Action  string   `json:"recovery_action,omitempty"`
 	Healthy bool     `json:"healthy"`
 }
 
@@ -268,7 +287,7 @@ func cardsJSON(s gpu.Snapshot) string {
 	for _, c := range s.Cards {
 		v := gpu.Judge(gpu.Snapshot{Source: s.Source, Cards: []gpu.Card{c}}, gpu.Limits{})
 		cards = append(cards, jsonCard{c.Index, c.Name, c.UUID, c.Class(), c.MIG, value(c.Total), value(c.Used), value(c.Free),
-			value(c.Util), value(c.Temp), value(c.Power), value(c.ECC), c.Fault, len(v.Failures) == 0})
+			value(c.Util), value(c.Temp), value(c.Power), value(c.ECC), c.Fault, c.Recovery, len(v.Failures) == 0})
 	}
 	return jsonLine(map[string]any{"source": s.Source, "driver": s.Driver, "gpus": cards})
 }
@@ -285,6 +304,7 @@ func jsonLine(v any) string {
 // cpu, with the reason on the standard error.
 func (o gpuOptions) fit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	const example = "healthcheck gpu fit llama3:70b=40GiB llama3:8b=6GiB"
+	const allExample = "healthcheck gpu fit --all CHAT=6GiB EMBED=1GiB"
 	var models []gpu.Model
 	for _, a := range args {
 		m, err := gpu.ParseModel(a)
@@ -297,26 +317,58 @@ func (o gpuOptions) fit(ctx context.Context, args []string, stdout, stderr io.Wr
 	if len(models) == 0 {
 		return fail(stderr, usagef(example, "no model is named"))
 	}
+	if o.all && o.split {
+		return fail(stderr, usagef(allExample, "--all puts each model on one card: --split does not go with it"))
+	}
+	if o.all {
+		if _, err := gpu.Pack(models, nil, 0); err != nil {
+			return fail(stderr, usagef(allExample, "--all: %s", probe.Clean(flags.Clip(err.Error()))))
+		}
+	}
 	s, err := o.read(ctx)
 	warning := ""
 	if err != nil {
 		warning = err.Error()
 		fmt.Fprintln(stderr, "warning: "+probe.Clean(warning))
 	}
-	choices, chosen := gpu.Fit(models, gpu.Available(s.Cards, float64(o.reserve), o.split))
-	name, batch := "cpu", 0
-	if chosen >= 0 {
-		name, batch = choices[chosen].Model, choices[chosen].Batch
-	}
-	out := name + "\n"
-	switch {
-	case o.output == "json":
-		out = jsonLine(map[string]any{"model": name, "batch": batch, "reserve_mib": float64(o.reserve), "warning": warning, "choices": choices})
-	case batch > 0:
-		out = fmt.Sprintf("%s %d\n", name, batch)
+	out := o.first(models, s.Cards, warning)
+	if o.all {
+		out = o.beside(models, s.Cards, warning)
 	}
 	if _, err := io.WriteString(stdout, out); err != nil {
 		return 1
 	}
 	return 0
+}
+
+// first says which model fits, for an entrypoint that starts one.
+func (o gpuOptions) first(models []gpu.Model, cards []gpu.Card, warning string) string {
+	choices, chosen := gpu.Fit(models, gpu.Available(cards, float64(o.reserve), o.split))
+	name, batch := "cpu", 0
+	if chosen >= 0 {
+		name, batch = choices[chosen].Model, choices[chosen].Batch
+	}
+	switch {
+	case o.output == "json":
+		return jsonLine(map[string]any{"model": name, "batch": batch, "reserve_mib": float64(o.reserve), "warning": warning, "choices": choices})
+	case batch > 0:
+		return fmt.Sprintf("%s %d\n", name, batch)
+	}
+	return name + "\n"
+}
+
+// beside says where each model goes, for an entrypoint that starts all of them.
+func (o gpuOptions) beside(models []gpu.Model, cards []gpu.Card, warning string) string {
+	places, err := gpu.Pack(models, cards, float64(o.reserve))
+	if err != nil {
+		panic(err) // the models were looked at before the cards
+	}
+	if o.output == "json" {
+		return jsonLine(map[string]any{"reserve_mib": float64(o.reserve), "warning": warning, "places": places})
+	}
+	var b strings.Builder
+	for _, p := range places {
+		fmt.Fprintf(&b, "%s=%s\n", p.Model, p.GPU)
+	}
+	return b.String()
 }

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -66,21 +67,63 @@ func byNVML(t *testing.T, library, cards string, args ...string) (string, string
 // bySMI runs the static build against a stand-in that prints a file.
 func bySMI(t *testing.T, cards string, exit int, args ...string) (string, string, int) {
 	t.Helper()
+	stdout, stderr, code, asked := askSMI(t, cards, exit, args...)
+	for i, line := range asked {
+		if !strings.HasPrefix(line, "--query-gpu=index,uuid,") || !strings.HasSuffix(line, " --format=csv,noheader,nounits") || i > 1 {
+			if line != "-q -x" && line != "-L" {
+				t.Errorf("nvidia-smi was asked %q", asked)
+			}
+		}
+	}
+	return stdout, stderr, code
+}
+
+// standIn returns a directory with an nvidia-smi that prints a file, and refuses
+// a field that the file's driver does not know, as the tool does. It writes
+// down what it is asked.
+func standIn(t *testing.T, cards string, exit int) string {
+	t.Helper()
 	dir := t.TempDir()
-	file, err := filepath.Abs("../../testdata/nvidia-smi/" + cards + ".csv")
+	file, err := filepath.Abs("../../testdata/nvidia-smi/" + cards)
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := fmt.Sprintf("#!/bin/sh\necho \"$@\" >> %s/asked\n/bin/cat %s\nexit %d\n", dir, file, exit)
+	text, err := os.ReadFile(file + ".csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := "*,reset_status.*"
+	if strings.Contains(string(text), ", 535.") {
+		refused = "*,gpu_recovery_action*"
+	}
+	script := fmt.Sprintf(`#!/bin/sh
+echo "$@" >> %[1]s/asked
+case "$*" in
+-L) exec /bin/cat %[2]s.list ;;
+"-q -x") exec /bin/cat %[2]s.xml ;;
+%[3]s)
+	echo 'Field "…" is not a valid field to query.'
+	exit 2 ;;
+esac
+/bin/cat %[2]s.csv
+exit %[4]d
+`, dir, file, refused, exit)
 	if err := os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, code := runWith(t, binary, []string{"PATH=" + dir}, args...)
-	if asked, err := os.ReadFile(filepath.Join(dir, "asked")); err != nil || strings.Count(string(asked), "\n") != 1 ||
-		!strings.HasPrefix(string(asked), "--query-gpu=index,uuid,") || !strings.HasSuffix(string(asked), " --format=csv,noheader,nounits\n") {
-		t.Errorf("nvidia-smi was asked %q, %v", asked, err)
+	return dir
+}
+
+// askSMI runs the static build, and returns what nvidia-smi was asked, too.
+func askSMI(t *testing.T, cards string, exit int, args ...string) (stdout, stderr string, code int, asked []string) {
+	t.Helper()
+	dir := standIn(t, cards, exit)
+	stdout, stderr, code = runWith(t, binary, []string{"PATH=" + dir}, args...)
+	lines, err := os.ReadFile(filepath.Join(dir, "asked"))
+	if err != nil {
+		t.Error(err)
 	}
-	return stdout, stderr, code
+	return stdout, stderr, code, strings.Split(strings.TrimSuffix(string(lines), "\n"), "\n")
 }
 
 // anyTime blanks what differs between two runs or two sources by right.
@@ -91,8 +134,10 @@ func anyTime(report, source string) string {
 
 // Both builds say the same of the same cards.
 func TestBothBuildsGiveTheSameReport(t *testing.T) {
-	for cards, want := range map[string]int{"t4": 0, "a100-40": 0, "a100-80": 0, "a6000": 0, "rtx4090": 0, "two": 0, "ecc": 0, "remap-failed": 1, "hot": 0, "lost": 1, "reset": 1} {
-		for _, args := range [][]string{{"--layers", "gpu"}, {"--layers", "gpu", "--gpu-max-temp", "82", "--gpu-min-free", "5GiB", "--gpu-max-ecc", "0"}, {"gpu"}, {"gpu", "--output", "json"}, {"gpu", "fit", "a=40GiB", "b=10GiB+1GiB"}} {
+	for cards, want := range map[string]int{"t4": 0, "a100-40": 0, "a100-80": 0, "a6000": 0, "rtx4090": 0, "two": 0, "ecc": 0, "remap-failed": 1, "hot": 0, "lost": 1, "reset": 1,
+		"recovery-none": 0, "recovery-reset": 1, "recovery-reboot": 1, "recovery-drain-p2p": 1, "recovery-drain-and-reset": 0, "reset-required": 1, "drain-recommended": 0, "gsp": 1, "timeout": 1, "mig": 0} {
+		for _, args := range [][]string{{"--layers", "gpu"}, {"--layers", "gpu", "--gpu-max-temp", "82", "--gpu-min-free", "5GiB", "--gpu-max-ecc", "0"}, {"gpu"}, {"gpu", "--output", "json"}, {"gpu", "fit", "a=40GiB", "b=10GiB+1GiB"},
+			{"gpu", "fit", "--all", "A=7GiB", "B=3GiB", "C=60GiB"}} {
 			a, aErr, aCode := byNVML(t, "new", cards, args...)
 			b, bErr, bCode := bySMI(t, cards, 0, args...)
 			if a, b := anyTime(a+aErr, "NVML"), anyTime(b+bErr, "nvidia-smi"); a != b || aCode != bCode {
@@ -138,18 +183,90 @@ func TestGPUFaultsInBothBuilds(t *testing.T) {
 	}
 }
 
-// NVML knows the memory of a MIG slice, nvidia-smi does not: where a limit is
-// set, not knowing is failing.
+// A container that was given two MIG instances sees the card, but no memory of
+// it: the memory that counts is that of the instances, in both builds.
 func TestMIG(t *testing.T) {
-	args := []string{"--gpu-min-free", "8GiB", "--layers", "gpu"}
-	if out, _, code := byNVML(t, "new", "mig", args...); code != 0 || !strings.Contains(out, "MIG 0 1000 of 9856 MiB") {
+	for _, source := range []func(...string) (string, string, int){
+		func(args ...string) (string, string, int) { return byNVML(t, "new", "mig", args...) },
+		func(args ...string) (string, string, int) { return bySMI(t, "mig", 0, args...) },
+	} {
+		if out, _, code := source("--gpu-min-free", "4GiB", "--gpu-count", "2", "--layers", "gpu"); code != 0 ||
+			!strings.Contains(out, "MIG 0 1000 of 9856 MiB") || !strings.Contains(out, "MIG 1 12 of 4864 MiB") {
+			t.Errorf("exit %d: %s", code, out)
+		}
+		if out, _, code := source("--gpu-min-free", "8GiB", "--layers", "gpu"); code != 1 || !strings.Contains(out, "MIG 1: 4852 MiB free (min 8192 MiB)") {
+			t.Errorf("exit %d: %s", code, out)
+		}
+		if out, _, code := source("gpu", "fit", "a=8GiB", "b=7GiB"); code != 0 || out != "b\n" {
+			t.Errorf("exit %d: %s", code, out)
+		}
+		if out, _, code := source("gpu", "fit", "--all", "EMBED=3GiB", "CHAT=7GiB"); code != 0 ||
+			out != "EMBED=MIG-33333333-0000-0000-0000-000000000000\nCHAT=MIG-22222222-0000-0000-0000-000000000000\n" {
+			t.Errorf("exit %d: %s", code, out)
+		}
+	}
+}
+
+// What the driver says must be done to a card decides the cause: a reset and a
+// reboot are the host's, processes that must end are this container's own.
+func TestGPURecoveryAction(t *testing.T) {
+	for cards, c := range map[string]struct {
+		code        int
+		class, says string
+	}{
+		"recovery-none":            {0, "", "1 GPU by "},
+		"recovery-reset":           {1, "host", `GPU 0 NVIDIA A100-SXM4-80GB: recovery action "Reset" (end all that runs on it, then nvidia-smi --gpu-reset)`},
+		"recovery-reboot":          {1, "host", `recovery action "Reboot" (reboot the host)`},
+		"recovery-drain-p2p":       {1, "self", `recovery action "Drain P2P" (end the processes that use it with other GPUs)`},
+		"recovery-drain-and-reset": {0, "", `recovery action "Drain and Reset" (it works at reduced capacity: put nothing new on it, reset it when its work is done)`},
+		"reset-required":           {1, "host", `recovery action "Reset"`},
+		"drain-recommended":        {0, "", `recovery action "Drain and Reset"`},
+		"gsp":                      {1, "host", "Unknown Error (the driver or the card's firmware (GSP) has failed: see dmesg for Xid)"},
+		"timeout":                  {1, "host", "Timeout (the driver or the card's firmware (GSP) has failed: see dmesg for Xid)"},
+	} {
+		for name, source := range map[string]func(...string) (string, string, int){
+			"NVML":       func(args ...string) (string, string, int) { return byNVML(t, "new", cards, args...) },
+			"nvidia-smi": func(args ...string) (string, string, int) { return bySMI(t, cards, 0, args...) },
+		} {
+			out, _, code := source("--layers", "gpu", "--output", "json")
+			var doc struct {
+				Checks []struct {
+					Message string
+					Cause   struct{ Class string }
+				}
+			}
+			if err := json.Unmarshal([]byte(out), &doc); err != nil || code != c.code || len(doc.Checks) != 1 || doc.Checks[0].Cause.Class != c.class || !strings.Contains(doc.Checks[0].Message, c.says) {
+				t.Errorf("%s by %s: exit %d, want %d, %s, %q: %v, %s", cards, name, code, c.code, c.class, c.says, err, out)
+			}
+			want := "cpu\n"
+			if cards == "recovery-none" {
+				want = "m\n"
+			}
+			if out, _, code := source("gpu", "fit", "m=1GiB"); code != 0 || out != want {
+				t.Errorf("%s by %s: exit %d, %q fits, want %q", cards, name, code, out, want)
+			}
+		}
+	}
+}
+
+// A driver that does not know the newest field is asked again, and no driver
+// more often than it takes.
+func TestSMIOfAnyAge(t *testing.T) {
+	for cards, want := range map[string]int{"recovery-none": 1, "t4": 2} {
+		if _, _, code, asked := askSMI(t, cards, 0, "--layers", "gpu"); code != 0 || len(asked) != want {
+			t.Errorf("%s: exit %d, asked %d times, want %d: %q", cards, code, len(asked), want, asked)
+		}
+	}
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho asked >> " + dir + "/asked\ncase \"$*\" in *retired*) exit 2;; esac\necho '0, GPU-1, Tesla K80, 450.1, 11441, 0, 11441, 0, 40, 50.00, 0'\n"
+	if err := os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, code := runWith(t, binary, []string{"PATH=" + dir}, "--layers", "gpu", "--gpu-max-mem", "90"); code != 0 || !strings.Contains(out, "Tesla K80 0 of 11441 MiB") {
 		t.Errorf("exit %d: %s", code, out)
 	}
-	if out, _, code := bySMI(t, "mig", 0, args...); code != 1 || !strings.Contains(out, "free memory is not known from nvidia-smi, and has a limit") {
-		t.Errorf("exit %d: %s", code, out)
-	}
-	if out, _, code := bySMI(t, "mig", 0, "--layers", "gpu"); code != 0 {
-		t.Errorf("exit %d: %s", code, out)
+	if asked, err := os.ReadFile(dir + "/asked"); err != nil || strings.Count(string(asked), "\n") != 4 {
+		t.Errorf("%q, %v", asked, err)
 	}
 }
 
@@ -187,9 +304,7 @@ func TestNVMLBuildFallsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	file, _ := filepath.Abs("../../testdata/nvidia-smi/t4.csv")
-	os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte("#!/bin/sh\n/bin/cat "+file+"\n"), 0o755)
+	dir := standIn(t, "t4", 0)
 	out, _, code := runWith(t, bin, []string{"PATH=" + dir}, "--layers", "gpu")
 	if code != 0 || !strings.Contains(out, "1 GPU by nvidia-smi: Tesla T4") {
 		t.Errorf("exit %d: %s", code, out)
@@ -220,7 +335,11 @@ func TestGPUFit(t *testing.T) {
 			t.Errorf("%s %v: exit %d, %q, want %q", c.cards, c.args, code, out, c.want)
 		}
 	}
-	out, _, code := bySMI(t, "t4", 0, "gpu", "fit", "--output", "json", "big=40GiB", "small=6GiB+1GiB")
+	out, _, code := bySMI(t, "two", 0, "gpu", "fit", "--all", "--output", "json", "A=40GiB", "B=10GiB")
+	if want := `{"places":[{"model":"A","gpu":"cpu","need_mib":40960},{"model":"B","gpu":"GPU-00000346-0000-0000-0000-000000000000","need_mib":10240,"gpu_name":"Tesla T4"}],"reserve_mib":1024,"warning":""}` + "\n"; code != 0 || out != want {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	out, _, code = bySMI(t, "t4", 0, "gpu", "fit", "--output", "json", "big=40GiB", "small=6GiB+1GiB")
 	var doc struct {
 		Model   string
 		Batch   int
@@ -284,5 +403,67 @@ func TestCorruptedInfoROM(t *testing.T) {
 	}
 	if out, _, code := bySMI(t, "none", 14, "--layers", "gpu"); code != 1 {
 		t.Errorf("without a figure: exit %d: %s", code, out)
+	}
+}
+
+// The entrypoint in docs/gpu.md, in a shell: each server sees the card that
+// its model was put on, or none.
+func TestEntrypointOfTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/gpu.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "## Several models side by side")
+	_, rest, ok := strings.Cut(rest, "```\n")
+	script, _, ok2 := strings.Cut(rest, "```\n")
+	if !ok || !ok2 || !strings.Contains(script, "gpu fit --all") {
+		t.Fatal("docs/gpu.md has no such script")
+	}
+	for cards, want := range map[string]string{
+		"two":  "8080 99 GPU-00000346-0000-0000-0000-000000000000\n8081 99 GPU-00000346-0000-0000-0000-000000000000\n",
+		"lost": "8080 0 \n8081 0 \n",
+	} {
+		dir := standIn(t, cards, 0)
+		// A server's last two arguments and the port before them say enough.
+		server := "#!/bin/sh\nfor a; do case $a in 808?) port=$a;; esac; last=$a; done\necho \"$port $last $CUDA_VISIBLE_DEVICES\" >> " + dir + "/servers\n"
+		for name, text := range map[string]string{"llama-server": server, "entrypoint": script + "\n"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(binary, filepath.Join(dir, "healthcheck")); err != nil {
+			t.Fatal(err)
+		}
+		// The shell waits for the server in its background, as an init does.
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "exec /bin/sh "+dir+"/entrypoint | /bin/cat")
+		cmd.Env = []string{"PATH=" + dir}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", cards, err, out)
+		}
+		servers, err := os.ReadFile(filepath.Join(dir, "servers"))
+		lines := strings.SplitAfter(strings.TrimSuffix(string(servers), "\n")+"\n", "\n")
+		slices.Sort(lines)
+		if got := strings.Join(lines, ""); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", cards, got, err, want)
+		}
+	}
+}
+
+func TestGPUFitUsage(t *testing.T) {
+	for line, want := range map[string]string{
+		"gpu fit --all a=1GiB a=2GiB":                   `--all: "a" is named twice`,
+		"gpu fit --all a=1GiB+1MiB":                     "--all: no batch is chosen for models side by side",
+		"gpu fit --all --split a=1GiB":                  "--all puts each model on one card",
+		"gpu fit --all a=1":                             `"1" is not a size`,
+		"gpu fit --all":                                 "no model is named",
+		"gpu fit --watch 1s a=1GiB":                     "--watch does not go with fit",
+		"gpu --all":                                     "--all goes with fit alone",
+		"gpu --reserve 2GiB":                            "--reserve goes with fit alone",
+		"gpu fit --all" + strings.Repeat(" a=1GiB", 13): "--all: 13 models: at most 12 can be placed at once",
+	} {
+		stdout, stderr, code := execute(t, nil, words(line)...)
+		if code != 1 || stdout != "" || !strings.Contains(stderr, want) || !strings.Contains(stderr, "hint: ") {
+			t.Errorf("%s: exit %d: %s%s", line, code, stdout, stderr)
+		}
 	}
 }

@@ -30,9 +30,9 @@ import (
 // process may take beyond it.
 const writeGrace = 60 * time.Millisecond
 
-// leastWrite is what the writing of a report has at least, where a busy machine
-// has let the process run late: one that says nothing helps nobody.
-const leastWrite = 10 * time.Millisecond
+// leastGrace is how long a report may take to be written in any case: on a busy
+// machine the process may get to it late, and then it matters most.
+const leastGrace = 20 * time.Millisecond
 
 // reapGrace is how long children that were killed are waited for, at most.
 const reapGrace = 60 * time.Millisecond
@@ -159,7 +159,7 @@ func writeBy(w io.Writer, text []byte, deadline time.Time) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(max(time.Until(deadline), leastWrite)):
+	case <-time.After(max(leastGrace, time.Until(deadline))):
 	}
 }
 

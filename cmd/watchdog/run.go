@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -14,15 +15,23 @@ import (
 	"healthcheck/watchdog"
 	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
+	"healthcheck/watchdog/page"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
 )
+
+// gcPercent is how much garbage may gather, in percent of what is in use, before
+// it is collected: a daemon that idles has CPU time for a third of Go's default.
+const gcPercent = 30
 
 // runDaemon is watchdog run.
 func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 	cfg, err := parseRun(g)
 	if err != nil {
 		return failOrHelp(err, "run", stdout, stderr)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -32,7 +41,7 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		handler = slog.NewJSONHandler(stderr, nil)
 	}
 	log := slog.New(handler)
-	engine, err := docker.New(cfg.host)
+	engine, err := docker.New(cfg.host, nil)
 	if err != nil {
 		return fail(stderr, usagef("--host unix:///var/run/docker.sock", "%v", err))
 	}
@@ -77,7 +86,9 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		log.Warn(n, "event", recovery.EventVariableIgnored)
 	}
 	if cfg.listen != "" {
-		addr, close, err := serve(cfg.listen, cfg.hosts, daemon, notifier)
+		shown := &page.Page{Source: daemon.Overview, Health: daemon.Health, About: page.About{Host: cfg.router.Host, Version: buildVersion()}}
+		daemon.Changed = shown.Changed
+		addr, close, err := serve(cfg.listen, cfg.hosts, daemon, notifier, shown)
 		if err != nil {
 			return fail(stderr, usagef("--listen none serves nothing", "listening on %s: %v", cfg.listen, err))
 		}

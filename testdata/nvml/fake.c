@@ -1,7 +1,7 @@
 /* A stand-in for libnvidia-ml.so.1: it answers from the file that FAKE_NVML
  * names. A line is "init CODE", "driver VERSION" or "card KEY=VALUE …"; of the
  * values, "na" is NOT_SUPPORTED, "perm" NO_PERMISSION, "lost", "reset" and
- * "unknown" are those faults, and "hang" never returns.
+ * "timeout" and "unknown" are those faults, and "hang" never returns.
  *
  * Build: cc -shared -fPIC -o libnvidia-ml.so.1 fake.c
  */
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SUCCESS = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, LOST = 15, RESET = 16, UNKNOWN = 999 };
+enum { SUCCESS = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, TIMEOUT = 10, LOST = 15, RESET = 16, UNKNOWN = 999 };
 enum { MAX = 16 };
 
 static char cards[MAX][1024];
@@ -65,6 +65,7 @@ static int get(void *dev, const char *key, char *out, size_t size) {
 	if (!strcmp(out, "lost")) return LOST;
 	if (!strcmp(out, "reset")) return RESET;
 	if (!strcmp(out, "unknown")) return UNKNOWN;
+	if (!strcmp(out, "timeout")) return TIMEOUT;
 	if (!strcmp(out, "hang")) for (;;) pause();
 	return SUCCESS;
 }
@@ -108,6 +109,19 @@ int nvmlDeviceGetRemappedRows(void *dev, unsigned *corr, unsigned *unc, unsigned
 	if (r == SUCCESS) r = number(dev, "remap_failed", &f);
 	*corr = *unc = 0; *pending = p; *failed = f;
 	return r;
+}
+struct field_value { unsigned field, scope; long long timestamp, latency; int type, ret; union { unsigned ui; unsigned long long ull; } value; };
+/* A driver answers for the fields that it knows: 570 for the recovery action, 535 for the two before it. */
+int nvmlDeviceGetFieldValues(void *dev, int n, struct field_value *v) {
+	for (int i = 0; i < n; i++) {
+		unsigned long long got = 0;
+		const char *key = v[i].field == 230 ? "recovery" : v[i].field == 226 ? "reset_required" : v[i].field == 227 ? "drain_reset" : "";
+		v[i].ret = number(dev, key, &got);
+		v[i].type = 1;
+		v[i].value.ull = ~0ull; /* only the type's bytes count */
+		v[i].value.ui = got;
+	}
+	return SUCCESS;
 }
 int nvmlDeviceGetMigMode(void *dev, unsigned *now, unsigned *pending) {
 	unsigned long long v = 0;

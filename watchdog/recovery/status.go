@@ -28,6 +28,24 @@ type ServiceStatus struct {
 	Paused      string    `json:"paused,omitempty"`
 }
 
+// health is the container's health or, without one, its state.
+func (s *Service) health() string {
+	if s.container.State != "running" {
+		return s.container.State
+	}
+	return cmp.Or(s.container.Health, s.container.State)
+}
+
+// Standing is the phase and the health of a watched service, as Status has
+// them; false for one that is not watched or gone.
+func (m *Machine) Standing(key string) (phase Phase, health string, ok bool) {
+	s := m.Services[key]
+	if s == nil || !s.watched || !s.Gone.IsZero() {
+		return Idle, "", false
+	}
+	return s.Phase, s.health(), true
+}
+
 // Status lists the watched services by name, as they are now.
 func (m *Machine) Status(now time.Time) []ServiceStatus {
 	out := make([]ServiceStatus, 0, len(m.Services))
@@ -35,11 +53,7 @@ func (m *Machine) Status(now time.Time) []ServiceStatus {
 		if !s.watched || !s.Gone.IsZero() {
 			continue
 		}
-		health := cmp.Or(s.container.Health, s.container.State)
-		if s.container.State != "running" {
-			health = s.container.State
-		}
-		v := ServiceStatus{Service: s.Key, Container: s.Name, ID: ShortID(s.ID), Health: health, Phase: s.Phase.String(), Attempts: s.Attempts,
+		v := ServiceStatus{Service: s.Key, Container: s.Name, ID: ShortID(s.ID), Health: s.health(), Phase: s.Phase.String(), Attempts: s.Attempts,
 			MaxAttempts: s.policy.MaxAttempts, Due: s.Due, LastRestart: s.LastRestart, HealthySince: s.HealthySince}
 		if s.Phase != Idle {
 			v.Cause, v.Waits = s.Cause, cmp.Or(s.Hold.String(), s.After)

@@ -30,6 +30,12 @@ type Decision struct {
 	Took float64 `json:"took_seconds,omitempty"`
 	// Evidence is the id of what was known before a restart.
 	Evidence string `json:"evidence,omitempty"`
+	// Phase is the one that the service is in after the decision.
+	Phase recovery.Phase `json:"phase,omitempty"`
+	// Alert says that people were notified, and Closes that with this the
+	// incident is over.
+	Alert  bool `json:"alert,omitempty"`
+	Closes bool `json:"closes,omitempty"`
 }
 
 // historyLength is how many decisions are kept; the file holds up to twice as

@@ -10,7 +10,10 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"healthcheck/probe"
@@ -273,6 +276,41 @@ func TestPageIsBounded(t *testing.T) {
 	if n := len(newView(o, About{}, nil).Incidents); n != maxIncidents {
 		t.Errorf("%d incidents", n)
 	}
+}
+
+// What many watchers cost is what one costs, and nobody sees an old page.
+func TestPageIsRenderedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		p := &Page{Source: func(context.Context) (watchdog.Overview, bool) {
+			n := asked.Add(1)
+			return watchdog.Overview{At: t0, Services: []recovery.ServiceStatus{{Service: fmt.Sprintf("answer %d", n)}}}, n < 4
+		}, Health: func(time.Time) error { return nil }}
+		want := func(what string, n int, status int) {
+			t.Helper()
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() {
+					w := httptest.NewRecorder()
+					p.page(w, httptest.NewRequest(http.MethodGet, "/", nil))
+					if w.Code != status || status == 200 && !strings.Contains(w.Body.String(), fmt.Sprintf(">answer %d<", n)) {
+						t.Errorf("%s: not answer %d: %d", what, n, w.Code)
+					}
+				})
+			}
+			all.Wait()
+			if got := int(asked.Load()); got != n {
+				t.Errorf("%s: asked %d times, want %d", what, got, n)
+			}
+		}
+		want("many at once", 1, 200)
+		p.Changed()
+		want("something has changed", 2, 200)
+		time.Sleep(keptFor)
+		want("time has passed", 3, 200)
+		p.Changed()
+		want("no answer", 4, http.StatusServiceUnavailable)
+	})
 }
 
 func TestNoAnswer(t *testing.T) {

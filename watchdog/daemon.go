@@ -32,6 +32,7 @@ type Engine interface {
 	Inspect(ctx context.Context, id string) (recovery.Container, error)
 	Restart(ctx context.Context, id string, timeout *int) error
 	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string, timeout *int) error
 }
 
 // Daemon gives the machine what the engine says and does what the machine
@@ -58,7 +59,7 @@ type Daemon struct {
 	// Trace, if set, is called with every pair of the table of transitions that
 	// is passed.
 	Trace func(recovery.Phase, recovery.Input)
-	// Evidence, if set, is asked before each restart, and EvidenceLines lines of
+	// Evidence, if set, is asked before each restart or stop, and EvidenceLines lines of
 	// the log go into the alerts about it.
 	Evidence      EvidenceTaker
 	EvidenceLines int
@@ -82,7 +83,7 @@ type Daemon struct {
 	looking     map[string]bool // what the list asked to inspect before anything is decided
 	cutOff      []*recovery.Service
 	listing     bool // a list is in flight
-	restarting  int  // restarts and starts in flight
+	restarting  int  // restarts, starts and stops in flight
 	audience    audience
 	checks      map[string]*checks        // what the last probes told, by service
 	timelines   map[string]*timeline.Line // how services have been, by service
@@ -189,7 +190,8 @@ func (d *Daemon) reloaded() chan recovery.Settings {
 
 // reload looks at every container again by the new settings.
 func (d *Daemon) reload(ctx context.Context, s recovery.Settings) {
-	d.Settings, d.machine.Settings = s, s
+	d.Settings = s
+	d.machine.Use(s)
 	for _, service := range d.machine.Services {
 		d.inspect(service.ID)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +22,9 @@ import (
 // order. Those of the others have a name alone, which --optional may mean:
 // what they would look at is nobody's business in this run.
 func newChecks(c *config) (selected []probe.Check, err error) {
-	all := resourceChecks(c)
+	dir := sync.OnceValue(func() kept.Dir { return keptDir(c) })
+	c.http.Kept, c.http.Interval, c.http.Container = dir, c.interval, resource.Container
+	all := resourceChecks(c, dir)
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		checks, err := targetChecks(c, layer)
 		if err != nil {
@@ -46,11 +49,11 @@ func newChecks(c *config) (selected []probe.Check, err error) {
 	return selected, nil
 }
 
-func resourceChecks(c *config) []probe.Check {
+func resourceChecks(c *config, dir func() kept.Dir) []probe.Check {
 	chosen := slices.Contains(c.layers, layerResource)
 	s := &resource.Sampler{Interval: c.interval, Window: c.cpuWindow}
 	if chosen {
-		s.Dir = keptDir(c)
+		s.Dir = dir()
 	}
 	add := func(name string, run probe.Func, paths ...string) probe.Check {
 		if chosen {

@@ -135,3 +135,47 @@ func residentMiB(b *testing.B, pid int) float64 {
 	fmt.Sscan(string(m[1]), &kb)
 	return kb / 1024
 }
+
+// BenchmarkGrowth is what the daemon costs as containers become more, with and
+// without the figures of their probes: peak memory, the CPU time of one
+// reconciliation, which is that of an idle minute, and the time from an event
+// to the call that restarts.
+func BenchmarkGrowth(b *testing.B) {
+	for _, n := range []int{10, 100, 1000, 10_000} {
+		for _, figures := range []bool{false, true} {
+			b.Run(fmt.Sprintf("containers=%d/figures=%v", n, figures), func(b *testing.B) { growth(b, n, figures) })
+		}
+	}
+}
+
+func growth(b *testing.B, n int, figures bool) {
+	const minutes = 3
+	failures := min(n, 20)
+	f := newFullEngine(b, n)
+	cmd, _ := daemon(b, f, nil, "--listen", "none", "--reconcile", "2s", fmt.Sprintf("--probe-figures=%v", figures), "--max-restarts", "100000/1s", "--max-attempts", "100000")
+	pid := cmd.Process.Pid
+	settled := func() { // a reconciliation is over when nothing is asked any more
+		for calls := -1; calls != f.count(&f.calls); {
+			calls = f.count(&f.calls)
+			<-time.After(300 * time.Millisecond)
+		}
+	}
+	for b.Loop() {
+		settled()
+		begin, lists := cpuTime(b, pid), f.count(&f.lists)
+		for f.count(&f.lists) < lists+minutes {
+			<-time.After(20 * time.Millisecond)
+		}
+		settled()
+		b.ReportMetric(float64((cpuTime(b, pid)-begin).Microseconds())/1000/float64(f.count(&f.lists)-lists), "cpu-ms/minute")
+		b.ReportMetric(residentMiB(b, pid), "MiB/peak")
+		var took []time.Duration
+		for i := range failures {
+			at := time.Now()
+			f.makeUnhealthy(f.order[i*len(f.order)/failures])
+			<-f.restarts
+			took = append(took, time.Since(at))
+		}
+		b.ReportMetric(float64(percentile(took, 0.5).Microseconds())/1000, "ms/restart")
+	}
+}

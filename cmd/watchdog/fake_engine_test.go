@@ -29,6 +29,8 @@ type fakeEngine struct {
 	counts         map[string]int // restarts by id
 	// subscribed is the request of the last stream of events.
 	subscribed *http.Request
+	// full: lists and inspections have all that a real engine's have.
+	full bool
 }
 
 type fakeContainer struct {
@@ -37,6 +39,9 @@ type fakeContainer struct {
 	Health   string
 	Streak   int
 	Started  time.Time
+	// What a list says of it, for a full engine, and with which health.
+	listed   json.RawMessage
+	listedAs string
 }
 
 func newFakeEngine(t testing.TB, n int) *fakeEngine {
@@ -66,10 +71,14 @@ func newFakeEngine(t testing.TB, n int) *fakeEngine {
 		defer f.mu.Unlock()
 		f.lists++
 		onlyUnhealthy := strings.Contains(r.URL.Query().Get("filters"), `"unhealthy"`)
-		list := make([]map[string]any, 0, len(f.order))
+		list := make([]any, 0, len(f.order))
 		for _, id := range f.order {
 			b := f.containers[id]
 			if onlyUnhealthy && b.Health != "unhealthy" {
+				continue
+			}
+			if f.full {
+				list = append(list, b.summary())
 				continue
 			}
 			list = append(list, map[string]any{"Id": id, "Names": []string{"/" + b.Name}, "Labels": b.Labels, "State": "running",
@@ -87,6 +96,10 @@ func newFakeEngine(t testing.TB, n int) *fakeEngine {
 		if b == nil {
 			w.WriteHeader(http.StatusNotFound)
 			ok(w, map[string]string{"message": "No such container: " + r.PathValue("id")})
+			return
+		}
+		if f.full {
+			ok(w, b.inspection())
 			return
 		}
 		ok(w, map[string]any{"Id": b.ID, "Name": "/" + b.Name,

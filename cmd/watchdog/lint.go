@@ -133,7 +133,7 @@ func lintTarget(ctx context.Context, f *lintFlags, stdin io.Reader) (lint.Target
 	}
 	ctx, cancel := context.WithTimeout(ctx, lintTimeout)
 	defer cancel()
-	engine, err := docker.New(f.host)
+	engine, err := docker.New(f.host, nil)
 	if err == nil {
 		var target lint.Target
 		if target, err = lint.Engine(ctx, engine, f.settings); err == nil {

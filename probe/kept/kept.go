@@ -19,8 +19,8 @@ import (
 	"healthcheck/probe/target"
 )
 
-// maxFile bounds what is read of a file, in bytes.
-const maxFile = 64 << 10
+// MaxFile is how much is read of a file, in bytes.
+const MaxFile = 64 << 10
 
 // Dir is where the files are kept.
 type Dir struct {
@@ -108,7 +108,7 @@ func Load(path string) ([]byte, error) {
 	case st.Mode&0o022 != 0:
 		return nil, fmt.Errorf("%s is writable by others", path)
 	}
-	text, _ := io.ReadAll(io.LimitReader(f, maxFile))
+	text, _ := io.ReadAll(io.LimitReader(f, MaxFile))
 	return text, nil
 }
 

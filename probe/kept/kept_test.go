@@ -42,7 +42,7 @@ func TestStateFileIsNotFooled(t *testing.T) {
 			must(t, os.WriteFile(victim, []byte("precious"), 0o600))
 			c.plant(t, path, victim)
 			text, err := Load(path)
-			if c.want == "" && (err != nil || len(text) != maxFile) {
+			if c.want == "" && (err != nil || len(text) != MaxFile) {
 				t.Errorf("load: %d bytes, %v", len(text), err)
 			}
 			if c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || text != nil) {

@@ -61,14 +61,14 @@ type frame struct {
 }
 
 // has says whether a flag is set.
-func (f frame) has(flag byte) bool { return f.flags&flag != 0 }
+func (in frame) has(flag byte) bool { return in.flags&flag != 0 }
 
 // number is the 31 bits that stand at that place of the payload.
-func (f frame) number(at int) uint32 { return binary.BigEndian.Uint32(f.payload[at:]) & maxWindow }
+func (in frame) number(at int) uint32 { return binary.BigEndian.Uint32(in.payload[at:]) & maxWindow }
 
 // code names the error code that stands at that place of the payload
 // (RFC 9113, 7).
-func (f frame) code(at int) http2Code { return http2Code(binary.BigEndian.Uint32(f.payload[at:])) }
+func (in frame) code(at int) http2Code { return http2Code(binary.BigEndian.Uint32(in.payload[at:])) }
 
 // http2Code is an error code.
 type http2Code uint32

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"healthcheck/probe/target"
 
@@ -22,6 +23,10 @@ type sentBytes struct {
 }
 
 func (s sentBytes) Read(p []byte) (int, error) { return s.Reader.Read(p) }
+
+func (s sentBytes) SetReadDeadline(time.Time) error { return nil }
+
+func (s sentBytes) Close() error { return nil }
 
 func overBytes(sent []byte) *target.Conn {
 	return &target.Conn{Conn: sentBytes{nil, bytes.NewReader(sent)}}

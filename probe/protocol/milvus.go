@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 
@@ -42,10 +41,7 @@ func Milvus(t target.Target, o Options) (probe.Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := *s.http
-	apiURL := *s.http.url
-	apiURL.Host = net.JoinHostPort(t.URL.Hostname(), port)
-	api.url = &apiURL
+	api := s.onPort(port)
 	if s.http.url.Port() == "9091" {
 		s.http.url.Scheme = "http"
 	}
@@ -54,7 +50,7 @@ func Milvus(t target.Target, o Options) (probe.Func, error) {
 		if err != nil || c.name == "" {
 			return text, err
 		}
-		c2 := &serviceSession{service: &service{t, &api, s.name}, ctx: c.ctx}
+		c2 := &serviceSession{service: s, at: api, ctx: c.ctx}
 		defer c2.close()
 		if err := c2.hasMilvusCollection(body); err != nil {
 			return "", err

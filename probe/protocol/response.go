@@ -25,9 +25,14 @@ const (
 	statusNotModified        = 304
 	statusTemporaryRedirect  = 307
 	statusPermanentRedirect  = 308
+	statusBadRequest         = 400
 	statusUnauthorized       = 401
 	statusForbidden          = 403
 	statusNotFound           = 404
+	statusMethodNotAllowed   = 405
+	statusUnprocessable      = 422
+	statusTooMany            = 429
+	statusUnavailable        = 503
 )
 
 // response is the answer to a request.

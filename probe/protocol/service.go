@@ -64,6 +64,13 @@ func (s *service) header(name, prefix, secret string) {
 	}
 }
 
+// onPort is where the service is, but for its port.
+func (s *service) onPort(port string) *url.URL {
+	u := *s.http.url
+	u.Host = net.JoinHostPort(u.Hostname(), port)
+	return &u
+}
+
 // noName refuses a path where the kind of service has nothing to name.
 func (s *service) noName() error {
 	if s.name != "" {
@@ -97,12 +104,16 @@ func (s *service) check(judge func(*serviceSession) (string, error)) probe.Func 
 // serviceSession asks one question after the other over one connection.
 type serviceSession struct {
 	*service
+	at   *url.URL // where to ask, if not where the service is
 	ctx  context.Context
 	conn net.Conn
 	cut  func() bool
 	via  proxied
 	// warn says that what judge found is to be looked at, and fails nothing.
 	warn bool
+	// scan, if set, reads the bodies of answers in place of ask, for pages that
+	// are larger than what is kept of one.
+	scan func(io.Reader) error
 }
 
 func (c *serviceSession) close() {
@@ -128,7 +139,11 @@ func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 		method = "POST"
 		r.asked = "POST " + path
 	}
-	req, err := newRequest(method, c.http.url.Scheme+"://"+c.http.url.Host+path, body)
+	at := c.http.url
+	if c.at != nil {
+		at = c.at
+	}
+	req, err := newRequest(method, at.Scheme+"://"+at.Host+path, body)
 	if err != nil {
 		return r, c.fail(r, probe.StageRequest, errors.New("the request cannot be built"))
 	}
@@ -158,6 +173,13 @@ func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 		r.body, _ = io.ReadAll(io.LimitReader(resp.body, failureBody))
 		c.close() // what is left of the body is not read
 		return r, nil
+	}
+	if c.scan != nil {
+		if err = c.scan(resp.body); err != nil {
+			err = c.fail(r, probe.StageBody, bodyFault(c.ctx, err))
+		}
+		c.close()
+		return r, err
 	}
 	r.body, err = io.ReadAll(io.LimitReader(resp.body, maxBody+1))
 	switch {

@@ -25,8 +25,9 @@ var ErrGone = errors.New("no such container")
 
 // Client speaks to one engine.
 type Client struct {
-	// Figures reads what the last probe's report tells of each check.
-	Figures bool
+	// Figures reads what the last probe's report tells of each check, and Details
+	// the image, the probe's command and the log of probes.
+	Figures, Details bool
 
 	opts []client.Opt
 	api  atomic.Pointer[client.Client]
@@ -34,17 +35,24 @@ type Client struct {
 	// it itself, and would let all other calls wait for that without a limit.
 	agreed atomic.Bool
 	turn   chan struct{} // held by the call that asks for it
+	over   http.RoundTripper
+	lists  lists
 }
+
+const userAgent = "watchdog"
 
 // New connects to the engine that the environment names (DOCKER_HOST,
 // DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or to host where that is not empty.
-// Nothing is sent yet. Further options come last.
-func New(host string, more ...client.Opt) (*Client, error) {
-	c := &Client{turn: make(chan struct{}, 1), opts: []client.Opt{client.FromEnv, client.WithUserAgent("watchdog")}}
+// Nothing is sent yet. What is over, if it is set, carries the requests: the
+// tests' engine has no socket.
+func New(host string, over http.RoundTripper) (*Client, error) {
+	c := &Client{turn: make(chan struct{}, 1), over: over, opts: []client.Opt{client.FromEnv, client.WithUserAgent(userAgent)}}
 	if host != "" {
 		c.opts = append(c.opts, client.WithHost(host))
 	}
-	c.opts = append(c.opts, more...)
+	if over != nil {
+		c.opts = append(c.opts, client.WithHTTPClient(&http.Client{Transport: over, CheckRedirect: client.CheckRedirect}))
+	}
 	api, err := client.New(c.opts...)
 	if err != nil {
 		return nil, fmt.Errorf("the engine's address: %w", err)
@@ -133,23 +141,6 @@ func askVersion(ctx context.Context, api *client.Client) (string, error) {
 	return v.APIVersion, nil
 }
 
-// List lists all containers, with what the engine says of them in a list.
-func (c *Client) List(ctx context.Context) ([]recovery.Container, error) {
-	api, err := c.connected(ctx)
-	if err != nil {
-		return nil, err
-	}
-	res, err := api.ContainerList(ctx, client.ContainerListOptions{All: true})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]recovery.Container, 0, len(res.Items))
-	for _, s := range res.Items {
-		out = append(out, fromSummary(s))
-	}
-	return out, nil
-}
-
 // Inspect returns ErrGone for a container that is not there.
 func (c *Client) Inspect(ctx context.Context, id string) (recovery.Container, error) {
 	api, err := c.connected(ctx)
@@ -161,10 +152,16 @@ func (c *Client) Inspect(ctx context.Context, id string) (recovery.Container, er
 		return recovery.Container{}, goneOr(err)
 	}
 	out, err := fromInspect(res.Container)
-	if err == nil && c.Figures {
+	if err != nil {
+		return out, err
+	}
+	if c.Figures {
 		out.Figures = figures(res.Container.State.Health)
 	}
-	return out, err
+	if c.Details {
+		out.Details = details(res.Container)
+	}
+	return out, nil
 }
 
 // Restart returns ErrGone for a container that is not there. timeout is the
@@ -175,6 +172,17 @@ func (c *Client) Restart(ctx context.Context, id string, timeout *int) error {
 		return err
 	}
 	_, err = api.ContainerRestart(ctx, id, client.ContainerRestartOptions{Timeout: timeout})
+	return goneOr(err)
+}
+
+// Stop returns ErrGone for a container that is not there; timeout is as in
+// Restart. One that is down already is no error.
+func (c *Client) Stop(ctx context.Context, id string, timeout *int) error {
+	api, err := c.connected(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = api.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: timeout})
 	return goneOr(err)
 }
 

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"testing"
 	"time"
-
-	"github.com/moby/moby/client"
 )
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -26,7 +24,7 @@ func TestCallBesideOneThatHangs(t *testing.T) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	})
-	c, err := New("unix:///no/engine.sock", client.WithHTTPClient(&http.Client{Transport: engine}))
+	c, err := New("unix:///no/engine.sock", engine)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@ package docker
 
 import (
 	"errors"
-	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -15,42 +15,71 @@ import (
 	"healthcheck/watchdog/recovery"
 )
 
-// fromSummary reads a list's entry; the health is only in the status text of
-// older engines: "Up 2 hours (healthy)".
+// fromSummary reads a list's entry.
 func fromSummary(s container.Summary) recovery.Container {
-	c := recovery.Container{ID: s.ID, Labels: s.Labels, State: string(s.State)}
-	if len(s.Names) > 0 {
-		c.Name = strings.TrimPrefix(s.Names[0], "/")
-	}
-	for _, name := range s.Names { // a link's names have a second slash
-		if strings.Count(name, "/") == 1 {
-			c.Name = strings.TrimPrefix(name, "/")
-		}
-	}
-	switch {
-	case strings.Contains(s.Status, "(healthy)"):
-		c.Health = "healthy"
-	case strings.Contains(s.Status, "(unhealthy)"):
-		c.Health = "unhealthy"
-	case strings.Contains(s.Status, "(health: starting)"), strings.Contains(s.Status, "(starting)"):
-		c.Health = "starting"
-	}
+	c := recovery.Container{ID: s.ID, Name: ownName(s.Names), Labels: labels(s.Labels), State: string(s.State), Health: healthIn(s.Status), NetworkOf: networkOf(s.HostConfig.NetworkMode)}
 	c.HasHealthcheck = c.Health != ""
-	c.NetworkOf, _ = strings.CutPrefix(s.HostConfig.NetworkMode, "container:")
-	if c.NetworkOf == s.HostConfig.NetworkMode {
-		c.NetworkOf = ""
-	}
 	if s.NetworkSettings != nil {
 		c.Networks = networks(s.NetworkSettings.Networks)
 	}
 	return c
 }
 
+// labels keeps those that decide anything.
+func labels(all map[string]string) (kept map[string]string) {
+	for label, value := range all {
+		if recovery.LabelMatters(label, value) {
+			if kept == nil {
+				kept = map[string]string{}
+			}
+			kept[label] = value
+		}
+	}
+	return kept
+}
+
+// ownName is a container's own among those of a list: a link's names have a
+// second slash.
+func ownName(names []string) (own string) {
+	if len(names) > 0 {
+		own = strings.TrimPrefix(names[0], "/")
+	}
+	for _, name := range names {
+		if strings.Count(name, "/") == 1 {
+			own = strings.TrimPrefix(name, "/")
+		}
+	}
+	return own
+}
+
+// healthIn reads the health in the status text, where older engines have it
+// alone: "Up 2 hours (healthy)".
+func healthIn(status string) string {
+	switch {
+	case strings.Contains(status, "(healthy)"):
+		return "healthy"
+	case strings.Contains(status, "(unhealthy)"):
+		return "unhealthy"
+	case strings.Contains(status, "(health: starting)"), strings.Contains(status, "(starting)"):
+		return "starting"
+	}
+	return ""
+}
+
+// networkOf is the container whose network this mode shares; empty for none.
+func networkOf(mode string) string {
+	of, shared := strings.CutPrefix(mode, "container:")
+	if !shared {
+		return ""
+	}
+	return of
+}
+
 // networks reads those that a container is in, with what it is called there.
 func networks(all map[string]*network.EndpointSettings) (out []recovery.Network) {
-	for _, name := range slices.Sorted(maps.Keys(all)) {
+	for name, e := range all {
 		n := recovery.Network{Name: name}
-		if e := all[name]; e != nil {
+		if e != nil {
 			if e.IPAddress.IsValid() {
 				n.IP = e.IPAddress.String()
 			}
@@ -58,7 +87,21 @@ func networks(all map[string]*network.EndpointSettings) (out []recovery.Network)
 		}
 		out = append(out, n)
 	}
+	sortNetworks(out)
 	return out
+}
+
+func sortNetworks(all []recovery.Network) {
+	slices.SortFunc(all, func(a, b recovery.Network) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// validAddress is an address as it is written; empty for none.
+func validAddress(text string) string {
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		return ""
+	}
+	return ip.String()
 }
 
 // fromInspect reads an inspection.
@@ -66,23 +109,19 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 	if r.ID == "" || r.State == nil || r.Config == nil || r.HostConfig == nil {
 		return recovery.Container{}, errors.New("the engine's answer lacks the container's state")
 	}
-	c := recovery.Container{ID: r.ID, Name: strings.TrimPrefix(r.Name, "/"), Labels: r.Config.Labels, State: string(r.State.Status),
+	c := recovery.Container{ID: r.ID, Name: strings.TrimPrefix(r.Name, "/"), Labels: labels(r.Config.Labels), State: string(r.State.Status),
 		ExitCode: r.State.ExitCode, OOMKilled: r.State.OOMKilled, Error: bounded(r.State.Error),
 		RestartPolicy: string(r.HostConfig.RestartPolicy.Name), MaxRetries: r.HostConfig.RestartPolicy.MaximumRetryCount, RestartCount: r.RestartCount,
 		StopTimeout: r.Config.StopTimeout, StopSignal: r.Config.StopSignal, MemoryLimit: r.HostConfig.Memory}
 	if c.State == "" {
 		return recovery.Container{}, errors.New("the engine's answer lacks the container's state")
 	}
-	c.Image = r.Config.Image
 	c.NotLabels = notLabels(r.Config.Env)
 	c.StartedAt = parseTime(r.State.StartedAt)
 	c.FinishedAt = parseTime(r.State.FinishedAt)
-	if mode := string(r.HostConfig.NetworkMode); strings.HasPrefix(mode, "container:") {
-		c.NetworkOf = strings.TrimPrefix(mode, "container:")
-	}
+	c.NetworkOf = networkOf(string(r.HostConfig.NetworkMode))
 	if h := r.Config.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
 		c.HasHealthcheck = true
-		c.Test = h.Test
 		c.Interval, c.Timeout, c.StartPeriod, c.Retries = h.Interval, h.Timeout, h.StartPeriod, h.Retries
 	}
 	if h := r.State.Health; h != nil && h.Status != container.NoHealthcheck && h.Status != "" {
@@ -91,7 +130,6 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 			if l == nil {
 				continue
 			}
-			c.Log = append(c.Log, recovery.ProbeResult{Start: l.Start, End: l.End, ExitCode: l.ExitCode, Output: bounded(l.Output)})
 			c.LastProbe = l.End
 			c.ProbeInterrupted = endedWithContainer(l.ExitCode, l.Output)
 			c.ProbeTimedOut = endedByEngine(l.ExitCode, l.Output)
@@ -109,6 +147,22 @@ func fromInspect(r container.InspectResponse) (recovery.Container, error) {
 		c.Networks = networks(r.NetworkSettings.Networks)
 	}
 	return c, nil
+}
+
+// details are what only lint reads of an inspection that fromInspect took.
+func details(r container.InspectResponse) *recovery.Details {
+	d := &recovery.Details{Image: r.Config.Image}
+	if h := r.Config.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
+		d.Test = h.Test
+	}
+	if r.State.Health != nil {
+		for _, l := range r.State.Health.Log {
+			if l != nil {
+				d.Log = append(d.Log, recovery.ProbeResult{Start: l.Start, End: l.End, ExitCode: l.ExitCode, Output: bounded(l.Output)})
+			}
+		}
+	}
+	return d
 }
 
 // figures are what the last probe's report tells of each check; of a probe that

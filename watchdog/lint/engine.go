@@ -11,6 +11,7 @@ import (
 // Engine looks at the running containers of an engine. Settings say which of
 // them the watchdog would watch.
 func Engine(ctx context.Context, engine *docker.Client, settings recovery.Settings) (Target, error) {
+	engine.Details = true
 	all, err := engine.List(ctx)
 	if err != nil {
 		return Target{}, err
@@ -29,8 +30,12 @@ func Engine(ctx context.Context, engine *docker.Client, settings recovery.Settin
 
 // fromContainer is a running container as the rules see it.
 func fromContainer(c recovery.Container, watched bool) Subject {
+	details := recovery.Details{}
+	if c.Details != nil {
+		details = *c.Details
+	}
 	s := Subject{Kind: FromEngine, Name: c.Service(), OtherNames: []string{c.Name}, Places: map[string]Place{"": {File: "container " + c.Name}},
-		Image: Image{Name: c.Image}, Labels: c.Labels, Watched: watched, RestartPolicy: c.RestartPolicy, Health: HealthNone}
+		Image: Image{Name: details.Image}, Labels: c.Labels, Watched: watched, RestartPolicy: c.RestartPolicy, Health: HealthNone}
 	if name := c.Labels["com.docker.compose.service"]; name != "" {
 		s.OtherNames = append(s.OtherNames, name)
 	}
@@ -39,7 +44,7 @@ func fromContainer(c recovery.Container, watched bool) Subject {
 	}
 	s.Health = HealthSeen
 	p := defaultProbe()
-	p.Test = c.Test
+	p.Test = details.Test
 	if c.Retries > 0 {
 		p.Retries, p.Set["retries"] = c.Retries, true
 	}
@@ -53,15 +58,15 @@ func fromContainer(c recovery.Container, watched bool) Subject {
 		p.set("start_period", c.StartPeriod)
 	}
 	s.Probes = []Probe{p}
-	for _, r := range c.Log {
+	for _, r := range details.Log {
 		s.Observed.ProbeTook = max(s.Observed.ProbeTook, r.End.Sub(r.Start))
 		if r.ExitCode == -1 && !strings.Contains(r.Output, "exceeded timeout") || r.ExitCode == 126 || r.ExitCode == 127 {
 			s.Observed.CannotRun = r.Output
 		}
 	}
 	// The log reaches back to the start only for a while.
-	if len(c.Log) > 0 && c.Log[0].Start.Sub(c.StartedAt) < 2*p.Interval && c.Log[0].ExitCode != 0 {
-		for _, r := range c.Log {
+	if len(details.Log) > 0 && details.Log[0].Start.Sub(c.StartedAt) < 2*p.Interval && details.Log[0].ExitCode != 0 {
+		for _, r := range details.Log {
 			if r.ExitCode == 0 {
 				s.Observed.StartTook = r.End.Sub(c.StartedAt)
 				break

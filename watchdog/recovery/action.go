@@ -19,6 +19,7 @@ type ActionKind string
 const (
 	DoRestart ActionKind = "restart"
 	DoStart   ActionKind = "start"
+	DoStop    ActionKind = "stop"
 	DoCascade ActionKind = "cascade"
 	DoAlert   ActionKind = "alert"
 	DoLog     ActionKind = "log"
@@ -38,7 +39,7 @@ type Action struct {
 	ID, Name string
 	// Phase is the one that the service is in after the decision.
 	Phase Phase
-	// Container is what a restart is about.
+	// Container is what a restart or a stop is about.
 	Container Container
 	Policy    Policy
 	Attempt   int

@@ -65,7 +65,13 @@ type Container struct {
 	// NotLabels are environment variables of it that were meant as the label
 	// that opts in.
 	NotLabels []string
-	// For lint alone: the image, the probe's command, and the log of probes.
+	// Details are for lint alone; nil where nobody asked for them.
+	Details *Details
+}
+
+// Details are what only lint reads of a container: the image, the probe's
+// command, and the log of probes.
+type Details struct {
 	Image string
 	Test  []string
 	Log   []ProbeResult

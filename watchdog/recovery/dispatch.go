@@ -84,7 +84,7 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 			out = append(out, told...)
 			continue
 		}
-		own := s.After == "" && !s.policy.DryRun
+		own := s.After == "" && !s.policy.DryRun && (s.policy.Remedy != RemedyNotify || s.Asked)
 		if own && len(m.Restarts) >= m.Settings.MaxRestarts {
 			limited++
 			continue
@@ -93,7 +93,7 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 			continue
 		}
 		out = append(out, m.step(s, Due, now)...)
-		if s.Phase == Restarting {
+		if s.inFlight() {
 			running++
 			if own {
 				m.Restarts = append(m.Restarts, now)

@@ -37,6 +37,7 @@ type Machine struct {
 	twins      map[string]bool      // ids of running containers that share a service's labels
 	host       overload
 	audited    string               // the last service that Audit named
+	common     *Policy              // the policy of those whose labels change nothing; nil: not known yet
 	saved      map[string]signature // the signatures of those worth saving, by key
 	changed    bool                 // one of them has changed
 }
@@ -45,6 +46,29 @@ type Machine struct {
 func NewMachine(s Settings) *Machine {
 	return &Machine{ruleFor: ruleFor, Settings: s, Services: map[string]*Service{}, Snoozes: map[string]Snooze{}, offline: true, byID: map[string]string{}, timed: map[string]*Service{}, saved: map[string]signature{}, early: map[string]Life{},
 		joined: map[string]*tenant{}, owners: map[string]Container{}, twins: map[string]bool{}, peers: map[string]peer{}, reportable: map[string]bool{}, stirred: map[string]bool{}, host: overload{late: map[string]time.Time{}}}
+}
+
+// Use replaces what is watched and how. What is known of containers stays, and
+// is judged anew when they are seen.
+func (m *Machine) Use(s Settings) { m.Settings, m.common = s, nil }
+
+// defaults are the policy of a service whose labels change nothing.
+func (m *Machine) defaults() *Policy {
+	if m.common == nil {
+		p := m.Settings.Policy
+		m.common = &p
+	}
+	return m.common
+}
+
+// policy is Settings.For, with one copy for all containers that have no policy
+// of their own.
+func (m *Machine) policy(c Container) (*Policy, []string) {
+	if !hasSettings(c.Labels) {
+		return m.defaults(), nil
+	}
+	p, wrong := m.Settings.For(c)
+	return &p, wrong
 }
 
 // goneAfter is how long a service is remembered whose container was removed

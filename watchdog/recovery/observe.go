@@ -32,11 +32,11 @@ func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 	if mark.Kind == Asked && !stops(mark.Signal, s.container.StopSignal) {
 		return nil
 	}
-	// A restart of ours that stops a running container causes one mark of each
+	// A restart or stop of ours that stops a running container causes one mark of each
 	// kind, which may be reported late; what comes twice is somebody else's.
-	stopping := s.Phase == Restarting && s.container.State == "running"
+	stopping := (s.Phase == Restarting || s.Phase == ShuttingDown) && s.container.State == "running"
 	late := s.Life.stoppedByUs() && !mark.At.After(s.LastRestart)
-	if s.Phase == Restarting && s.container.ID == "" { // an earlier run asked, and may not have been heard
+	if (s.Phase == Restarting || s.Phase == ShuttingDown) && s.container.ID == "" { // an earlier run asked, and may not have been heard
 		stopping = mark.Kind == Asked && mark.At.Sub(s.began) <= callReach || slices.ContainsFunc(s.Life.Marks, func(o Mark) bool { return o.Ours })
 	}
 	mark.Ours = (stopping || late) && !mark.At.Before(s.began) && !s.Life.ours(mark)
@@ -211,7 +211,7 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 		}
 		return out
 	case s == nil:
-		s = &Service{Key: m.key(c), ID: c.ID, Name: clean(c.Name), Life: early}
+		s = &Service{Key: m.key(c), ID: c.ID, Name: clean(c.Name), Life: early, policy: m.defaults()}
 		if s.Key != c.Service() {
 			out = append(out, s.log(EventTwins, Warning, "two running containers have the labels of %s: both are watched", c.Service()))
 		}
@@ -220,7 +220,7 @@ func (m *Machine) seenService(c Container, now time.Time) []Action {
 	case s.ID != c.ID && !watched:
 		return out
 	}
-	policy, wrong := m.Settings.For(c)
+	policy, wrong := m.policy(c)
 	for _, w := range wrong {
 		if !s.warned[w] {
 			if s.warned == nil {
@@ -309,7 +309,7 @@ func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action)
 	return out
 }
 
-// callEnded is the end of a restart or start.
+// callEnded is the end of a restart, start or stop.
 func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	s := m.Services[e.Key]
 	if s == nil || !s.inFlight() {
@@ -319,6 +319,8 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	s.err, s.LastRestart = e.Err, now
 	in := CallFailed
 	switch c := e.Seen; {
+	case s.Phase == ShuttingDown:
+		in = m.stopEnded(s, e, now)
 	case e.Missing:
 		in = CallGone
 	case c == nil && e.Err == nil:
@@ -349,7 +351,7 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	if e.Seen != nil {
 		s.begun = false // of a call before, behind which nobody could look
 		s.container = *e.Seen
-		s.policy, _ = m.Settings.For(*e.Seen)
+		s.policy, _ = m.policy(*e.Seen)
 	}
 	out := m.step(s, in, now)
 	if in == CallGone {

@@ -51,6 +51,7 @@ func (m *Machine) meet(c Container, inspected bool) {
 	m.introduced = m.introduced || inspected && !old.inspected
 	if known && !inspected && old.inspected {
 		p.inspected = true
+		p.networks = slices.Clone(p.networks) // the list's own stay as they are
 		for i := range p.networks {
 			for _, n := range old.networks {
 				if n.Name == p.networks[i].Name {
@@ -178,7 +179,7 @@ func (m *Machine) bad(p peer) (bad, handled bool) {
 	watched := s != nil && s.watched
 	if watched {
 		switch s.Phase {
-		case Waiting, Restarting, Launching, Verifying:
+		case Waiting, Restarting, Launching, Verifying, ShuttingDown:
 			return true, true
 		case Held:
 			return true, s.Open || s.Hold.Kind != ForPerson
@@ -187,7 +188,7 @@ func (m *Machine) bad(p peer) (bad, handled bool) {
 	handled = watched && (s.Phase != GivenUp || s.Open) // its next probes decide, or people know
 	switch {
 	case p.state != "running":
-		return true, watched && s.Phase == GivenUp && s.Open
+		return true, watched && (s.Phase == GivenUp || s.Phase == ShutDown) && s.Open
 	case p.health == "unhealthy":
 		return true, handled
 	case p.health == "starting":
@@ -210,7 +211,7 @@ func (p peer) mayReport(c Container) bool {
 // answersFor says whether c's word alone gets p restarted.
 func (m *Machine) answersFor(c Container, p peer) bool {
 	x := m.Services[m.byID[p.id]]
-	return x != nil && x.watched && !x.container.HasHealthcheck && x.Phase != GivenUp && p.mayReport(c)
+	return x != nil && x.watched && !x.container.HasHealthcheck && x.Phase != GivenUp && x.Phase != ShutDown && p.mayReport(c)
 }
 
 // word is what others report of a container that has no healthcheck.

@@ -19,17 +19,23 @@ func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, no
 		if s.ID == "" || !slices.Contains(Phases, s.Phase) {
 			continue
 		}
-		s.Key, s.policy = key, m.Settings.Policy // until the container's labels are seen
+		s.Key, s.policy = key, m.defaults() // until the container's labels are seen
 		s.watched = true
 		s.Attempts = max(s.Attempts, 0)
 		s.LastRestart, s.FailingSince, s.HealthySince, s.Gone = past(s.LastRestart), past(s.FailingSince), past(s.HealthySince), past(s.Gone)
 		for i := range s.Life.Marks {
 			s.Life.Marks[i].Received = past(s.Life.Marks[i].Received)
 		}
+		if ahead := s.Hold.Since.Sub(now); ahead > 0 { // a hold lasts as long as before the clock was set back
+			s.Hold.Since = now
+			if !s.Due.IsZero() {
+				s.Due = s.Due.Add(-ahead)
+			}
+		}
 		if latest := now.Add(m.longestWait(s)); s.Due.After(latest) {
 			s.Due = latest
 		}
-		if s.inFlight() {
+		if s.inFlight() && s.Phase != Launching { // which began after the stop that it mends
 			s.began = s.LastRestart
 		}
 		m.Services[key] = s
@@ -94,8 +100,8 @@ func (m *Machine) Changed() bool {
 type signature struct {
 	id, after, holdOn         string
 	phase                     Phase
-	attempts, marks           int
-	open, gone                bool
+	attempts, stops, marks    int
+	open, gone, asked         bool
 	due, lastRestart, started int64
 }
 
@@ -103,7 +109,7 @@ func (s *Service) signature() signature {
 	if !s.Persistent() {
 		return signature{}
 	}
-	return signature{s.ID, s.After, string(s.Hold.Kind) + s.Hold.On, s.Phase, s.Attempts, len(s.Life.Marks), s.Open, !s.Gone.IsZero(),
+	return signature{s.ID, s.After, string(s.Hold.Kind) + s.Hold.On, s.Phase, s.Attempts, s.Stops, len(s.Life.Marks), s.Open, !s.Gone.IsZero(), s.Asked,
 		s.Due.UnixNano(), s.LastRestart.UnixNano(), s.Life.Started.UnixNano()}
 }
 

@@ -93,3 +93,41 @@ func TestNamesOfAService(t *testing.T) {
 		}
 	}
 }
+
+// A container whose labels change nothing shares a policy with others; one
+// label that does, or that is wrong, is enough for one of its own.
+func TestPoliciesOfContainers(t *testing.T) {
+	m := online(t, settings(), named("a", "healthy"), named("b", "healthy"))
+	a, b := m.Services["p/a/1"], m.Services["p/b/1"]
+	if a == nil || b == nil || a.policy != b.policy {
+		t.Fatalf("%+v, %+v", a, b)
+	}
+	for label, value := range map[string]string{"autoheal.stop.timeout": "7", "watchdog.max-attempts": "9", "watchdog.enable": "perhaps", "autoheal": "perhaps", "watchdog.such": "1"} {
+		c := with(named("a", "healthy"), func(c *Container) { c.Labels[label] = value })
+		p, wrong := settings().For(c)
+		if changed := p.StopTimeout != nil && *p.StopTimeout == 7 || p.MaxAttempts == 9; changed == (len(wrong) > 0) {
+			t.Errorf("%s: %+v, %q", label, p, wrong)
+		}
+	}
+	s := settings()
+	s.MaxAttempts = 7
+	m.Use(s)
+	m.Apply(Seen{named("a", "healthy")}, t0)
+	if a.policy.MaxAttempts != 7 || b.policy.MaxAttempts == 7 {
+		t.Errorf("%d attempts for what was seen, %d for what was not", a.policy.MaxAttempts, b.policy.MaxAttempts)
+	}
+}
+
+func TestLabelMatters(t *testing.T) {
+	for label, value := range map[string]string{"watchdog.enable": "x", "autoheal": "x", "autoheal.stop.timeout": "5", "deunhealth.restart.on.unhealthy": "x", "any": " \"True\" ", "other": "0",
+		composeProject: "p", composeService: "s", composeNumber: "1", composeDependsOn: "d", composeOneoff: "x", swarmTask: "t"} {
+		if !LabelMatters(label, value) {
+			t.Errorf("%s=%s", label, value)
+		}
+	}
+	for label, value := range map[string]string{"com.docker.compose.config-hash": "abc", "org.opencontainers.image.version": "24.04", "maintainer": "me", "watchdogs": "x"} {
+		if LabelMatters(label, value) {
+			t.Errorf("%s=%s", label, value)
+		}
+	}
+}

@@ -28,7 +28,7 @@ func TestEveryPair(t *testing.T) {
 				m := NewMachine(settings())
 				m.Apply(Online{}, t0)
 				s := &Service{Key: "app", ID: "id1", Name: "app", Phase: p, watched: true, Life: Life{Started: t0.Add(-time.Hour)}}
-				s.policy, s.container = m.Settings.Policy, container("unhealthy")
+				s.policy, s.container = &m.Settings.Policy, container("unhealthy")
 				m.Services["app"], m.byID["id1"] = s, "app"
 				shape(s)
 				for _, a := range m.step(s, in, t0) {

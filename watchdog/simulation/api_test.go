@@ -21,7 +21,7 @@ import (
 // waits for its answer.
 type request struct {
 	life   *life
-	kind   string // ping, events, list, inspect, restart, start, version, send
+	kind   string // ping, events, list, inspect, restart, start, stop, version, send
 	id     string // of the container
 	since  string
 	wait   int // the stop timeout asked for; -2: none
@@ -67,7 +67,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.kind = "list"
 	case len(parts) == 3 && parts[2] == "json":
 		r.kind, r.id = "inspect", parts[1]
-	case len(parts) == 3 && req.Method == http.MethodPost && (parts[2] == "restart" || parts[2] == "start"):
+	case len(parts) == 3 && req.Method == http.MethodPost && (parts[2] == "restart" || parts[2] == "start" || parts[2] == "stop"):
 		r.kind, r.id = parts[2], parts[1]
 		if t := req.URL.Query().Get("t"); t != "" {
 			r.wait, _ = strconv.Atoi(t)
@@ -207,7 +207,7 @@ func (e *engine) carryOut(r *request, how string, send func(answer)) {
 			body = body[:len(body)/2]
 		}
 		send(reply(200, body))
-	case "inspect", "restart", "start":
+	case "inspect", "restart", "start", "stop":
 		if c == nil {
 			send(refused(404, "No such container: "+r.id))
 			return
@@ -224,7 +224,7 @@ func (e *engine) carryOut(r *request, how string, send func(answer)) {
 	}
 }
 
-// restart is a call that restarts or starts a container.
+// restart is a call that restarts, starts or stops a container.
 func (e *engine) restart(c *container, r *request, how string, send func(answer)) {
 	boot := e.boots
 	c.do(func(done func()) {
@@ -244,7 +244,7 @@ func (e *engine) restart(c *container, r *request, how string, send func(answer)
 		case c.state == "paused":
 			finish(refused(409, "Container "+c.name+" is paused. Unpause the container before stopping or killing"))
 			return
-		case r.kind == "start" && c.state == "running":
+		case r.kind == "start" && c.state == "running", r.kind == "stop" && c.state != "running" && c.state != "restarting":
 			finish(reply(304, nil))
 			return
 		}
@@ -283,6 +283,13 @@ func (e *engine) restart(c *container, r *request, how string, send func(answer)
 		}
 		if how == "long" {
 			timeout += 2 * time.Minute
+		}
+		if r.kind == "stop" {
+			e.w.count("stops")
+			start = func() {
+				c.halted = true
+				finish(reply(204, nil))
+			}
 		}
 		c.stop("15", timeout, start)
 	})

@@ -181,7 +181,7 @@ func (a *auditor) answered(r *request, got answer) {
 		if c.stopped && v.state != "running" {
 			c.told.down = true
 		}
-	case "restart", "start":
+	case "restart", "start", "stop":
 		a.calls = slices.DeleteFunc(a.calls, func(o *request) bool { return o == r })
 		if c != nil {
 			a.services[c.service].lastEnd = time.Now()
@@ -192,7 +192,7 @@ func (a *auditor) answered(r *request, got answer) {
 
 // asked is a call that the watchdog makes.
 func (a *auditor) asked(r *request) {
-	if r.kind == "restart" || r.kind == "start" {
+	if r.kind == "restart" || r.kind == "start" || r.kind == "stop" {
 		a.askedRestart(r)
 	}
 }
@@ -230,13 +230,23 @@ func (a *auditor) askedRestart(r *request) {
 		w.fail("dry run", "%s is restarted", c.name)
 	}
 	a.saved(r, c)
+	policy, _ := settings(w.people.all).For(recovery.Container{Labels: c.fullLabels()})
+	switch {
+	case r.kind == "stop":
+		a.askedStop(c, s, policy)
+		return
+	case c.halted && !c.wanted && !c.doubtful:
+		w.fail("what it stopped", "%s was stopped by the watchdog, and a %s is asked for: %s", c.name, r.kind, a.saidOf(c))
+	}
 	if r.kind == "start" {
 		return
 	}
 	w.life.mu.Lock()
 	in, told := w.life.intents[recovery.ShortID(c.id)], w.life.overloaded
 	w.life.mu.Unlock()
-	policy, _ := settings(w.people.all).For(recovery.Container{Labels: c.fullLabels()})
+	if policy.Remedy != recovery.RemedyRestart && !s.asked {
+		w.fail("actions", "%s is restarted, and its action is %s", c.name, policy.Remedy)
+	}
 	if in.follows {
 		w.count("restarts of dependents")
 		return
@@ -252,11 +262,36 @@ func (a *auditor) askedRestart(r *request) {
 	a.reason(c, s, policy)
 }
 
+// askedStop checks a call that stops a container.
+func (a *auditor) askedStop(c *container, s *account, policy recovery.Policy) {
+	w := a.w
+	w.life.mu.Lock()
+	told := w.life.overloaded
+	w.life.mu.Unlock()
+	w.mu.Lock()
+	released := s.released
+	w.mu.Unlock()
+	switch {
+	case policy.Remedy == recovery.RemedyNotify, policy.Remedy == recovery.RemedyRestart && !policy.StopOnGiveUp:
+		w.fail("actions", "%s is stopped, and its action is %s", c.name, policy.Remedy)
+	case policy.Remedy == recovery.RemedyRestart && s.attempt < policy.MaxAttempts && !s.anew:
+		w.fail("actions", "%s is stopped after %d attempts of %d", c.name, s.attempt, policy.MaxAttempts)
+	case told && policy.ByCause && c.seen.state == "running" && !released:
+		w.fail("overload", "%s is stopped while the host is overloaded", c.name)
+	}
+	set, now := settings(false), time.Now()
+	a.restarts = slices.DeleteFunc(a.restarts, func(t time.Time) bool { return now.Sub(t) >= set.Window })
+	if a.restarts = append(a.restarts, now); len(a.restarts) > set.MaxRestarts {
+		w.fail("limits", "%d restarts and stops in %s", len(a.restarts), set.Window)
+	}
+	a.reason(c, s, policy)
+}
+
 // count checks the number of restarts, and the pauses between them.
 func (a *auditor) count(c *container, s *account, in intent, policy recovery.Policy, now time.Time) {
 	w := a.w
 	switch {
-	case in.attempt > policy.MaxAttempts:
+	case in.attempt > policy.MaxAttempts && !s.asked: // a person who resets it outranks the policy
 		w.fail("attempts", "restart %d of %s, at most %d", in.attempt, c.name, policy.MaxAttempts)
 	case in.attempt == s.attempt+1, s.anew:
 	case in.attempt == 1 && now.Sub(s.lastOwn) >= policy.StableFor:
@@ -333,7 +368,7 @@ func (a *auditor) saved(r *request, c *container) {
 	}
 	for _, s := range state.Services {
 		if s.ID == c.id {
-			if s.Phase != recovery.Restarting && s.Phase != recovery.Launching {
+			if s.Phase != recovery.Restarting && s.Phase != recovery.Launching && s.Phase != recovery.ShuttingDown {
 				w.fail("store", "%s of %s is asked for, and saved as %s", r.kind, c.name, s.Phase)
 			}
 			return

@@ -144,7 +144,10 @@ func (c *container) begin() error {
 	}
 	c.state, c.started, c.began, c.err, c.exit, c.oom = "running", c.e.clock(), time.Now(), "", 0, false
 	c.startSkew = c.e.skew
-	c.stopped, c.told, c.byHand, c.wanted = false, known{}, false, false
+	if c.halted { // whoever starts it again, it has all its attempts
+		c.e.w.audit.removed(c)
+	}
+	c.stopped, c.told, c.byHand, c.wanted, c.halted = false, known{}, false, false, false
 	if t := c.trouble; t != nil && t.restarts > 0 {
 		if t.restarts--; t.restarts == 0 {
 			c.trouble = nil

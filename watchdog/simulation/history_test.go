@@ -164,6 +164,10 @@ func newSpecs(r *rand.Rand) (all []spec) {
 	add(spec{service: "oneoff", checked: true, compose: true, labels: map[string]string{"com.docker.compose.oneoff": "True"}})
 	add(spec{service: "loose", checked: true, labels: map[string]string{"watchdog.enable": ""}})
 	add(spec{service: "loosenet", checked: true, networkOf: "db", labels: map[string]string{"watchdog.enable": ""}})
+	add(spec{service: "told", checked: true, compose: true, needs: []string{"db"}, policy: own[r.IntN(4)], labels: map[string]string{"watchdog.action": "notify", "com.docker.compose.depends_on": "db:service_started:true"}})
+	add(spec{service: "stops", checked: true, policy: own[r.IntN(4)], labels: map[string]string{"watchdog.action": "stop"}})
+	add(spec{service: "guests", checked: true, networkOf: "hub", policy: own[r.IntN(4)], labels: map[string]string{"watchdog.action": []string{"stop", "notify"}[r.IntN(2)]}})
+	add(spec{service: "givesup", checked: true, policy: own[r.IntN(4)], labels: map[string]string{"watchdog.on-give-up": "stop", "watchdog.max-attempts": fmt.Sprint(r.IntN(3))}})
 	for i := range r.IntN(6) {
 		enable := []string{"", "true", "true"}[r.IntN(3)]
 		add(spec{service: fmt.Sprint("app", i), checked: true, policy: own[r.IntN(4)], labels: map[string]string{"watchdog.enable": enable, "watchdog.unknown": "\x1b[31m"}})

@@ -5,15 +5,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/moby/moby/client"
 
 	"healthcheck/watchdog"
 	"healthcheck/watchdog/alert"
@@ -77,7 +74,7 @@ func (w *world) start() {
 		w.bequeath(filepath.Join(w.dir, "left"), dir)
 	}
 	log := slog.New(logHandler{l, nil})
-	engine, err := docker.New("unix:///simulated/engine.sock", client.WithHTTPClient(&http.Client{Transport: transport{l}, CheckRedirect: client.CheckRedirect}))
+	engine, err := docker.New("unix:///simulated/engine.sock", transport{l})
 	if err != nil {
 		panic(err)
 	}
@@ -174,7 +171,7 @@ func (w *world) bequeath(from, to string) {
 
 // savedTime is a time by the watchdog's own clock in the state file. Those by the
 // engine's stay what the engine says.
-var savedTime = regexp.MustCompile(`"(saved|due|last_restart|failing_since|healthy_since|gone|received|opened|critical)":"([^"]+)"`)
+var savedTime = regexp.MustCompile(`"((?:hold":\{[^{}]*"since)|saved|due|last_restart|failing_since|healthy_since|gone|received|opened|critical)":"([^"]+)"`)
 
 // stepTimes is what a state looks like to a watchdog whose clock was set.
 func stepTimes(data []byte, step time.Duration) []byte {
@@ -184,7 +181,7 @@ func stepTimes(data []byte, step time.Duration) []byte {
 		if err != nil {
 			return text
 		}
-		return fmt.Appendf(nil, "%q:%q", m[1], t.Add(step).Format(time.RFC3339Nano))
+		return fmt.Appendf(nil, `"%s":%q`, m[1], t.Add(step).Format(time.RFC3339Nano))
 	})
 }
 

@@ -141,7 +141,7 @@ func (p *people) deed(kind string, c *container, r *rand.Rand) {
 			}
 			c.stop("15", 10*time.Second, func() {
 				if c.state != "running" && c.begin() != nil {
-					c.doubtful = true // it looks like one that was stopped
+					c.doubtful, c.stopped = true, false // it looks like one that was stopped, and somebody wants it up
 				}
 				c.count = 0
 				done()

@@ -193,6 +193,21 @@ func TestPageInChromium(t *testing.T) {
 	becomes(t, phone, "it says that it may be old", `document.body.classList.contains("stale") && document.getElementById("link").textContent.startsWith("not connected")`)
 	d.start(t)
 	becomes(t, phone, "it is live again", `!document.body.classList.contains("stale") && document.getElementById("link").textContent === "live"`)
+	// One that nobody sees asks for nothing, and is as it is now when it is seen.
+	if !eval[bool](t, phone, `(() => {
+		let closed = 0, hidden = true;
+		const close = EventSource.prototype.close;
+		EventSource.prototype.close = function () { closed++; close.call(this); };
+		Object.defineProperty(document, "hidden", {get: () => hidden});
+		document.querySelector("#asof time").textContent = "then";
+		document.dispatchEvent(new Event("visibilitychange"));
+		hidden = false;
+		document.dispatchEvent(new Event("visibilitychange"));
+		return closed === 1;
+	})()`) {
+		t.Error("the stream of a page that nobody sees stays open")
+	}
+	becomes(t, phone, "it is up to date", `document.querySelector("#asof time").textContent !== "then"`)
 	if eval[bool](t, phone, `performance.getEntriesByType("navigation")[0].type !== "navigate"`) {
 		t.Error("it was loaded anew")
 	}

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"errors"
 	"html/template"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"healthcheck/watchdog"
@@ -71,7 +73,23 @@ type Page struct {
 	About  About
 
 	subscribers subscribers
+	changes     atomic.Uint64 // counts the calls of Changed
+
+	rendering sync.Mutex // held while it is rendered
+	last      rendered
 }
+
+// rendered is a page that was made, or the error in its place.
+type rendered struct {
+	page  []byte
+	err   error
+	asOf  uint64 // the count of changes when it was begun
+	ended time.Time
+}
+
+// keptFor is how long a page is good for others who ask, where nothing has
+// changed: what many watchers cost is what one costs.
+const keptFor = time.Second
 
 // Register adds what is served to a multiplexer. Nothing there changes anything.
 func (p *Page) Register(mux *http.ServeMux) {
@@ -109,20 +127,43 @@ func Headers(next http.Handler) http.Handler {
 }
 
 func (p *Page) page(w http.ResponseWriter, r *http.Request) {
-	o, ok := p.Source(r.Context())
-	if !ok {
-		http.Error(w, "the watchdog does not answer", http.StatusServiceUnavailable)
-		return
-	}
-	t, err := pageTemplate()
-	var out bytes.Buffer
-	if err == nil {
-		err = t.Execute(&out, newView(o, p.About, p.Health(time.Now())))
-	}
+	text, err := p.current(context.WithoutCancel(r.Context()))
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Write(out.Bytes())
+	w.Write(text)
+}
+
+// errNoAnswer is a source that gives none.
+var errNoAnswer = errors.New("the watchdog does not answer")
+
+// current is the page as it is now.
+func (p *Page) current(ctx context.Context) ([]byte, error) {
+	p.rendering.Lock()
+	defer p.rendering.Unlock()
+	asOf := p.changes.Load()
+	if l := p.last; l.asOf == asOf && !l.ended.IsZero() && time.Since(l.ended) < keptFor {
+		return l.page, l.err
+	}
+	text, err := p.render(ctx)
+	p.last = rendered{text, err, asOf, time.Now()}
+	return text, err
+}
+
+func (p *Page) render(ctx context.Context) ([]byte, error) {
+	o, ok := p.Source(ctx)
+	if !ok {
+		return nil, errNoAnswer
+	}
+	t, err := pageTemplate()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := t.Execute(&out, newView(o, p.About, p.Health(time.Now()))); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }

@@ -10,7 +10,10 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"healthcheck/probe"
@@ -214,6 +217,7 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestNext(t *testing.T) {
+	said := map[string]bool{}
 	in8 := t0.Add(8 * time.Second)
 	clock := in8.Local().Format("15:04:05")
 	for _, c := range []struct {
@@ -228,6 +232,11 @@ func TestNext(t *testing.T) {
 		{recovery.ServiceStatus{Phase: "waiting", Due: in8}, "restart 1 of 3 at " + clock + " (in 8 s)"},
 		{recovery.ServiceStatus{Phase: "waiting", Due: t0}, "restart 1 of 3, as soon as the limits allow"},
 		{recovery.ServiceStatus{Phase: "waiting", Due: t0, PausedUntil: in8}, "restart 1 of 3, not before " + clock},
+		{recovery.ServiceStatus{Phase: "waiting", Due: in8, Next: recovery.RemedyRestart, Waits: "db"}, "restart after db at " + clock + " (in 8 s)"},
+		{recovery.ServiceStatus{Phase: "waiting", Due: in8, Next: recovery.RemedyStop}, "it is stopped at " + clock + " (in 8 s)"},
+		{recovery.ServiceStatus{Phase: "waiting", Due: in8, Next: recovery.RemedyNotify}, "people are notified at " + clock + " (in 8 s)"},
+		{recovery.ServiceStatus{Phase: "stopping"}, "the engine stops it, as its policy says"},
+		{recovery.ServiceStatus{Phase: "stopped", Container: "app"}, "nothing: its policy keeps it down until it is started, recreated, or reset: watchdog reset app"},
 		{recovery.ServiceStatus{Phase: "restarting", Attempts: 2}, "the engine restarts it (2 of 3)"},
 		{recovery.ServiceStatus{Phase: "launching"}, "the engine starts it, after a restart that failed half-way"},
 		{recovery.ServiceStatus{Phase: "verifying", Due: in8}, "its next probes decide, by " + clock + " (in 8 s) at the latest"},
@@ -237,8 +246,14 @@ func TestNext(t *testing.T) {
 		{recovery.ServiceStatus{Phase: "given up", Container: "app"}, "nothing, until it is healthy, recreated, or reset: watchdog reset app"},
 	} {
 		c.s.MaxAttempts = 3
+		said[c.s.Phase] = true
 		if got := next(c.s, timeline.Of(phaseOf(c.s.Phase), c.s.Health), t0); got != c.want {
 			t.Errorf("%s: %q, want %q", c.s.Phase, got, c.want)
+		}
+	}
+	for _, p := range recovery.Phases {
+		if !said[p.String()] {
+			t.Errorf("nothing is tested of %s", p)
 		}
 	}
 }
@@ -273,6 +288,41 @@ func TestPageIsBounded(t *testing.T) {
 	if n := len(newView(o, About{}, nil).Incidents); n != maxIncidents {
 		t.Errorf("%d incidents", n)
 	}
+}
+
+// What many watchers cost is what one costs, and nobody sees an old page.
+func TestPageIsRenderedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		p := &Page{Source: func(context.Context) (watchdog.Overview, bool) {
+			n := asked.Add(1)
+			return watchdog.Overview{At: t0, Services: []recovery.ServiceStatus{{Service: fmt.Sprintf("answer %d", n)}}}, n < 4
+		}, Health: func(time.Time) error { return nil }}
+		want := func(what string, n int, status int) {
+			t.Helper()
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() {
+					w := httptest.NewRecorder()
+					p.page(w, httptest.NewRequest(http.MethodGet, "/", nil))
+					if w.Code != status || status == 200 && !strings.Contains(w.Body.String(), fmt.Sprintf(">answer %d<", n)) {
+						t.Errorf("%s: not answer %d: %d", what, n, w.Code)
+					}
+				})
+			}
+			all.Wait()
+			if got := int(asked.Load()); got != n {
+				t.Errorf("%s: asked %d times, want %d", what, got, n)
+			}
+		}
+		want("many at once", 1, 200)
+		p.Changed()
+		want("something has changed", 2, 200)
+		time.Sleep(keptFor)
+		want("time has passed", 3, 200)
+		p.Changed()
+		want("no answer", 4, http.StatusServiceUnavailable)
+	})
 }
 
 func TestNoAnswer(t *testing.T) {

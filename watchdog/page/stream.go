@@ -48,6 +48,7 @@ func (s *subscribers) leave(changes chan struct{}) {
 // Changed has the pages that are open ask for what is new. It does not block,
 // and may be called from any goroutine.
 func (p *Page) Changed() {
+	p.changes.Add(1)
 	p.subscribers.mu.Lock()
 	defer p.subscribers.mu.Unlock()
 	for changes := range p.subscribers.all {

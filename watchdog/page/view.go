@@ -249,16 +249,26 @@ func next(s recovery.ServiceStatus, state timeline.State, now time.Time) string 
 		}
 		return prefix + at(s.Due, now).Text + " (" + in(s.Due, now) + ")" + suffix
 	}
-	restart := fmt.Sprintf("restart %d of %d", s.Attempts+1, s.MaxAttempts)
 	switch phaseOf(s.Phase) {
 	case recovery.Waiting:
+		step := fmt.Sprintf("restart %d of %d", s.Attempts+1, s.MaxAttempts)
+		switch s.Next {
+		case recovery.RemedyStop:
+			step = "it is stopped"
+		case recovery.RemedyNotify:
+			step = "people are notified"
+		case recovery.RemedyRestart:
+			if s.Waits != "" {
+				step = "restart after " + text(s.Waits)
+			}
+		}
 		if !s.PausedUntil.IsZero() {
-			return restart + ", not before " + at(s.PausedUntil, now).Text
+			return step + ", not before " + at(s.PausedUntil, now).Text
 		}
 		if !s.Due.After(now) {
-			return restart + ", as soon as the limits allow"
+			return step + ", as soon as the limits allow"
 		}
-		return restart + due(" at ", "")
+		return step + due(" at ", "")
 	case recovery.Restarting:
 		return fmt.Sprintf("the engine restarts it (%d of %d)", s.Attempts, s.MaxAttempts)
 	case recovery.Launching:
@@ -269,6 +279,10 @@ func next(s recovery.ServiceStatus, state timeline.State, now time.Time) string 
 		return "waits for " + cmp.Or(text(s.Waits), "what it needs") + due("; restarted at ", " at the latest")
 	case recovery.Rehearsed:
 		return "nothing: with --dry-run it is only reported"
+	case recovery.ShuttingDown:
+		return "the engine stops it, as its policy says"
+	case recovery.ShutDown:
+		return "nothing: its policy keeps it down until it is started, recreated, or reset: watchdog reset " + text(s.Container)
 	case recovery.GivenUp:
 		return "nothing, until it is healthy, recreated, or reset: watchdog reset " + text(s.Container)
 	case recovery.Idle:

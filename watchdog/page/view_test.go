@@ -52,6 +52,7 @@ func TestIncidents(t *testing.T) {
 		d(49, "web", recovery.Held, recovery.EventHeld, warning, "alert"),
 		d(40, "lost", recovery.Held, recovery.EventHeld, warning, "alert"),
 		d(30, "", recovery.Idle, recovery.EventStarted, info, "closes"),
+		d(20, "old", recovery.Restarting, recovery.EventRestarting, info),
 	}
 	open := map[string]*alert.Incident{"service web": {}, "service old": {Opened: ago(3000), Last: alert.Message{Severity: critical, Title: "old"}}, "engine": {Opened: ago(5), Last: alert.Message{Severity: critical, Title: "lost"}}}
 	var got []string
@@ -96,6 +97,9 @@ func TestCheckViews(t *testing.T) {
 	v := newCheckView("s", check("memory", probe.OK, 80, 0, 40, 100), t0)
 	if v.Figure != "100 (limit 80)" || v.Points != "58,15 59,9.4 60,1" || v.Limit != "3.8" || v.Dot != nil || v.Summary != "last hour: lowest 0, highest 100" || v.Status != "ok" {
 		t.Errorf("%+v", v)
+	}
+	if v := newCheckView("s", check("memory", probe.OK, 80, 20, 40), t0); v.Points != "59,11.5 60,8" || v.Limit != "1" {
+		t.Errorf("far from its limit: %+v", v)
 	}
 	if v := newCheckView("s", check("x", probe.Warn, 0, 7), t0); v.Figure != "7" || v.Dot == nil || *v.Dot != (dot{"60", "1"}) || v.Limit != "" || v.Status != "warning" {
 		t.Errorf("%+v", v)

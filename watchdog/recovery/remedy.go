@@ -89,6 +89,18 @@ func (m *Machine) giveUp(s *Service, now time.Time) []Action {
 	return append(out, m.unfollowAll(s.Key, now)...)
 }
 
+// comesNext is what is done to a service that waits for it.
+func (s *Service) comesNext() Remedy {
+	switch r := s.policy.remedy(); {
+	case s.Asked || r == RemedyRestart && (s.After != "" || !s.outOfAttempts()):
+		return RemedyRestart
+	case r == RemedyRestart: // it was given up
+		return RemedyStop
+	default:
+		return r
+	}
+}
+
 // nextStop is when the engine may be asked again to stop a container.
 func (s *Service) nextStop(now time.Time) time.Time {
 	if s.Stops > 0 {

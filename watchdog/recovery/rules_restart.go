@@ -33,7 +33,7 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 	switch r := s.policy.remedy(); {
 	case s.policy.DryRun:
 		return m.rehearse(s)
-	case s.Asked || r == RemedyRestart && (s.After != "" || !s.outOfAttempts()):
+	case s.comesNext() == RemedyRestart:
 	case r == RemedyRestart && !s.stopsAfterGivingUp():
 		return m.giveUp(s, now)
 	case r != RemedyRestart && s.After != "" && s.container.State == "running":

@@ -22,7 +22,7 @@ const (
 	Restarting
 	Held
 	Unhealthy
-	GivenUp
+	GivenUp // or stopped by its policy: nothing comes by itself
 )
 
 // names are the states' names by their numbers.
@@ -35,13 +35,13 @@ func (s State) String() string { return names[s] }
 // status has them.
 func Of(phase recovery.Phase, health string) State {
 	switch phase {
-	case recovery.GivenUp:
+	case recovery.GivenUp, recovery.ShutDown: // a person has to do something
 		return GivenUp
 	case recovery.Held:
 		return Held
 	case recovery.Restarting, recovery.Launching, recovery.Verifying:
 		return Restarting
-	case recovery.Waiting, recovery.Rehearsed:
+	case recovery.Waiting, recovery.Rehearsed, recovery.ShuttingDown:
 		return Unhealthy
 	case recovery.Idle:
 	}

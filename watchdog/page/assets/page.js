@@ -70,7 +70,15 @@
     source.onerror = () => { load(); }; // which says whether the server is there
   };
 
+  // A page that nobody sees takes no place: there are few of them, and a browser
+  // has few connections to one host.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { source.close(); return; }
+    if (source.readyState === EventSource.CLOSED) subscribe();
+    load();
+  });
   setInterval(() => {
+    if (document.hidden) return;
     if (source.readyState === EventSource.CLOSED || Date.now() - heard > silent) {
       source.close();
       subscribe();

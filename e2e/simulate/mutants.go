@@ -38,7 +38,7 @@ var mutants = []mutant{
 	{"the end of an incident goes to no other", "watchdog/alert/router.go", "if slices.Contains(inc.Notified, receiverID(url)) {", "if false {"},
 	{"an incident that is over stays open", "watchdog/alert/router.go", "\t\tdelete(r.open, id)\n", ""},
 	{"an alert is repeated", "watchdog/alert/router.go", "if last, ok := inc.Sent[a.Event]; ok && now.Sub(last) < r.Every {", "if last, ok := inc.Sent[a.Event]; ok && now.Sub(last) < 0 {"},
-	{"nothing is escalated", "watchdog/alert/router.go", "\t\t\tinc.notify(e.URL)\n\t\t\tout = append", "\t\t\tinc.notify(e.URL)\n\t\t\tcontinue\n\t\t\tout = append"},
+	{"nothing is escalated", "watchdog/alert/router.go", "\t\t\tinc.notify(e.URL)\n\t\t\tm := inc.Last\n", "\t\t\tinc.notify(e.URL)\n\t\t\tcontinue\n\t\t\tm := inc.Last\n"},
 	{"messages that wait are lost with a restart", "watchdog/alert/delivery.go", "if p.Receiver == receiverID(url) && ", "if p.Receiver == url && "},
 	{"incidents are lost with a restart", "watchdog/alert/router.go", "\t\tr.open[id] = inc\n\t}\n}", "\t\t_ = id\n\t}\n}"},
 	{"the state is not written", "watchdog/store/state.go", "err = renameio.WriteFile(f.Path, data, 0o600)", "err = renameio.WriteFile(f.Path+\".x\", data, 0o600)"},

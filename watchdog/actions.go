@@ -30,19 +30,19 @@ const (
 // after a crash.
 func (d *Daemon) apply(msg recovery.Message, now time.Time) {
 	actions := d.machine.Apply(msg, now)
-	for i := range actions {
-		if k := actions[i].Kind; (k == recovery.DoRestart || k == recovery.DoStop) && d.Evidence != nil {
-			// Two restarts at one time are named apart.
-			actions[i].Evidence = store.EvidenceID(now.Add(time.Duration(i)))
-		}
-		d.report(actions[i], now)
+	for _, a := range actions {
+		d.report(a, now)
 	}
 	d.noteTimelines(msg, actions, now)
 	if d.machine.Changed() || len(actions) > 0 {
 		d.save(now)
 	}
-	for _, a := range actions {
+	for i, a := range actions {
 		switch a.Kind {
+		case recovery.DoGather:
+			// Two restarts at one time are named apart.
+			a.Evidence = store.EvidenceID(now.Add(time.Duration(i)))
+			d.gather(a)
 		case recovery.DoRestart, recovery.DoStart, recovery.DoStop:
 			d.restart(a)
 		case recovery.DoCascade:
@@ -59,7 +59,7 @@ func (d *Daemon) apply(msg recovery.Message, now time.Time) {
 // receivers.
 func (d *Daemon) report(a recovery.Action, now time.Time) {
 	switch a.Kind {
-	case recovery.DoCascade, recovery.DoLook:
+	case recovery.DoCascade, recovery.DoLook, recovery.DoGather:
 		return
 	case recovery.DoForget:
 		d.journal.forget(a.Key)
@@ -110,20 +110,9 @@ func (d *Daemon) save(now time.Time) {
 func (d *Daemon) restart(a recovery.Action) {
 	d.restarting++
 	go func() {
-		var lines string
-		var failure error
-		if a.Evidence != "" {
-			lines, failure = d.takeEvidence(a, time.Now())
-		}
 		ended := d.callRestart(a)
 		d.inbox.post(func(now time.Time) {
 			d.restarting--
-			if failure != nil {
-				d.Log.Warn("no evidence is kept of a restart", "event", recovery.EventNoEvidence, "service", a.Key, "error", failure)
-			}
-			if lines != "" {
-				d.lines[a.Key] = lines
-			}
 			d.apply(ended, now)
 		})
 	}()

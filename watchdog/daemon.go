@@ -144,7 +144,7 @@ func (d *Daemon) restore(now time.Time) {
 	}
 	d.events = newSubscription(since)
 	d.machine = recovery.NewMachine(d.Settings)
-	d.machine.Trace = d.Trace
+	d.machine.Trace, d.machine.Gathers = d.Trace, d.Evidence != nil
 	d.machine.Restore(d.Saved.Services, d.Saved.Restarts, now)
 	d.machine.RestoreSnoozes(d.Saved.Snoozes, now)
 	d.machine.RestoreAlarms(d.Saved.Alerts.Has(recovery.EventThrottled), d.Saved.Alerts.Has(recovery.EventOverloaded), now)

@@ -218,7 +218,11 @@ func (d *Daemon) endCutOff(s *recovery.Service) {
 		<-time.After(replayTime)
 		ended := d.look(recovery.CallEnded{Key: key, Err: errCutOff}, id)
 		d.inbox.post(func(now time.Time) {
-			d.apply(ended, now)
+			if ended.Seen != nil && d.machine.StillStopping(key, *ended.Seen, now) {
+				d.endCutOff(s)
+			} else {
+				d.apply(ended, now)
+			}
 			delete(d.looking, "call "+id)
 			d.goOnline(now)
 		})

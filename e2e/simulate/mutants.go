@@ -38,11 +38,14 @@ var mutants = []mutant{
 	{"the end of an incident goes to no other", "watchdog/alert/router.go", "if slices.Contains(inc.Notified, receiverID(url)) {", "if false {"},
 	{"an incident that is over stays open", "watchdog/alert/router.go", "\t\tdelete(r.open, id)\n", ""},
 	{"an alert is repeated", "watchdog/alert/router.go", "if last, ok := inc.Sent[a.Event]; ok && now.Sub(last) < r.Every {", "if last, ok := inc.Sent[a.Event]; ok && now.Sub(last) < 0 {"},
-	{"nothing is escalated", "watchdog/alert/router.go", "\t\t\tinc.notify(e.URL)\n\t\t\tout = append", "\t\t\tinc.notify(e.URL)\n\t\t\tcontinue\n\t\t\tout = append"},
+	{"nothing is escalated", "watchdog/alert/router.go", "\t\t\tinc.notify(e.URL)\n\t\t\tm := inc.Last\n", "\t\t\tinc.notify(e.URL)\n\t\t\tcontinue\n\t\t\tm := inc.Last\n"},
 	{"messages that wait are lost with a restart", "watchdog/alert/delivery.go", "if p.Receiver == receiverID(url) && ", "if p.Receiver == url && "},
 	{"incidents are lost with a restart", "watchdog/alert/router.go", "\t\tr.open[id] = inc\n\t}\n}", "\t\t_ = id\n\t}\n}"},
 	{"the state is not written", "watchdog/store/state.go", "err = renameio.WriteFile(f.Path, data, 0o600)", "err = renameio.WriteFile(f.Path+\".x\", data, 0o600)"},
 	{"the state is not read", "watchdog/store/state.go", "\tif v.Services == nil {\n", "\tv = empty\n\tif v.Services == nil {\n"},
+	{"a snooze is not kept", "watchdog/recovery/dispatch.go", "if paused, told := m.paused(s, now); paused {", "if paused, told := m.paused(s, now); paused && false {"},
+	{"a person stops what follows another, and it is restarted", "watchdog/recovery/dependents.go", "c.State == \"running\" && s.Life.stopping(now, patience(c)): //", "false: //"},
+	{"a disk that hangs delays a restart", "watchdog/evidence.go", "\tcase <-ctx.Done():\n\t\treturn \"\", context.DeadlineExceeded\n", "\tcase <-time.After(time.Hour):\n\t\treturn \"\", context.DeadlineExceeded\n"},
 	{"services are saved without their attempts", "watchdog/recovery/service.go", "`json:\"attempts,omitempty\"`", "`json:\"-\"`"},
 }
 

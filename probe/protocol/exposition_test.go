@@ -109,7 +109,7 @@ func FuzzPage(f *testing.F) {
 			if k.metrics == nil {
 				continue
 			}
-			seen, err := k.metrics.parse(strings.NewReader(page))
+			seen, err := k.metrics.parse(strings.NewReader(page), "")
 			if err == nil && len(seen) > maxEngines {
 				t.Errorf("%d engines", len(seen))
 			}

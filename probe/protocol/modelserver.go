@@ -156,6 +156,7 @@ func newProgress(s *service, q url.Values, o Options, kind *modelKind) (*progres
 	if !target.ValidPort(port) {
 		return nil, errors.New("metrics_port is not between 1 and 65535")
 	}
+	p.only, _, _ = strings.Cut(s.name, "/")
 	p.at = s.onPort(port)
 	p.at.Scheme = "http" // Triton's page of metrics knows no TLS
 	return p, nil

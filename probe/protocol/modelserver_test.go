@@ -213,6 +213,9 @@ func TestServerThatWasRestarted(t *testing.T) {
 	s := newModelServer(t, "llamacpp:n_decode_total 0\nllamacpp:requests_processing 1\n")
 	f, err := s.probe(t, "llamacpp://@?stall=1ns", patience)
 	wantHealthy(t, f, err, "is 0, 1 pending")
+	if strings.Contains(f.Message, "--interval") {
+		t.Error(f.Message)
+	}
 	s.down.Store(true)
 	if c := causeWith(t, s, "llamacpp://@?stall=1ns"); c != probe.Starting {
 		t.Errorf("class %s", c)
@@ -227,7 +230,7 @@ func TestServerThatWasRestarted(t *testing.T) {
 	wantHealthy(t, f, err, "is 0, 1 pending")
 	s.options.Interval = 0
 	f, err = s.probe(t, "llamacpp://@?stall=1ns", patience)
-	wantHealthy(t, f, err, "is 0, 1 pending")
+	wantHealthy(t, f, err, "is 0, 1 pending, and no probe came within the last ten of its --interval")
 	s.options.Interval = time.Hour
 	s.options.Container = func() string { return "another" }
 	f, err = s.probe(t, "llamacpp://@?stall=1ns", patience)
@@ -255,6 +258,21 @@ func TestHostilePages(t *testing.T) {
 	s.page.Store("vllm:iteration_tokens_total_count 1e308\nvllm:iteration_tokens_total_count 1e308\n")
 	f, err = s.probe(t, "vllm://@", patience)
 	wantHealthy(t, f, err, "progress is not judged: json: unsupported value")
+}
+
+// A target that names one of Triton's models is judged by that alone.
+func TestProgressOfOneModel(t *testing.T) {
+	s := newModelServer(t, recordedBody(t, "triton/metrics"))
+	for range 3 {
+		f, err := s.probe(t, "triton://@/bert/1?metrics_port=PORT&stall=1ns", patience)
+		wantHealthy(t, f, err, "ready, model bert/1, nv_inference_exec_count is 31, 0 pending")
+	}
+	for _, target := range []string{"triton://@/llama?metrics_port=PORT&stall=1ns", "triton://@?metrics_port=PORT&stall=1ns"} {
+		f, err := s.probe(t, target, patience)
+		wantHealthy(t, f, err, "9 pending")
+		_, err = s.probe(t, target, patience)
+		wantFailure(t, err, probe.StageLimit, `nv_inference_exec_count of model "llama" stands at 7 with 9 pending`)
+	}
 }
 
 func TestNamesOfModels(t *testing.T) {

@@ -64,7 +64,7 @@ func newPostgresTLS(settings map[string]string, host string) (postgresTLS, error
 	case "verify-full":
 		c.ServerName = host
 	default:
-		return postgresTLS{}, errors.New("sslmode is invalid")
+		return postgresTLS{}, errors.New("failed to configure TLS (sslmode is invalid)")
 	}
 	if settings["sslcertmode"] != "disable" {
 		if err := addPostgresCert(c, settings); err != nil {

@@ -76,9 +76,9 @@ var roles = [4]struct{ plus, minus role }{{plus: stepRole}, {plus: moveRole}, {p
 // them, in bytes.
 const maxEngines, maxEngine = 100, 64
 
-// parse adds up the series of a page by engine. An engine without a name stands
-// for the whole server, and is the first.
-func (m *engineMetrics) parse(page io.Reader) ([]figures, error) {
+// parse adds up the series of a page by engine: of one, or where none is named,
+// of all. An engine without a name stands for the whole server, and is the first.
+func (m *engineMetrics) parse(page io.Reader, only string) ([]figures, error) {
 	seen := make([]figures, 1, 4)
 	counts := false
 	err := readPage(page, func(name, labels string, value float64) error {
@@ -93,7 +93,10 @@ func (m *engineMetrics) parse(page io.Reader) ([]figures, error) {
 		case is == 0:
 			return nil
 		case is < begunRole:
-			engine = probe.Cut(labelOf(labels, m.engine), maxEngine)
+			if engine = labelOf(labels, m.engine); only != "" && engine != only {
+				return nil
+			}
+			engine = probe.Cut(engine, maxEngine)
 		case !slices.Contains(m.endpoints, labelOf(labels, "endpoint")):
 			return nil
 		}
@@ -249,6 +252,7 @@ func (now *tracks) busy() bool {
 type progress struct {
 	*engineMetrics // nil: nothing tells of it
 	service        *service
+	only           string        // the engine that is judged; empty: all
 	at             *url.URL      // of the page; nil: where the service is
 	stall          time.Duration // 0: off
 	asked          bool          // stall= was given
@@ -332,6 +336,9 @@ func (p *progress) judge(c *serviceSession) (text string, busy bool, err error) 
 	if stands >= p.stall {
 		return "", false, c.fail(r, probe.StageLimit, errors.New(text))
 	}
+	if old.Version != 0 && now.At-old.At > int64(p.gap) {
+		text += ", and no probe came within the last ten of its --interval"
+	}
 	return text, now.busy(), nil
 }
 
@@ -375,7 +382,7 @@ func (p *progress) read(c *serviceSession) (r serviceReply, seen []figures, slow
 	page := &serviceSession{service: p.service, at: p.at, ctx: ctx}
 	defer page.close()
 	page.scan = func(body io.Reader) (err error) {
-		seen, err = p.parse(body)
+		seen, err = p.parse(body, p.only)
 		return err
 	}
 	r, err = page.get("/metrics")

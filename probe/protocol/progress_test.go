@@ -40,7 +40,7 @@ func TestFiguresOfRecordedPages(t *testing.T) {
 		must(t, err)
 		_, body, _ := bytes.Cut(text, []byte("\r\n\r\n"))
 		scheme, _, _ := strings.Cut(page, "/")
-		got, err := kindOf(t, scheme).metrics.parse(bytes.NewReader(body))
+		got, err := kindOf(t, scheme).metrics.parse(bytes.NewReader(body), "")
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, %v, want %v", page, got, err, want)
 		}
@@ -56,7 +56,7 @@ sglang:http_responses_total{endpoint="/generate",status_code="200"} 4
 sglang:realtime_tokens_total{dp_rank="0",mode="decode"} 10
 sglang:realtime_tokens_total{dp_rank="1",mode="decode"} 20
 sglang:num_running_reqs{dp_rank="1"} 1
-`))
+`), "")
 	must(t, err)
 	if want := (figures{steps: 30, open: 3, known: true}); len(seen) != 3 || seen[0] != want || seen[1].engine != "0" || seen[2].pending != 1 {
 		t.Errorf("%+v", seen)
@@ -65,7 +65,7 @@ sglang:num_running_reqs{dp_rank="1"} 1
 	for i := range maxEngines + 1 {
 		fmt.Fprintf(&many, "vllm:num_requests_running{engine=\"%d\"} 1\n", i)
 	}
-	if seen, err := kindOf(t, "vllm").metrics.parse(strings.NewReader(many.String())); err == nil || len(seen) > maxEngines {
+	if seen, err := kindOf(t, "vllm").metrics.parse(strings.NewReader(many.String()), ""); err == nil || len(seen) > maxEngines {
 		t.Errorf("%d engines, %v", len(seen), err)
 	}
 }

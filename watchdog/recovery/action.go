@@ -23,6 +23,8 @@ const (
 	DoCascade ActionKind = "cascade"
 	DoAlert   ActionKind = "alert"
 	DoLog     ActionKind = "log"
+	// DoGather asks for evidence of a container that is about to be restarted.
+	DoGather ActionKind = "gather"
 	// DoLook asks for the inspection of containers that a report may mean.
 	DoLook ActionKind = "look"
 	// DoForget drops what others keep of a service that has ended.
@@ -49,7 +51,7 @@ type Action struct {
 	// probe printed.
 	Cause, Output string
 	// Evidence is the id under which is kept what was known before a restart,
-	// and Lines the end of the container's log then; the daemon sets both.
+	// and Lines the end of the container's log then, which the daemon sets.
 	Evidence, Lines string
 	// IDs are the containers to look at.
 	IDs []string

@@ -228,7 +228,8 @@ func (m *Machine) makeFollow(d Dependent, of string, now time.Time) []Action {
 	case s.ID != c.ID, s.inFlight(), s.Phase == GivenUp, s.Phase == ShutDown, s.Phase == Rehearsed,
 		s.Phase == Held && s.Hold.Kind == ForNotified,
 		s.Phase == Waiting && s.After != "",
-		s.Phase == Verifying && !s.Life.Started.Before(m.startOf(of)):
+		s.Phase == Verifying && !s.Life.Started.Before(m.startOf(of)),
+		c.State == "paused", c.State == "running" && s.Life.stopping(now, patience(c)): // a person pauses it, or has asked it to stop
 		return nil
 	}
 	s.After, s.Needs = of, d.Needs

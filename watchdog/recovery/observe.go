@@ -289,6 +289,9 @@ func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action)
 		return nil // of a life before
 	}
 	s.container, s.unseen = c, false
+	if s.met.IsZero() {
+		s.met = now
+	}
 	if s.Life.another(c.StartedAt) {
 		first := s.Life.Started.IsZero() || s.begun
 		s.begun = false
@@ -331,11 +334,14 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 		} else if s.Life.stopping(now, patience(s.container)) {
 			in = CallStopped
 		}
-	case e.Err == nil || s.Life.another(c.StartedAt):
-		in = CallSucceeded
+	case e.Err == nil || s.Life.another(c.StartedAt) && (c.State == "running" || !c.StartedAt.Before(began)):
+		in, s.met = CallSucceeded, now
 		s.Life.begin(c.StartedAt)
 	case c.State == "exited" || c.State == "created" || c.State == "dead":
 		in = CallHalfway
+		if s.Life.another(c.StartedAt) { // somebody restarted it just before, and the call stopped that life
+			s.Life.begin(c.StartedAt)
+		}
 		switch s.Life.ended(c.stopWindow()) {
 		case endByPerson:
 			in = CallStopped
@@ -361,6 +367,9 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	if !s.Gone.IsZero() { // it was removed meanwhile
 		return append(out, m.step(s, Removed, now)...)
 	}
+	if e.Seen != nil && in == CallFailed { // somebody may have paused it meanwhile
+		out = append(out, m.seen(*e.Seen, now)...)
+	}
 	if e.Seen != nil && in == CallSucceeded {
 		if t := m.joined[s.ID]; t != nil {
 			t.life.doubtful = e.Seen.StartedAt // looked at behind the call, it is believed
@@ -368,6 +377,13 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 		out = append(out, m.seen(*e.Seen, now)...)
 	}
 	return out
+}
+
+// StillStopping says whether a call that an earlier run of this program made is
+// still stopping the container: its end is yet to come.
+func (m *Machine) StillStopping(key string, c Container, now time.Time) bool {
+	s := m.Services[key]
+	return s != nil && s.inFlight() && c.State == "running" && !s.Life.another(c.StartedAt) && s.Life.asked(now, c.stopWindow())
 }
 
 // later is t where it lies behind since, and zero otherwise.

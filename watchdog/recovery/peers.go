@@ -227,10 +227,14 @@ const (
 // They have as long to see a restart of it as their own retries take.
 func (m *Machine) reported(x *Service, c Container, now time.Time) word {
 	by := m.reporter(x, c)
+	started := c.StartedAt
+	if x != nil && !x.met.IsZero() && x.met.Before(started) {
+		started = x.met // the engine's clock is ahead
+	}
 	switch {
 	case by == nil:
 		return none
-	case now.Sub(c.StartedAt) < by.container.verdictTime():
+	case now.Sub(started) < by.container.verdictTime():
 		return fresh
 	}
 	return counted

@@ -141,7 +141,7 @@ func (m *Machine) beginStop(s *Service, now time.Time) []Action {
 	s.After, s.Needs = "", nil
 	s.Life.forgetOurs()
 	a := s.log(EventShuttingDown, Warning, "it is stopped: %s", s.Cause)
-	a.Kind, a.Container, a.Output = DoStop, s.container, s.Output
+	a.Kind, a.Container, a.Output, a.Evidence = DoStop, s.container, s.Output, s.evidence.id
 	return append([]Action{a}, m.unfollowAll(s.Key, now)...)
 }
 

@@ -207,7 +207,7 @@ func (m *Machine) vanish(s *Service, now time.Time) []Action {
 	if !s.once("vanished") {
 		return nil
 	}
-	return append([]Action{s.alert(EventVanished, Warning, "%s, and nobody saw why: left alone, since a person may have stopped it", s.container.State)}, m.unfollowAll(s.Key, now)...)
+	return append([]Action{s.alertBriefly(EventVanished, "%s, and nobody saw why: left alone, since a person may have stopped it", s.container.State)}, m.unfollowAll(s.Key, now)...)
 }
 
 // crashRestarts is how many restarts by its own policy without a healthy time

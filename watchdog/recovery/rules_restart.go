@@ -58,7 +58,7 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 		s.Life.forgetOurs()
 	}
 	a := s.log(EventRestarting, Info, "%s", text)
-	a.Kind, a.Container, a.Output = DoRestart, s.container, s.Output
+	a.Kind, a.Container, a.Output, a.Evidence = DoRestart, s.container, s.Output, s.evidence.id
 	return []Action{a}
 }
 

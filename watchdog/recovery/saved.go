@@ -50,9 +50,14 @@ func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, no
 	slices.SortFunc(m.Restarts, time.Time.Compare)
 }
 
-// RestoreSnoozes takes over the pauses that people asked an earlier run for.
+// RestoreSnoozes takes over the pauses that people asked an earlier run for. One
+// that was asked for in what is the future now, since the clock was set back,
+// begins anew.
 func (m *Machine) RestoreSnoozes(all map[string]Snooze, now time.Time) {
 	for key, s := range all {
+		if s.Asked.After(now) {
+			s.Asked, s.Until = now, now.Add(s.Until.Sub(s.Asked))
+		}
 		if longest := now.Add(LongestSnooze); s.Until.After(longest) {
 			s.Until = longest
 		}

@@ -51,8 +51,9 @@ type Service struct {
 	policy    *Policy // shared by those whose labels change nothing
 	container Container
 	watched   bool
-	input     Input           // that the rule answers
-	lastEnd   ending          // how the life before this one ended
+	input     Input  // that the rule answers
+	lastEnd   ending // how the life before this one ended
+	evidence  evidence
 	noticed   map[string]bool // what was reported once of the state that it is in
 	warned    map[string]bool // what was reported once of its labels
 	unseen    bool            // a list shows another state: it has to be inspected

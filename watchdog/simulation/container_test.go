@@ -57,6 +57,7 @@ type container struct {
 	log       []result
 	started   time.Time // by the engine's clock, which was wrong by startSkew
 	startSkew time.Duration
+	priorSkew time.Duration // and of the one before
 	finished  time.Time
 	exit      int
 	oom       bool

@@ -43,6 +43,15 @@ func (p *people) happen(a act, r *rand.Rand) {
 	case "disk":
 		w.fill(true)
 		w.after(seconds(r, 1, 300), func() { w.fill(false) })
+	case "disk hangs":
+		w.hang(true)
+		w.after(seconds(r, 1, 300), func() { w.hang(false) })
+	case "evidence":
+		e.faults.calls = append(e.faults.calls, callFault{"evidence " + []string{"json", "logs", "top", "stats"}[r.IntN(4)], []string{"500", "403", "reset", "garbage", "hang", "404"}[r.IntN(6)], 1 + r.IntN(4)})
+	case "snooze all":
+		p.snooze("", r)
+	case "resume all":
+		p.resume("")
 	case "receiver":
 		url := []string{"all", "critical", "escalation"}[r.IntN(3)]
 		p.deaf[url] = time.Now().Add([]time.Duration{seconds(r, 1, 100), seconds(r, 100, 2000)}[r.IntN(2)])

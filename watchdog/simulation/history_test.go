@@ -34,12 +34,12 @@ func (a act) String() string {
 // one container, and can be aimed at one that is in a certain phase.
 var deeds = map[string]int{
 	"break": 30, "mend": 10, "die": 8, "finish": 3, "oom": 2, "stop": 6, "kill": 2, "start": 10, "restart": 4, "pause": 4,
-	"rename": 2, "recreate": 5, "remove": 3, "reset": 5, "hup": 1, "vanish": 3, "flood": 1, "orphan": 3,
+	"rename": 2, "recreate": 5, "remove": 3, "reset": 5, "hup": 1, "vanish": 3, "flood": 1, "orphan": 3, "snooze": 4, "resume": 2,
 }
 
 var happenings = map[string]int{
 	"events": 6, "cut": 5, "down": 3, "reboot": 1, "slow": 2, "calls": 8, "restarts": 8, "disk": 2, "receiver": 4, "clock": 2,
-	"killed": 5, "kill at": 5, "term": 2, "switch": 2, "overload": 2, "corrupt": 1,
+	"killed": 5, "kill at": 5, "term": 2, "switch": 2, "overload": 2, "corrupt": 1, "disk hangs": 2, "evidence": 3, "snooze all": 1, "resume all": 1,
 }
 
 // pick takes one by its weight.

@@ -80,6 +80,7 @@ func (f File) AppendHistory(more []Decision) error {
 	if f.Path == "" || len(more) == 0 {
 		return nil
 	}
+	f.wait()
 	file, err := os.OpenFile(f.historyPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.historyPath(), reason(err))
@@ -100,6 +101,7 @@ func (f File) RewriteHistory(h History) error {
 	if f.Path == "" {
 		return nil
 	}
+	f.wait()
 	if err := renameio.WriteFile(f.historyPath(), encodeLines(h), 0o600); err != nil {
 		return fmt.Errorf("%s: %w", f.historyPath(), reason(err))
 	}

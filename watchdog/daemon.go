@@ -65,6 +65,8 @@ type Daemon struct {
 	// ProbeFigures keeps what the containers' reports tell of each check: they are
 	// inspected at each reconciliation.
 	ProbeFigures bool
+	// SaveGap is the least time between two saves, those for a restart aside.
+	SaveGap time.Duration
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
@@ -80,6 +82,8 @@ type Daemon struct {
 	cutOff      []*recovery.Service
 	listing     bool // a list is in flight
 	restarting  int  // restarts and starts in flight
+	saves       saves
+	pace        pace
 	audience    audience
 	figures     map[string][]report.Figure // of the last probes, by service
 	lines       map[string]string          // the ends of logs for alerts, by service
@@ -112,6 +116,8 @@ func (d *Daemon) Run(ctx context.Context) {
 	begin := time.Now()
 	d.restore(begin)
 	d.inspections, d.looking, d.lines, d.figures = newInspections(), map[string]bool{}, map[string]string{}, map[string][]report.Figure{}
+	d.saves.timer = time.NewTimer(time.Hour)
+	defer d.saves.timer.Stop()
 	d.inbox.open()
 	defer d.inbox.close()
 	d.connection.lose(begin)
@@ -226,13 +232,17 @@ func (d *Daemon) loop(ctx context.Context) {
 		case s := <-d.reloaded():
 			d.reload(ctx, s)
 		case <-d.alertsChanged():
-			d.save(time.Now())
+			d.decided(time.Now())
+		case <-d.saves.timer.C:
+			d.settle(time.Now())
 		case <-pulse.C:
 			d.checkLost(time.Now())
 		}
 		now := time.Now()
 		d.beat.Store(now.UnixNano())
-		if next := d.machine.Next(now); next.IsZero() {
+		if next := d.pace.next; d.pace.due {
+			timer.Reset(max(d.pace.from.Sub(now), time.Millisecond))
+		} else if next.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(max(next.Sub(now), time.Millisecond))
@@ -248,15 +258,18 @@ func (d *Daemon) finish() {
 	if d.connection.due != nil {
 		d.connection.due.Stop()
 	}
+	d.settle(time.Now())
 	d.machine.Apply(recovery.Offline{}, time.Now()) // no new ones
 	for d.restarting > 0 {
 		f := <-d.inbox.calls
 		f(time.Now())
 	}
 	if d.Alerts != nil {
+		d.settle(time.Now())
 		d.Alerts.Drain(context.Background())
 	}
-	d.save(time.Now())
+	d.saves.dirty = true
+	d.settle(time.Now())
 }
 
 // Health says what is wrong with the program itself; nil for nothing.

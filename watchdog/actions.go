@@ -44,6 +44,7 @@ type saves struct {
 	waiting []decision
 	from    time.Time   // when the next save may be
 	timer   *time.Timer // set where one waits
+	made    int
 }
 
 // pace is when the machine looks at all services again. Where that takes long,
@@ -117,6 +118,7 @@ func (d *Daemon) settle(now time.Time) {
 	}
 	all := s.waiting
 	s.dirty, s.waiting = false, nil
+	s.made++
 	for i := range all {
 		d.report(&all[i].action, all[i].at)
 	}

@@ -258,7 +258,6 @@ func (d *Daemon) finish() {
 	if d.connection.due != nil {
 		d.connection.due.Stop()
 	}
-	d.settle(time.Now())
 	d.machine.Apply(recovery.Offline{}, time.Now()) // no new ones
 	for d.restarting > 0 {
 		f := <-d.inbox.calls

@@ -23,43 +23,127 @@ const (
 	longestRestart = time.Hour
 	// saveWait is how long a decision waits for the disk.
 	saveWait = 2 * time.Second
+	// saveShare is how many times as long as the last save took the next one
+	// waits, but for a restart, and longestGap how long at most: when many
+	// containers fail at once, a save of all of them for each would be most of the
+	// work.
+	saveShare  = 3
+	longestGap = time.Second
 )
 
-// apply lets the machine decide. A decision is logged before it is saved, and
-// saved before it is acted on: a restart that was not saved could be made again
-// after a crash.
+// decision is an action of the machine, and when it was decided.
+type decision struct {
+	action recovery.Action
+	at     time.Time
+}
+
+// saves are what was decided and is not yet reported, saved and acted on. What
+// is lost of it in a crash was never said: the next run decides anew, by the
+// events since the last save.
+type saves struct {
+	dirty   bool // something is worth saving
+	waiting []decision
+	from    time.Time   // when the next save may be
+	timer   *time.Timer // set where one waits
+	made    int
+}
+
+// pace is when the machine looks at all services again. Where that takes long,
+// as when thousands have failed, it is not done for each message.
+type pace struct {
+	due  bool      // a message was taken since
+	from time.Time // not before
+	next time.Time // when time alone changes something; zero for never
+}
+
+const (
+	// quickSettle is what is done for each message. What takes longer is done
+	// again after settleShare times as long.
+	quickSettle = time.Millisecond
+	settleShare = 3
+)
+
+// apply lets the machine decide.
 func (d *Daemon) apply(msg recovery.Message, now time.Time) {
-	actions := d.machine.Apply(msg, now)
-	for _, a := range actions {
-		d.report(a, now)
+	actions := d.machine.Take(msg, now)
+	p := &d.pace
+	if p.due = now.Before(p.from); !p.due {
+		begin := time.Now()
+		actions = append(actions, d.machine.Settle(now)...)
+		p.next = d.machine.Next(now)
+		if took := time.Since(begin); took > quickSettle {
+			p.from = time.Now().Add(settleShare * took)
+		}
 	}
 	d.noteTimelines(msg, actions, now)
 	if d.machine.Changed() || len(actions) > 0 {
-		d.save(now)
+		d.decided(now, actions...)
 	}
+}
+
+// decided takes decisions, and whatever else is worth saving. What restarts a
+// container is carried out at once, and all that was decided before it.
+func (d *Daemon) decided(now time.Time, actions ...recovery.Action) {
+	s := &d.saves
+	s.dirty = true
+	urgent := !now.Before(s.from)
 	for i, a := range actions {
 		switch a.Kind {
+		case recovery.DoLook: // others may be waiting for what is seen
+			for _, id := range a.IDs {
+				d.inspect(id)
+			}
+			continue
 		case recovery.DoGather:
 			// Two restarts at one time are named apart.
 			a.Evidence = store.EvidenceID(now.Add(time.Duration(i)))
 			d.gather(a)
+			continue
+		case recovery.DoRestart, recovery.DoStart, recovery.DoStop:
+			urgent = true
+		}
+		s.waiting = append(s.waiting, decision{a, now})
+	}
+	if urgent {
+		d.settle(now)
+	} else {
+		s.timer.Reset(s.from.Sub(now))
+	}
+}
+
+// settle carries out what was decided. A decision is logged before it is saved,
+// and saved before it is acted on: a restart that was not saved could be made
+// again after a crash.
+func (d *Daemon) settle(now time.Time) {
+	s := &d.saves
+	if !s.dirty {
+		return
+	}
+	all := s.waiting
+	s.dirty, s.waiting = false, nil
+	s.made++
+	for i := range all {
+		d.report(&all[i].action, all[i].at)
+	}
+	begin := time.Now()
+	d.save(now)
+	gap := max(d.SaveGap, min(saveShare*time.Since(begin), longestGap))
+	s.from = time.Now().Add(gap)
+	for _, decided := range all {
+		switch a := decided.action; a.Kind {
 		case recovery.DoRestart, recovery.DoStart, recovery.DoStop:
 			d.restart(a)
 		case recovery.DoCascade:
 			d.cascade(a)
-		case recovery.DoLook:
-			for _, id := range a.IDs {
-				d.inspect(id)
-			}
 		}
 	}
 }
 
 // report logs a decision, keeps it in the history, and passes alerts on to the
 // receivers.
-func (d *Daemon) report(a recovery.Action, now time.Time) {
+func (d *Daemon) report(a *recovery.Action, now time.Time) {
 	switch a.Kind {
-	case recovery.DoCascade, recovery.DoLook, recovery.DoGather:
+	case recovery.DoCascade:
 		return
 	case recovery.DoForget:
 		d.journal.forget(a.Key)
@@ -77,10 +161,10 @@ func (d *Daemon) report(a recovery.Action, now time.Time) {
 			a.Text += " (" + load + ")"
 		}
 	}
-	d.log(a)
-	d.journal.record(a, now)
+	d.log(*a)
+	d.journal.record(*a, now)
 	if a.Kind == recovery.DoAlert && d.Alerts != nil {
-		d.Alerts.Alert(a)
+		d.Alerts.Alert(*a)
 	}
 }
 

@@ -90,8 +90,7 @@ func (d *Daemon) connected(ctx context.Context, err error, now time.Time) {
 // checkLost alerts once that the engine is lost.
 func (d *Daemon) checkLost(now time.Time) {
 	if d.connection.overdue(now) {
-		d.report(recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineLost, Severity: recovery.Critical,
-			Text: fmt.Sprintf("the engine has been lost for %s", now.Sub(d.connection.lost).Round(time.Second))}, now)
-		d.save(now)
+		d.decided(now, recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineLost, Severity: recovery.Critical,
+			Text: fmt.Sprintf("the engine has been lost for %s", now.Sub(d.connection.lost).Round(time.Second))})
 	}
 }

@@ -66,6 +66,8 @@ type Daemon struct {
 	// ProbeFigures keeps what the containers' reports tell of each check: they are
 	// inspected at each reconciliation.
 	ProbeFigures bool
+	// SaveGap is the least time between two saves, those for a restart aside.
+	SaveGap time.Duration
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
@@ -84,6 +86,8 @@ type Daemon struct {
 	cutOff      []*recovery.Service
 	listing     bool // a list is in flight
 	restarting  int  // restarts, starts and stops in flight
+	saves       saves
+	pace        pace
 	audience    audience
 	checks      map[string]*checks        // what the last probes told, by service
 	timelines   map[string]*timeline.Line // how services have been, by service
@@ -118,6 +122,8 @@ func (d *Daemon) Run(ctx context.Context) {
 	begin := time.Now()
 	d.restore(begin)
 	d.inspections, d.looking, d.lines, d.checks = newInspections(), map[string]bool{}, map[string]string{}, map[string]*checks{}
+	d.saves.timer = time.NewTimer(time.Hour)
+	defer d.saves.timer.Stop()
 	d.inbox.open()
 	defer d.inbox.close()
 	d.connection.lose(begin)
@@ -233,13 +239,17 @@ func (d *Daemon) loop(ctx context.Context) {
 		case s := <-d.reloaded():
 			d.reload(ctx, s)
 		case <-d.alertsChanged():
-			d.save(time.Now())
+			d.decided(time.Now())
+		case <-d.saves.timer.C:
+			d.settle(time.Now())
 		case <-pulse.C:
 			d.checkLost(time.Now())
 		}
 		now := time.Now()
 		d.beat.Store(now.UnixNano())
-		if next := d.machine.Next(now); next.IsZero() {
+		if next := d.pace.next; d.pace.due {
+			timer.Reset(max(d.pace.from.Sub(now), time.Millisecond))
+		} else if next.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(max(next.Sub(now), time.Millisecond))
@@ -262,9 +272,11 @@ func (d *Daemon) finish() {
 		f(time.Now())
 	}
 	if d.Alerts != nil {
+		d.settle(time.Now())
 		d.Alerts.Drain(context.Background())
 	}
-	d.save(time.Now())
+	d.saves.dirty = true
+	d.settle(time.Now())
 }
 
 // Stalled says that the loop does not turn any more; nil while it does, and

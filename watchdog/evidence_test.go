@@ -97,6 +97,8 @@ func TestDaemonTakesEvidence(t *testing.T) {
 				if c.hangs {
 					close(free)
 				}
+				time.Sleep(longestGap) // behind a slow save the next one waits, and what it reports
+				synctest.Wait()
 				id := ""
 				for _, decision := range d.History(ctx) {
 					if decision.Evidence != "" {

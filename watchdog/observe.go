@@ -3,7 +3,6 @@ package watchdog
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"healthcheck/watchdog/docker"
@@ -16,23 +15,32 @@ const maxInspections = 8
 // inspections are those in flight and those that wait, one per container at
 // most.
 type inspections struct {
-	asked   map[string]bool // by id: true to inspect once more
-	waiting []string        // in their order
+	asked   map[string]asked // by id
+	waiting []string         // in their order
 	running int
 }
 
+// asked is how far an inspection is.
+type asked int
+
+const (
+	waits asked = iota
+	runs
+	runsAgain // it is repeated when it ends
+)
+
 func newInspections() inspections {
-	return inspections{asked: map[string]bool{}}
+	return inspections{asked: map[string]asked{}}
 }
 
 // ask notes an inspection. One that is in flight is repeated; one that waits is
 // not, since what it will see is newer than what was asked for.
 func (i *inspections) ask(id string) {
-	if _, known := i.asked[id]; !known {
-		i.asked[id] = false
+	if is, known := i.asked[id]; !known {
+		i.asked[id] = waits
 		i.waiting = append(i.waiting, id)
-	} else if !slices.Contains(i.waiting, id) {
-		i.asked[id] = true
+	} else if is == runs {
+		i.asked[id] = runsAgain
 	}
 }
 
@@ -43,13 +51,14 @@ func (i *inspections) next() (id string, ok bool) {
 	}
 	id, i.waiting = i.waiting[0], i.waiting[1:]
 	i.running++
+	i.asked[id] = runs
 	return id, true
 }
 
 // end notes the end of one, and says whether to repeat it.
 func (i *inspections) end(id string) (again bool) {
 	i.running--
-	again = i.asked[id]
+	again = i.asked[id] == runsAgain
 	delete(i.asked, id)
 	return again
 }
@@ -172,8 +181,7 @@ func (d *Daemon) listed(all []recovery.Container, now time.Time) {
 	first := !d.connection.lost.IsZero()
 	d.connection.retry, d.connection.failure = 0, ""
 	if d.connection.found() {
-		d.report(recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineBack, Severity: recovery.Info, Closes: true, Text: "the engine is back"}, now)
-		d.save(now)
+		d.decided(now, recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineBack, Severity: recovery.Info, Closes: true, Text: "the engine is back"})
 	}
 	d.apply(recovery.Listed{All: all}, now)
 	d.announce(all)

@@ -154,19 +154,13 @@ func growth(b *testing.B, n int, figures bool) {
 	f := newFullEngine(b, n)
 	cmd, _ := daemon(b, f, nil, "--listen", "none", "--reconcile", "2s", fmt.Sprintf("--probe-figures=%v", figures), "--max-restarts", "100000/1s", "--max-attempts", "100000")
 	pid := cmd.Process.Pid
-	settled := func() { // a reconciliation is over when nothing is asked any more
-		for calls := -1; calls != f.count(&f.calls); {
-			calls = f.count(&f.calls)
-			<-time.After(300 * time.Millisecond)
-		}
-	}
 	for b.Loop() {
-		settled()
+		f.settled()
 		begin, lists := cpuTime(b, pid), f.count(&f.lists)
 		for f.count(&f.lists) < lists+minutes {
 			<-time.After(20 * time.Millisecond)
 		}
-		settled()
+		f.settled()
 		b.ReportMetric(float64((cpuTime(b, pid)-begin).Microseconds())/1000/float64(f.count(&f.lists)-lists), "cpu-ms/minute")
 		b.ReportMetric(residentMiB(b, pid), "MiB/peak")
 		var took []time.Duration
@@ -177,5 +171,41 @@ func growth(b *testing.B, n int, figures bool) {
 			took = append(took, time.Since(at))
 		}
 		b.ReportMetric(float64(percentile(took, 0.5).Microseconds())/1000, "ms/restart")
+	}
+}
+
+// BenchmarkMassFailure is what it costs when all containers become unhealthy at
+// once, under the default limit of restarts: the CPU time until each was looked
+// at, and what a further event costs then.
+func BenchmarkMassFailure(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("containers=%d", n), func(b *testing.B) {
+			f := newFullEngine(b, n)
+			cmd, log := daemon(b, f, nil, "--listen", "none")
+			pid := cmd.Process.Pid
+			f.settled()
+			for b.Loop() {
+				begin, inspected := cpuTime(b, pid), f.count(&f.inspections)
+				for _, id := range f.order {
+					f.makeUnhealthy(id)
+				}
+				for f.count(&f.inspections) < inspected+n {
+					<-time.After(20 * time.Millisecond)
+				}
+				f.settled()
+				b.ReportMetric((cpuTime(b, pid)-begin).Seconds(), "cpu-s/failure")
+				begin, inspected = cpuTime(b, pid), f.count(&f.inspections)
+				f.sendHealthy()
+				for f.count(&f.inspections) < inspected+n {
+					<-time.After(20 * time.Millisecond)
+				}
+				f.settled()
+				b.ReportMetric((cpuTime(b, pid)-begin).Seconds()*1e6/float64(n), "cpu-us/event")
+			}
+			b.ReportMetric(residentMiB(b, pid), "MiB/peak")
+			if !strings.Contains(log.String(), "storm: ") {
+				b.Error("no storm")
+			}
+		})
 	}
 }

@@ -85,3 +85,11 @@ func (c *fakeContainer) inspection() map[string]any {
 		"Config":          map[string]any{"Hostname": c.ID[:12], "Env": environ, "Labels": c.Labels, "Image": "registry.example/org/app:1.2.3", "Healthcheck": map[string]any{"Test": []string{"CMD", "/healthcheck"}, "Interval": 30e9, "Timeout": 10e9, "Retries": 1}},
 		"NetworkSettings": map[string]any{"Networks": map[string]any{name: settings}}}
 }
+
+// settled waits until nothing is asked of the engine any more.
+func (f *fakeEngine) settled() {
+	for calls := -1; calls != f.count(&f.calls); {
+		calls = f.count(&f.calls)
+		<-time.After(300 * time.Millisecond)
+	}
+}

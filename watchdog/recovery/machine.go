@@ -82,7 +82,12 @@ const maxEarly = 1024
 
 // Apply takes one message at a time and returns what is to be done.
 func (m *Machine) Apply(msg Message, now time.Time) []Action {
-	var out []Action
+	return append(m.Take(msg, now), m.Settle(now)...)
+}
+
+// Take is the part of Apply that concerns the message alone. Settle must follow,
+// but may follow several.
+func (m *Machine) Take(msg Message, now time.Time) (out []Action) {
 	switch msg := msg.(type) {
 	case Seen:
 		out = m.seen(msg.Container, now)
@@ -120,8 +125,14 @@ func (m *Machine) Apply(msg Message, now time.Time) []Action {
 	case Online:
 		m.online(now)
 	}
+	return out
+}
+
+// Settle is the part of Apply that concerns all services that time changes, or
+// that wait for something: it takes as long as they are many.
+func (m *Machine) Settle(now time.Time) (out []Action) {
 	if m.offline {
-		return out
+		return nil
 	}
 	out = append(out, m.endSnoozes(now)...)
 	out = append(out, m.assess(now)...)

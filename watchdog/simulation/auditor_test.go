@@ -355,8 +355,8 @@ func (a *auditor) count(c *container, s *account, in intent, policy recovery.Pol
 	}
 	s.attempt, s.anew, s.lastEnd, s.lastOwn = in.attempt, false, now, now
 	set := settings(false)
-	a.restarts = slices.DeleteFunc(a.restarts, func(t time.Time) bool { return now.Sub(t) >= set.Window })
-	if a.restarts = append(a.restarts, now); len(a.restarts) > set.MaxRestarts {
+	a.restarts = slices.DeleteFunc(a.restarts, func(t time.Time) bool { return in.at.Sub(t) >= set.Window })
+	if a.restarts = append(a.restarts, in.at); len(a.restarts) > set.MaxRestarts {
 		w.fail("limits", "%d restarts in %s", len(a.restarts), set.Window)
 	}
 }

@@ -68,6 +68,10 @@ func settings(all bool) recovery.Settings {
 	return recovery.Settings{Policy: recovery.DefaultPolicy(), All: all, MaxConcurrent: 3, MaxRestarts: 12, Window: 5 * time.Minute}
 }
 
+// saveGaps are the least times between two saves. They are odd, so that nothing
+// else happens at the same time, which two runs of a seed could see differently.
+var saveGaps = []time.Duration{0, 201_003_017, 999_983_027}
+
 // start begins a life with what the last one left on the disk.
 func (w *world) start() {
 	w.lives++
@@ -99,6 +103,7 @@ func (w *world) start() {
 		return l.ask(&request{life: l, kind: "send", send: d, answer: make(chan answer, 1)}).err
 	}}
 	l.daemon = &watchdog.Daemon{Engine: engine, Settings: settings(w.people.all), File: l.file, Saved: saved, Past: past, Log: log, Reconcile: time.Minute, Alerts: l.notifier,
+		SaveGap: saveGaps[w.hash("save", l.number)%uint64(len(saveGaps))],
 		Trace: func(p recovery.Phase, in recovery.Input) {
 			if l.alive() {
 				w.pairs[pair{p, in}]++

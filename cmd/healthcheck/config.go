@@ -216,22 +216,35 @@ func defaultPath(layer string) string {
 // *usageError and holds no secret.
 //
 // A run names few of the flags, and most of the work is in declaring the others:
-// they are declared where somebody has set variables, and where something is
-// wrong, so that the error can name them.
+// all are declared where something is wrong, so that the error can name them.
 func parseConfig(args, environ []string, read readFile) (*config, error) {
-	if !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, variablePrefix) }) {
-		fs, r := declareFlags(func(name string) bool {
-			return slices.ContainsFunc(args, func(arg string) bool {
-				rest, long := strings.CutPrefix(arg, "--"+name)
-				return long && (rest == "" || rest[0] == '=') || name == "help" && arg == "-h"
-			})
-		})
-		if c, err := r.parse(fs, args, environ, read); err == nil {
-			return c, nil
+	names := namedFlags(args, environ)
+	fs, r := declareFlags(func(name string) bool { return slices.Contains(names, name) })
+	if c, err := r.parse(fs, args, environ, read); err == nil && len(c.ignored) == 0 {
+		return c, nil
+	}
+	fs, r = newFlags()
+	return r.parse(fs, args, environ, read)
+}
+
+// namedFlags are the names that arguments and variables may mean as flags.
+func namedFlags(args, environ []string) (names []string) {
+	for _, arg := range args {
+		if name, ok := strings.CutPrefix(arg, "--"); ok {
+			name, _, _ = strings.Cut(name, "=")
+			names = append(names, name)
+		} else if arg == "-h" {
+			names = append(names, "help")
 		}
 	}
-	fs, r := newFlags()
-	return r.parse(fs, args, environ, read)
+	for _, v := range environ {
+		if name, ok := strings.CutPrefix(v, variablePrefix); ok {
+			name, _, _ = strings.Cut(name, "=")
+			name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+			names = append(names, name, strings.TrimSuffix(name, "-file"))
+		}
+	}
+	return names
 }
 
 func (r *raw) parse(fs *pflag.FlagSet, args, environ []string, read readFile) (*config, error) {

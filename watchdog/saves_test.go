@@ -89,7 +89,7 @@ func TestSavesAtTheEnd(t *testing.T) {
 		d := &Daemon{Engine: engine, Settings: set, File: file, Log: slog.New(slog.NewTextHandler(log, nil)), Reconcile: time.Hour, SaveGap: time.Hour}
 		var sent []string
 		d.Alerts = &alert.Notifier{Router: alert.Router{Sinks: []alert.Sink{{MinSeverity: recovery.Critical, URL: "a"}}, Every: time.Hour}, Log: d.Log,
-			Send: func(m alert.Delivery) error { sent = append(sent, m.Text); return nil }}
+			Send: func(m alert.Delivery) error { time.Sleep(time.Second); sent = append(sent, m.Text); return nil }}
 		sending, stopSending := context.WithCancel(t.Context())
 		d.Alerts.Start(sending, alert.State{}, time.Now())
 		ctx, cancel := context.WithCancel(t.Context())

@@ -209,3 +209,68 @@ func BenchmarkMassFailure(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkEventsInAMinute is 100,000 events of 10,000 containers, as fast as
+// they are taken, with one failure in a hundred: how long they take, and what
+// CPU time. A failure that is not restarted, or twice, fails it.
+func BenchmarkEventsInAMinute(b *testing.B) {
+	f := newFullEngine(b, 10_000)
+	cmd, _ := daemon(b, f, nil, append([]string{"--listen", "none"}, manyRestarts...)...)
+	f.settled()
+	for b.Loop() {
+		begin, at := cpuTime(b, cmd.Process.Pid), time.Now()
+		flood(b, f, 100_000, 100)
+		b.ReportMetric(time.Since(at).Seconds(), "s/100k")
+		b.ReportMetric((cpuTime(b, cmd.Process.Pid) - begin).Seconds(), "cpu-s/100k")
+		b.ReportMetric(residentMiB(b, cmd.Process.Pid), "MiB/peak")
+	}
+}
+
+// manyRestarts is no limit on how many containers are restarted.
+var manyRestarts = []string{"--max-restarts", "100000/1s", "--max-concurrent", "16"}
+
+// flood sends so many events, round and round all containers, with one failure
+// in every so many, and waits until each of those is restarted, once.
+func flood(t testing.TB, f *fakeEngine, events, every int) {
+	t.Helper()
+	failed := map[string]bool{}
+	for i := range events {
+		id := f.order[i*7919%len(f.order)]
+		if i%every == 0 && !failed[id] {
+			failed[id] = true
+			f.makeUnhealthy(id)
+		} else {
+			f.send(healthEvent(id, "healthy")) // which the inspection tells apart from one that has failed
+		}
+	}
+	done := func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.counts) >= len(failed)
+	}
+	for deadline := time.Now().Add(5 * time.Minute); !done(); <-time.After(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			break
+		}
+	}
+	f.settled()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range failed {
+		if f.counts[id] != 1 {
+			t.Errorf("%.12s has failed, and is restarted %d times", id, f.counts[id])
+		}
+	}
+	if len(f.counts) != len(failed) {
+		t.Errorf("%d containers have failed, %d are restarted", len(failed), len(f.counts))
+	}
+}
+
+// No failure is lost among events that come faster than containers can be
+// inspected, and none is answered twice.
+func TestNoFailureIsLostAmongManyEvents(t *testing.T) {
+	f := newFullEngine(t, 300)
+	daemon(t, f, nil, append([]string{"--listen", "none"}, manyRestarts...)...)
+	f.settled()
+	flood(t, f, 5000, 25)
+}

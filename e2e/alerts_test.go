@@ -173,7 +173,7 @@ func TestWatchdogWithAReceiverThatHangs(t *testing.T) {
 // The examples for Prometheus and Grafana name metrics that exist, and the
 // rules are rules.
 func TestMonitoringExamples(t *testing.T) {
-	if out, code := output(t, nil, "promtool", "check", "rules", "../examples/monitoring/alerts.yml"); code != 0 || !strings.Contains(out, "5 rules found") {
+	if out, code := output(t, nil, "promtool", "check", "rules", "../examples/monitoring/alerts.yml"); code != 0 || !strings.Contains(out, "8 rules found") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if out, code := output(t, nil, "promtool", "test", "rules", "../examples/monitoring/alerts_test.yml"); code != 0 || !strings.Contains(out, "SUCCESS") {
@@ -191,8 +191,8 @@ func TestMonitoringExamples(t *testing.T) {
 		if strings.HasSuffix(name, ".json") && !json.Valid(text) {
 			t.Errorf("%s is not JSON", name)
 		}
-		names := regexp.MustCompile(`watchdog_[a-z_]+`).FindAllString(string(text), -1)
-		if len(names) < 4 {
+		names := regexp.MustCompile(`(?:watchdog|healthcheck)_[a-z_]+`).FindAllString(string(text), -1)
+		if len(names) < 8 {
 			t.Errorf("%s names %v", name, names)
 		}
 		for _, metric := range names {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +105,23 @@ func TestCulpritIsRestartedNotTheVictim(t *testing.T) {
 	s.wantStarts(map[string]int{qdrant: 2, app: 1})
 	if d.count(app, "restart ") > 0 {
 		t.Errorf("the victim was restarted:\n%s", d.log)
+	}
+}
+
+// A model server whose /health answers while its engine hangs: its probe sees
+// that from one run of the engine's to the next, the watchdog restarts it, and
+// what was seen before the restart tells nothing of it afterwards.
+func TestModelServerThatHangsIsRestarted(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	vllm := s.add("vllm", "-e", "HEALTHCHECK_STATE_DIR=/dev/shm", "-e", "HEALTHCHECK_LAYERS=api", "-e", "HEALTHCHECK_API=vllm://localhost:8080/m?stall=1ms")
+	d := s.watch()
+	dockerExec(t, vllm, "/testapp", "fail", "1")
+	d.waitForN(t, vllm, "recovered in ", 1)
+	s.healthy(vllm)
+	s.wantStarts(map[string]int{vllm: 2})
+	if !regexp.MustCompile(`GET /metrics: no step for .*, over 2 probes \(stall=1ms\): vllm:iteration_tokens_total_count of engine .*0.* stands at 1000 with 1 pending`).MatchString(d.log.String()) {
+		t.Errorf("the log does not say what hangs:\n%s", d.log)
 	}
 }
 

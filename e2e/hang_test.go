@@ -3,6 +3,8 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -119,6 +121,18 @@ func TestHungMount(t *testing.T) {
 	// The sample of the last run decides nothing.
 	out, code = output(t, []string{"HEALTHCHECK_TIMEOUT=2s"}, filepath.Join(bin, "healthcheck"), "--layers", "resource", "--state-dir", dir, "--cpu-max", "off", "--mem-max", "off", "--disk-max", "off")
 	if code != 0 || !strings.Contains(out, "(no sample kept: "+dir+": no answer within ") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	// Nor does what was kept of a model server.
+	models := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/models" {
+			io.WriteString(w, `{"data":[{"id":"m"}]}`)
+		}
+	}))
+	defer models.Close()
+	vllm := "vllm" + strings.TrimPrefix(models.URL, "http")
+	out, code = output(t, []string{"HEALTHCHECK_TIMEOUT=2s"}, filepath.Join(bin, "healthcheck"), "--layers", "api", "--state-dir", dir, "--api", vllm)
+	if code != 0 || !strings.Contains(out, vllm+": ready, model m, progress is not judged: "+dir+": no answer within ") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 	eventually(t, "every process of the probe's was killed", func() (string, bool) {

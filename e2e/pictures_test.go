@@ -1,12 +1,16 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/xml"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +73,44 @@ func TestPictures(t *testing.T) {
 			t.Errorf("docs/pictures/%s is not what is printed today; go -C e2e run ./pictures draws it.\nin the picture:\n%s\ntoday:\n%s", picture, a, b)
 		}
 	}
+	const picture = "watchdog-page.png"
+	if a, b := pageShape(pngText(t, "../docs/pictures/"+picture)), pageShape(pngText(t, filepath.Join(fresh, picture))); a != b || !strings.Contains(a, "N of N services are not healthy") {
+		t.Errorf("docs/pictures/%s is not the page of today; go -C e2e run ./pictures draws it.\nin the picture:\n%s\ntoday:\n%s", picture, a, b)
+	}
+}
+
+var (
+	aClock  = regexp.MustCompile(`(\d+ [A-Z][a-z]{2} )?\d\d:\d\d:\d\d`)
+	aLength = regexp.MustCompile(`\b\d+ (d|h|min|s)( \d+ (h|min|s))?\b`)
+)
+
+// pageShape is the shape of a page's text: its lines in any order, since
+// incidents of one second may come in either.
+func pageShape(text string) string {
+	lines := strings.Split(shape(aLength.ReplaceAllString(aClock.ReplaceAllString(text, "CLOCK"), "TIME")), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// pngText returns the text that was put into a picture.
+func pngText(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if picture, err := png.DecodeConfig(bytes.NewReader(data)); err != nil || picture.Width < 900 || len(data) > 150_000 {
+		t.Errorf("%s: %v, %+v, %d bytes", file, err, picture, len(data))
+	}
+	for at := 8; at+8 < len(data); {
+		size := int(binary.BigEndian.Uint32(data[at:]))
+		if text, ok := strings.CutPrefix(string(data[at+4:at+8+size]), "iTXtComment\x00\x00\x00\x00\x00"); ok {
+			return text
+		}
+		at += 12 + size
+	}
+	t.Fatalf("%s holds no text", file)
+	return ""
 }
 
 func TestShape(t *testing.T) {

@@ -194,6 +194,10 @@ func TestRecipesOnStandIns(t *testing.T) {
 			w.Write([]byte(`{"version":"0.12.6"}`))
 		case "/api/tags", "/api/ps":
 			w.Write([]byte(`{"models":[{"name":"llama3.1:latest","size":100,"size_vram":80}]}`))
+		case "/v1/models":
+			w.Write([]byte(`{"data":[{"id":"m"}]}`))
+		case "/metrics":
+			w.Write([]byte("vllm:iteration_tokens_total_count 1\nllamacpp:n_decode_total 1\nnv_inference_exec_count{model=\"m\"} 1\n"))
 		case "/collections/documents":
 			w.Write([]byte(`{"result":{"status":"green"}}`))
 		case "/api/v2/tenants/default_tenant/databases/default_database/collections/documents":
@@ -204,8 +208,10 @@ func TestRecipesOnStandIns(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	addr := strings.TrimPrefix(srv.URL, "http://")
+	_, port, _ := strings.Cut(addr, ":")
 	for _, section := range []string{"Qdrant", "Chroma", "Milvus", "Elasticsearch and OpenSearch", "Ollama", "vLLM", "Triton", "llama.cpp", "nginx"} {
-		wantRecipe(t, section, nil, nil, "localhost:8000", addr, "localhost:8080", addr, "localhost:9200", addr, "localhost", addr)
+		// Triton has its figures on a port of their own.
+		wantRecipe(t, section, nil, nil, "localhost?stall", addr+"?metrics_port="+port+"&stall", "localhost:8000", addr, "localhost:8080", addr, "localhost:9200", addr, "localhost", addr)
 	}
 	file := filepath.Join(t.TempDir(), "beat")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
@@ -16,8 +17,8 @@ const (
 	// pulls mounts and networks together).
 	killWait  = 12 * time.Second
 	startWait = 60 * time.Second
-	// engineStopTimeout is the engine's own default.
-	engineStopTimeout = 10 * time.Second
+	// EngineStopTimeout is the engine's own default.
+	EngineStopTimeout = 10 * time.Second
 	// longestRestart bounds a restart whose stop timeout is infinite.
 	longestRestart = time.Hour
 	// saveWait is how long a decision waits for the disk.
@@ -74,12 +75,7 @@ func (d *Daemon) apply(msg recovery.Message, now time.Time) {
 			p.from = time.Now().Add(settleShare * took)
 		}
 	}
-	for i := range actions {
-		if actions[i].Kind == recovery.DoRestart && d.Evidence != nil {
-			// Two restarts at one time are named apart.
-			actions[i].Evidence = store.EvidenceID(now.Add(time.Duration(i)))
-		}
-	}
+	d.noteTimelines(msg, actions, now)
 	if d.machine.Changed() || len(actions) > 0 {
 		d.decided(now, actions...)
 	}
@@ -91,15 +87,22 @@ func (d *Daemon) decided(now time.Time, actions ...recovery.Action) {
 	s := &d.saves
 	s.dirty = true
 	urgent := !now.Before(s.from)
-	for _, a := range actions {
-		if a.Kind == recovery.DoLook { // others may be waiting for what is seen
+	for i, a := range actions {
+		switch a.Kind {
+		case recovery.DoLook: // others may be waiting for what is seen, or gathered
 			for _, id := range a.IDs {
 				d.inspect(id)
 			}
 			continue
+		case recovery.DoGather:
+			// Two restarts at one time are named apart.
+			a.Evidence = store.EvidenceID(now.Add(time.Duration(i)))
+			d.gather(a)
+			continue
+		case recovery.DoRestart, recovery.DoStart, recovery.DoStop:
+			urgent = true
 		}
 		s.waiting = append(s.waiting, decision{a, now})
-		urgent = urgent || a.Kind == recovery.DoRestart || a.Kind == recovery.DoStart
 	}
 	if urgent {
 		d.settle(now)
@@ -128,7 +131,7 @@ func (d *Daemon) settle(now time.Time) {
 	s.from = time.Now().Add(gap)
 	for _, decided := range all {
 		switch a := decided.action; a.Kind {
-		case recovery.DoRestart, recovery.DoStart:
+		case recovery.DoRestart, recovery.DoStart, recovery.DoStop:
 			d.restart(a)
 		case recovery.DoCascade:
 			d.cascade(a)
@@ -186,25 +189,14 @@ func (d *Daemon) save(now time.Time) {
 	d.saveError = text
 }
 
-// restart restarts or starts a container. The call is never cancelled: one
+// restart restarts, starts or stops a container. The call is never cancelled: one
 // that is cut off may leave the container dead.
 func (d *Daemon) restart(a recovery.Action) {
 	d.restarting++
 	go func() {
-		var lines string
-		var failure error
-		if a.Evidence != "" {
-			lines, failure = d.takeEvidence(a, time.Now())
-		}
 		ended := d.callRestart(a)
 		d.inbox.post(func(now time.Time) {
 			d.restarting--
-			if failure != nil {
-				d.Log.Warn("no evidence is kept of a restart", "event", recovery.EventNoEvidence, "service", a.Key, "error", failure)
-			}
-			if lines != "" {
-				d.lines[a.Key] = lines
-			}
 			d.apply(ended, now)
 		})
 	}()
@@ -217,9 +209,12 @@ func (d *Daemon) callRestart(a recovery.Action) recovery.CallEnded {
 	ended := recovery.CallEnded{Key: a.Key}
 	ctx, cancel := context.WithTimeout(context.Background(), restartTime(a))
 	defer cancel()
-	if a.Kind == recovery.DoStart {
+	switch a.Kind {
+	case recovery.DoStart:
 		ended.Err = d.Engine.Start(ctx, a.ID)
-	} else {
+	case recovery.DoStop:
+		ended.Err = d.Engine.Stop(ctx, a.ID, a.Policy.StopTimeout)
+	default:
 		ended.Err = d.Engine.Restart(ctx, a.ID, a.Policy.StopTimeout)
 	}
 	return d.look(ended, a.ID)
@@ -240,7 +235,7 @@ func (d *Daemon) look(ended recovery.CallEnded, id string) recovery.CallEnded {
 // restartTime is how long the engine may take: longer than the container's
 // stop timeout, whoever set it.
 func restartTime(a recovery.Action) time.Duration {
-	stop := engineStopTimeout
+	stop := EngineStopTimeout
 	for _, t := range []*int{a.Container.StopTimeout, a.Policy.StopTimeout} {
 		if t == nil {
 			continue
@@ -250,7 +245,20 @@ func restartTime(a recovery.Action) time.Duration {
 		}
 		stop = time.Duration(*t) * time.Second
 	}
-	return min(stop+killWait+startWait, longestRestart)
+	return callTime(stop)
+}
+
+// callTime is how long the engine may take for a call about a container with
+// this stop timeout.
+func callTime(stop time.Duration) time.Duration { return min(stop+killWait+startWait, longestRestart) }
+
+// ShutdownTime is the longest that Run takes to end once its context has, while
+// it restarts containers with this stop timeout: a restart that is in flight is
+// finished, and started behind it where it failed half-way; that is saved, and
+// its alerts go out. Without a restart in flight it ends at once.
+func ShutdownTime(stop time.Duration) time.Duration {
+	const calls, saves = 2, 3
+	return evidenceTime + calls*(callTime(stop)+callTimeout) + saves*saveWait + alert.DrainTime
 }
 
 // cascade asks for the restart of the dependents of a container that has

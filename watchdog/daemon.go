@@ -17,11 +17,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"healthcheck/probe/report"
 	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
+	"healthcheck/watchdog/timeline"
 )
 
 // Engine is what the daemon needs of a container engine: docker.Client, or the
@@ -32,6 +32,7 @@ type Engine interface {
 	Inspect(ctx context.Context, id string) (recovery.Container, error)
 	Restart(ctx context.Context, id string, timeout *int) error
 	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string, timeout *int) error
 }
 
 // Daemon gives the machine what the engine says and does what the machine
@@ -58,7 +59,7 @@ type Daemon struct {
 	// Trace, if set, is called with every pair of the table of transitions that
 	// is passed.
 	Trace func(recovery.Phase, recovery.Input)
-	// Evidence, if set, is asked before each restart, and EvidenceLines lines of
+	// Evidence, if set, is asked before each restart or stop, and EvidenceLines lines of
 	// the log go into the alerts about it.
 	Evidence      EvidenceTaker
 	EvidenceLines int
@@ -70,6 +71,9 @@ type Daemon struct {
 	// Alerts, if set, notifies people. It has been started, calls AlertsChanged,
 	// and outlives Run.
 	Alerts *alert.Notifier
+	// Changed, if set, is called when Overview has something new. It must not
+	// block.
+	Changed func()
 
 	machine     *recovery.Machine
 	journal     journal
@@ -81,13 +85,14 @@ type Daemon struct {
 	looking     map[string]bool // what the list asked to inspect before anything is decided
 	cutOff      []*recovery.Service
 	listing     bool // a list is in flight
-	restarting  int  // restarts and starts in flight
+	restarting  int  // restarts, starts and stops in flight
 	saves       saves
 	pace        pace
 	audience    audience
-	figures     map[string][]report.Figure // of the last probes, by service
-	lines       map[string]string          // the ends of logs for alerts, by service
-	saveError   string                     // the last one, which is not logged again
+	checks      map[string]*checks        // what the last probes told, by service
+	timelines   map[string]*timeline.Line // how services have been, by service
+	lines       map[string]string         // the ends of logs for alerts, by service
+	saveError   string                    // the last one, which is not logged again
 	reloadOnce  sync.Once
 	reloads     chan recovery.Settings
 	alertsOnce  sync.Once
@@ -115,7 +120,7 @@ const (
 func (d *Daemon) Run(ctx context.Context) {
 	begin := time.Now()
 	d.restore(begin)
-	d.inspections, d.looking, d.lines, d.figures = newInspections(), map[string]bool{}, map[string]string{}, map[string][]report.Figure{}
+	d.inspections, d.looking, d.lines, d.checks = newInspections(), map[string]bool{}, map[string]string{}, map[string]*checks{}
 	d.saves.timer = time.NewTimer(time.Hour)
 	defer d.saves.timer.Stop()
 	d.inbox.open()
@@ -145,13 +150,14 @@ func (d *Daemon) restore(now time.Time) {
 	}
 	d.events = newSubscription(since)
 	d.machine = recovery.NewMachine(d.Settings)
-	d.machine.Trace = d.Trace
+	d.machine.Trace, d.machine.Gathers = d.Trace, d.Evidence != nil
 	d.machine.Restore(d.Saved.Services, d.Saved.Restarts, now)
 	d.machine.RestoreSnoozes(d.Saved.Snoozes, now)
 	d.machine.RestoreAlarms(d.Saved.Alerts.Has(recovery.EventThrottled), d.Saved.Alerts.Has(recovery.EventOverloaded), now)
 	d.connection.alerted = d.Saved.Alerts.Has(recovery.EventEngineLost)
 	d.cutOff = d.machine.InFlight()
 	d.journal = newJournal(d.Past)
+	d.timelines = timeline.FromHistory(d.Past, d.Saved.Saved)
 	d.writer = store.NewWriter(d.File, d.Past)
 	for _, s := range d.machine.Status(now) {
 		if s.Phase == recovery.GivenUp.String() || s.Phase == recovery.Held.String() {

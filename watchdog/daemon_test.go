@@ -134,7 +134,7 @@ func TestDaemonRestartThatHangs(t *testing.T) {
 		if !strings.Contains(log.String(), "recovered in 0s") {
 			t.Errorf("the other one waits:\n%s", log)
 		}
-		time.Sleep(engineStopTimeout + killWait + startWait - time.Second)
+		time.Sleep(EngineStopTimeout + killWait + startWait - time.Second)
 		synctest.Wait()
 		if n := engine.restarted(); n != 2 || strings.Contains(log.String(), "the restart failed") {
 			t.Errorf("%d restarts:\n%s", n, log)
@@ -493,6 +493,60 @@ func TestDaemonClosesWhatAnEarlierRunTold(t *testing.T) {
 			if n := strings.Count(log.String(), "event="+string(event)+"\n"); n != 1 {
 				t.Errorf("%d × %s in\n%s", n, event, log)
 			}
+		}
+	})
+}
+
+// What is to be stopped is stopped by one call, saved before it is asked for,
+// and stays down, in the status as well.
+func TestDaemonStops(t *testing.T) {
+	c := container("healthy")
+	c.Labels["watchdog.action"] = "stop"
+	engine := newFakeEngine(c)
+	withDaemon(t, engine, func(d *Daemon, log *syncBuffer) {
+		engine.set("id1", "health_status", makeUnhealthy)
+		synctest.Wait()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		engine.mu.Lock()
+		defer engine.mu.Unlock()
+		status := d.Status(context.Background())
+		if len(engine.stops) != 1 || len(engine.restarts) != 0 || len(status) != 1 || status[0].Phase != "stopped" || !strings.Contains(log.String(), "event=shut_down") {
+			t.Errorf("%d stops, %d restarts, %+v:\n%s", len(engine.stops), len(engine.restarts), status, log)
+		}
+	})
+}
+
+// The time that examples give the watchdog to end is enough for a restart that
+// hangs and fails half-way, and for the start behind it.
+func TestShutdownTime(t *testing.T) {
+	engine := newFakeEngine(container("healthy"))
+	calls := 0
+	engine.restart = func(ctx context.Context, _ *recovery.Container) error {
+		<-ctx.Done()
+		calls++
+		engine.mu.Lock()
+		defer engine.mu.Unlock()
+		c := engine.containers["id1"]
+		c.State, c.FinishedAt = "exited", time.Now()
+		engine.containers["id1"] = c
+		return ctx.Err()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		engine.stream = make(chan docker.Message)
+		d := &Daemon{Engine: engine, Settings: settings(), Log: slog.New(slog.DiscardHandler), Reconcile: time.Minute}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); d.Run(ctx) }()
+		synctest.Wait()
+		engine.set("id1", "health_status", makeUnhealthy)
+		synctest.Wait()
+		begin := time.Now()
+		cancel()
+		<-ended
+		synctest.Wait()
+		if took, most := time.Since(begin), ShutdownTime(EngineStopTimeout); calls != 2 || took > most || took < most*4/5 {
+			t.Errorf("%d calls, ended after %s, at most %s", calls, took, most)
 		}
 	})
 }

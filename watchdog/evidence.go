@@ -21,19 +21,44 @@ type EvidenceTaker func(ctx context.Context, id string) docker.Evidence
 
 // takeEvidence keeps what is known of a container that is about to be
 // restarted. It returns in time whether or not that has succeeded, with the
-// last lines of the log.
+// last lines of the log: neither the engine nor the disk delays a restart for
+// longer.
 func (d *Daemon) takeEvidence(a recovery.Action, now time.Time) (lines string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), evidenceTime)
 	defer cancel()
-	taken := make(chan docker.Evidence, 1)
-	go func() { taken <- d.Evidence(ctx, a.ID) }()
+	type taken struct {
+		lines string
+		err   error
+	}
+	done := make(chan taken, 1)
+	go func() {
+		e := newEvidence(a, d.Evidence(ctx, a.ID), now)
+		done <- taken{lastLines(e.Logs, d.EvidenceLines), d.File.WriteEvidence(e)}
+	}()
 	select {
-	case raw := <-taken:
-		e := newEvidence(a, raw, now)
-		return lastLines(e.Logs, d.EvidenceLines), d.File.WriteEvidence(e)
+	case t := <-done:
+		return t.lines, t.err
 	case <-ctx.Done():
 		return "", context.DeadlineExceeded
 	}
+}
+
+// gather takes evidence for a restart that waits for it, and lets it come.
+func (d *Daemon) gather(a recovery.Action) {
+	go func() {
+		lines, err := d.takeEvidence(a, time.Now())
+		d.inbox.post(func(now time.Time) {
+			got := recovery.Gathered{Key: a.Key, ID: a.ID, Evidence: a.Evidence}
+			if err != nil {
+				got.Evidence = ""
+				d.Log.Warn("no evidence is kept of a restart", "event", recovery.EventNoEvidence, "service", a.Key, "error", err)
+			}
+			if lines != "" {
+				d.lines[a.Key] = lines
+			}
+			d.apply(got, now)
+		})
+	}()
 }
 
 // newEvidence makes evidence of what the engine told: printable, without

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,11 +47,22 @@ func TestDaemonTakesEvidence(t *testing.T) {
 		name  string
 		takes time.Duration
 		waits time.Duration
-	}{{"in time", time.Second, time.Second}, {"too late", time.Hour, 2 * time.Second}} {
+		hangs bool // the disk does, from when the evidence is there
+	}{
+		{"in time", time.Second, time.Second, false}, {"too late", time.Hour, evidenceTime, false},
+		{"the disk hangs", time.Second, evidenceTime + saveWait, true}, // the decision waits for the disk, too
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			engine := newFakeEngine(container("healthy"))
 			file := store.File{Path: filepath.Join(t.TempDir(), "state.json")}
 			synctest.Test(t, func(t *testing.T) {
+				var hangs atomic.Bool
+				free := make(chan struct{})
+				file.Hang = func() {
+					if hangs.Load() {
+						<-free
+					}
+				}
 				engine.stream = make(chan docker.Message)
 				log := &syncBuffer{}
 				var sent []alert.Delivery
@@ -58,6 +70,7 @@ func TestDaemonTakesEvidence(t *testing.T) {
 					Evidence: func(ctx context.Context, id string) docker.Evidence {
 						select {
 						case <-time.After(c.takes):
+							hangs.Store(c.hangs)
 							return docker.Evidence{Logs: []byte("first\nlast of " + id)}
 						case <-ctx.Done():
 							<-time.After(time.Minute) // an engine that hangs
@@ -81,6 +94,11 @@ func TestDaemonTakesEvidence(t *testing.T) {
 				if synctest.Wait(); engine.restarted() != 1 {
 					t.Errorf("%d restarts after %s", engine.restarted(), c.waits)
 				}
+				if c.hangs {
+					close(free)
+				}
+				time.Sleep(longestGap) // what is no restart is said a little later behind a disk that hung
+				synctest.Wait()
 				id := ""
 				for _, decision := range d.History(ctx) {
 					if decision.Evidence != "" {

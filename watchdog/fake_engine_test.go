@@ -38,6 +38,7 @@ type fakeEngine struct {
 	stream     chan docker.Message
 	down       bool
 	restarts   []string
+	stops      []string
 	// restart may stand in for the engine's own; nil is success.
 	restart func(ctx context.Context, c *recovery.Container) error
 	lists   int
@@ -145,6 +146,16 @@ func (f *fakeEngine) Restart(ctx context.Context, id string, _ *int) error {
 }
 
 func (f *fakeEngine) Start(ctx context.Context, id string) error { return f.Restart(ctx, id, nil) }
+
+func (f *fakeEngine) Stop(_ context.Context, id string, _ *int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stops = append(f.stops, id)
+	c := f.containers[id]
+	c.State, c.FinishedAt = "exited", time.Now()
+	f.containers[id] = c
+	return nil
+}
 
 // set changes a container and sends an event of it, unless action is empty.
 func (f *fakeEngine) set(id, action string, change func(*recovery.Container)) {

@@ -2,8 +2,8 @@ package watchdog
 
 import (
 	"maps"
+	"time"
 
-	"healthcheck/probe/report"
 	"healthcheck/watchdog/recovery"
 )
 
@@ -12,27 +12,41 @@ func (d *Daemon) wantsFigures(c recovery.Container) bool {
 	return d.ProbeFigures && c.State == "running" && (c.HasHealthcheck || c.Health != "") && d.Settings.Watched(c)
 }
 
-// noteFigures keeps what the last probe of a container told, and nothing of one
-// that does not run.
-func (d *Daemon) noteFigures(c recovery.Container) {
-	if d.wantsFigures(c) && len(c.Figures) > 0 {
-		d.figures[c.Service()] = c.Figures
-	} else if d.ProbeFigures {
-		delete(d.figures, c.Service())
+// noteFigures keeps what the last probe of a container told, and that one does
+// not run.
+func (d *Daemon) noteFigures(c recovery.Container, now time.Time) {
+	key := c.Service()
+	switch {
+	case !d.ProbeFigures:
+	case !d.wantsFigures(c) || len(c.Figures) == 0:
+		if known := d.checks[key]; known != nil {
+			known.stopped = true
+		}
+	default:
+		if d.checks[key] == nil {
+			d.checks[key] = &checks{}
+		}
+		d.checks[key].note(c.Figures, now)
+		d.changed()
 	}
 }
 
-// forgetFigures drops those of services that have no container any more that
-// runs.
+// forgetFigures drops those of services that have no container any more.
 func (d *Daemon) forgetFigures(all []recovery.Container) {
 	if !d.ProbeFigures {
 		return
 	}
-	alive := map[string]bool{}
+	running, there := map[string]bool{}, map[string]bool{}
 	for _, c := range all {
-		if d.wantsFigures(c) {
-			alive[c.Service()] = true
+		if d.Settings.Watched(c) {
+			there[c.Service()] = true
+			running[c.Service()] = running[c.Service()] || d.wantsFigures(c)
 		}
 	}
-	maps.DeleteFunc(d.figures, func(service string, _ []report.Figure) bool { return !alive[service] })
+	maps.DeleteFunc(d.checks, func(service string, c *checks) bool {
+		if !running[service] {
+			c.stopped = true
+		}
+		return !there[service]
+	})
 }

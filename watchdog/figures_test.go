@@ -46,8 +46,8 @@ func TestDaemonProbeFigures(t *testing.T) {
 		delete(engine.containers, "id1")
 		engine.mu.Unlock()
 		want("it is gone", "")
-		if len(d.figures) != 0 {
-			t.Errorf("kept: %v", d.figures)
+		if len(d.checks) != 0 {
+			t.Errorf("kept: %v", d.checks)
 		}
 	})
 }

@@ -69,7 +69,8 @@ func (j *journal) record(a recovery.Action, now time.Time) {
 		}
 	}
 	decision := store.Decision{Time: now, Event: a.Event, Severity: cmp.Or(a.Severity, recovery.Info), Service: a.Key, Container: a.Name,
-		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds(), Evidence: a.Evidence}
+		What: a.Text, Cause: a.Cause, Attempt: a.Attempt, Took: a.Took.Seconds(), Evidence: a.Evidence,
+		Phase: a.Phase, Alert: a.Kind == recovery.DoAlert, Closes: a.Closes}
 	j.history.Add(decision)
 	j.unsaved = append(j.unsaved, decision)
 }

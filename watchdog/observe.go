@@ -123,7 +123,7 @@ func (d *Daemon) beginInspection(id string) {
 			default:
 				d.apply(recovery.Seen{Container: c}, now)
 				d.warnOfEnviron(c)
-				d.noteFigures(c)
+				d.noteFigures(c, now)
 			}
 			delete(d.looking, id)
 			if again {
@@ -226,7 +226,11 @@ func (d *Daemon) endCutOff(s *recovery.Service) {
 		<-time.After(replayTime)
 		ended := d.look(recovery.CallEnded{Key: key, Err: errCutOff}, id)
 		d.inbox.post(func(now time.Time) {
-			d.apply(ended, now)
+			if ended.Seen != nil && d.machine.StillStopping(key, *ended.Seen, now) {
+				d.endCutOff(s)
+			} else {
+				d.apply(ended, now)
+			}
 			delete(d.looking, "call "+id)
 			d.goOnline(now)
 		})

@@ -2,9 +2,9 @@ package watchdog
 
 import (
 	"context"
-	"maps"
 	"time"
 
+	"healthcheck/probe/report"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
 )
@@ -83,7 +83,12 @@ func (d *Daemon) Figures() (services []recovery.ServiceStatus, stats Stats) {
 	defer cancel()
 	if !d.inbox.run(ctx, func(now time.Time) {
 		services, stats = d.machine.Status(now), d.journal.stats.clone()
-		stats.Overloaded, stats.Probes = d.machine.Overloaded(), maps.Clone(d.figures)
+		stats.Overloaded, stats.Probes = d.machine.Overloaded(), map[string][]report.Figure{}
+		for service, c := range d.checks {
+			if figures := c.current(); len(figures) > 0 {
+				stats.Probes[service] = figures
+			}
+		}
 	}) {
 		return nil, Stats{}
 	}

@@ -101,6 +101,9 @@ func (e *Environ) Apply(environ []string) error {
 			vars[name] = value
 		}
 	}
+	if len(names) == 0 {
+		return nil // the most frequent case: two thirds of the work of reading arguments
+	}
 	flags := map[string]*pflag.Flag{}
 	e.Flags.VisitAll(func(f *pflag.Flag) {
 		if _, none := e.None[f.Name]; !none {

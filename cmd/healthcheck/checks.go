@@ -6,11 +6,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"healthcheck/cmd/flags"
 	"healthcheck/probe"
+	"healthcheck/probe/kept"
 	"healthcheck/probe/protocol"
 	"healthcheck/probe/resource"
 	"healthcheck/probe/target"
@@ -20,7 +22,9 @@ import (
 // order. Those of the others have a name alone, which --optional may mean:
 // what they would look at is nobody's business in this run.
 func newChecks(c *config) (selected []probe.Check, err error) {
-	all := resourceChecks(c)
+	dir := sync.OnceValue(func() kept.Dir { return keptDir(c) })
+	c.http.Kept, c.http.Interval, c.http.Container = dir, c.interval, resource.Container
+	all := resourceChecks(c, dir)
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		checks, err := targetChecks(c, layer)
 		if err != nil {
@@ -45,14 +49,11 @@ func newChecks(c *config) (selected []probe.Check, err error) {
 	return selected, nil
 }
 
-func resourceChecks(c *config) []probe.Check {
+func resourceChecks(c *config, dir func() kept.Dir) []probe.Check {
 	chosen := slices.Contains(c.layers, layerResource)
 	s := &resource.Sampler{Interval: c.interval, Window: c.cpuWindow}
 	if chosen {
-		s.Dir = stateDir(c.stateDir)
-	}
-	if s.Dir != "" && target.MayHang(s.Dir) {
-		s.Load, s.Save = samplesInChild(c)
+		s.Dir = dir()
 	}
 	add := func(name string, run probe.Func, paths ...string) probe.Check {
 		if chosen {
@@ -85,24 +86,30 @@ func resourceChecks(c *config) []probe.Check {
 	return append(checks, network)
 }
 
-// samplesInChild reads and writes the sample of the last run in a process of
-// its own, and leaves the check the time that it needs without one.
-func samplesInChild(c *config) (load func(string) ([]byte, error), save func(string, []byte) error) {
+// keptDir is where runs keep what the next one compares with. On a mount that
+// may hang its files are read and written in a process of their own, which
+// leaves the check the time that it needs without them.
+func keptDir(c *config) kept.Dir {
+	d := kept.Dir{Path: stateDir(c.stateDir)}
+	if d.Path == "" || !target.MayHang(d.Path) {
+		return d
+	}
 	do := func(j fileJob) ([]byte, error) {
 		limit := min(c.checkTimeout/4, (c.checkTimeout-c.cpuWindow)/3)
 		ctx, cancel := context.WithTimeoutCause(context.Background(), limit, probe.Timeout(limit))
 		defer cancel()
 		text, err := j.inChild(ctx)
 		if err != nil && ctx.Err() != nil {
-			err = fmt.Errorf("%s: %w", j.Path, err)
+			err = fmt.Errorf("%s: %w", d.Path, err)
 		}
 		return text, err
 	}
-	return func(dir string) ([]byte, error) { return do(fileJob{Do: "load", Path: dir}) },
-		func(dir string, text []byte) error {
-			_, err := do(fileJob{Do: "save", Path: dir, Text: text})
-			return err
-		}
+	d.LoadFile = func(path string) ([]byte, error) { return do(fileJob{Do: "load", Path: path}) }
+	d.SaveFile = func(path string, text []byte) error {
+		_, err := do(fileJob{Do: "save", Path: path, Text: text})
+		return err
+	}
+	return d
 }
 
 // resourceClass is what helps against a resource that is used up: a restart

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/http"
 	"strings"
 	"time"
 
@@ -127,7 +126,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	}
 	fs.BoolVar(&r.proxy, "proxy", false, "honour HTTP_PROXY, NO_PROXY and so on")
 	fs.Var(&flags.List{Values: &r.headers, Begins: flags.ByStart(headerStart), Kind: "NAME: VALUE"}, "header", "send this header")
-	fs.StringVar(&r.method, "method", http.MethodGet, "HTTP method")
+	fs.StringVar(&r.method, "method", "GET", "HTTP method")
 	fs.StringVar(&r.status, "expect-status", "200", "codes wanted: 200,204 or 2xx")
 	fs.StringVar(&r.body, "body", "", "text to send, by POST")
 	fs.StringVar(&r.bodyFile, "body-file", "", "the file that it is in")

@@ -17,9 +17,9 @@ func helpText() string {
        healthcheck wait [-- COMMAND …]      see healthcheck wait --help
        healthcheck install FILE             copy this program there
 
-Checks resources, API, database and vector store, says what is wrong, and
-exits 0 (healthy or degraded) or 1. With no flag: CPU 90, memory 90, disk 95,
-then /health, /db/health and /vector/health on http://localhost:5000.
+Checks resources, API, database and vector store, and exits 0 (healthy or
+degraded) or 1. With no flag: CPU 90, memory 90, disk 95, then /health,
+/db/health and /vector/health on http://localhost:5000.
 
 A TARGET is a path or a URL:
 `)
@@ -41,8 +41,8 @@ A TARGET is a path or a URL:
 	})
 	b.WriteString(`
 Every flag but --version and --help has a variable (HEALTHCHECK_CPU_MAX for
---cpu-max), and HEALTHCHECK_CPU_MAX_FILE names a file that holds the value.
-Passwords belong there: the engine records the arguments of every probe.
+--cpu-max), and HEALTHCHECK_CPU_MAX_FILE names a file with the value.
+Passwords belong there: the engine records a probe's arguments.
 `)
 	return b.String()
 }

@@ -18,7 +18,7 @@ import (
 
 	"healthcheck/cmd/flags"
 	"healthcheck/probe"
-	"healthcheck/probe/resource"
+	"healthcheck/probe/kept"
 	"healthcheck/probe/target"
 )
 
@@ -193,7 +193,7 @@ func runIsolated(ctx context.Context, checks []probe.Check, limit time.Duration,
 
 // fileJob is what the child is to do with one file that may hang, as JSON.
 type fileJob struct {
-	Do   string // read a file; load or save the sample in a directory
+	Do   string // read a file; load or save one that is kept between runs
 	Path string
 	Text []byte `json:",omitempty"` // to save
 }
@@ -236,9 +236,9 @@ func runFileJob(text string, stdout io.Writer) int {
 		content, err = flags.ReadFile(context.Background(), j.Path)
 		c.Text = []byte(content)
 	case j.Do == "load":
-		c.Text, err = resource.LoadSample(j.Path)
+		c.Text, err = kept.Load(j.Path)
 	case j.Do == "save":
-		err = resource.SaveSample(j.Path, j.Text)
+		err = kept.Save(j.Path, j.Text)
 	}
 	if err != nil {
 		c = fileContent{Error: strings.ToValidUTF8(err.Error(), "?")}

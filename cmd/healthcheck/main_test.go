@@ -365,6 +365,17 @@ func hangs(t *testing.T) string {
 	return "http://" + ln.Addr().String()
 }
 
+// A process that a busy machine lets run too late still says what it found.
+func TestLateReportIsWritten(t *testing.T) {
+	for range 100 {
+		var out bytes.Buffer
+		writeBy(&out, []byte("unhealthy"), time.Now().Add(-time.Second))
+		if out.String() != "unhealthy" {
+			t.Fatalf("wrote %q", out.String())
+		}
+	}
+}
+
 func TestTimeoutShrinksTheChecksLimit(t *testing.T) {
 	stdout, _, code := execute(t, noLimits, "--timeout", "250ms", "--base-url", hangs(t))
 	if code != 1 || strings.Count(stdout, "no answer within 250ms") != 4 {

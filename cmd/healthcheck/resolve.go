@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -124,7 +123,7 @@ func (r *raw) resolveLayers(c *config) error {
 
 func (r *raw) resolveHTTP(fs *pflag.FlagSet, c *config) error {
 	h := &c.http
-	h.Header = http.Header{}
+	h.Header = map[string][]string{}
 	h.MaxRedirects, h.Proxy = r.maxRedirects, r.proxy
 	if err := r.resolveTLS(h); err != nil {
 		return err

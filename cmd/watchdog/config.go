@@ -49,7 +49,11 @@ type raw struct {
 	logFormat   string
 	stopTimeout int
 	quietHours  string
+	action      string
+	onGiveUp    string
 	notify      []string
+	title, text string
+	receivers   []namedReceiver
 	escalate    []string
 	hooks       []hook
 	hostSource  string // what named the engine: a flag or a variable
@@ -88,6 +92,8 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.DurationVar(&s.HoldMax, "hold-max", s.HoldMax, "longest hold where nothing is known of the culprit")
 	fs.BoolVar(&s.Cascade, "cascade", s.Cascade, "restart dependents after a recovery")
 	fs.StringVar(&r.quietHours, "quiet-hours", "", "`TIMES` restart nothing then, by the local clock: Sun 02:00-04:00, or several with commas")
+	fs.StringVar(&r.action, "action", string(s.Remedy), "`ACTION` against what needs a restart: restart, stop, or notify people alone")
+	fs.StringVar(&r.onGiveUp, "on-give-up", "none", "`ACTION` stop: stop a container that no restart has helped")
 	fs.IntVar(&r.stopTimeout, "stop-timeout", -2, "`SECONDS` time to stop in; -1: no limit, -2: the container's")
 	fs.BoolVar(&s.DryRun, "dry-run", false, "decide and report, restart nothing")
 	fs.DurationVar(&r.reconcile, "reconcile", time.Minute, "compare with a fresh list so often")
@@ -98,7 +104,7 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs.IntVar(&r.evidenceLines, "evidence-lines", 0, "`N` so many of the log's last lines go into alerts")
 	fs.BoolVar(&r.notifyStart, "notify-start", false, "send a message when the watchdog has started")
 	fs.StringVar(&r.heartbeat, "heartbeat", "", "`URL` is asked for once a minute while all is well here: for a dead man's switch")
-	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "`HOST:PORT` serve /healthz, /metrics and /api/status there; none: nowhere")
+	fs.StringVar(&r.listen, "listen", "127.0.0.1:9181", "`HOST:PORT` serve the page, /healthz, /metrics and /api/status there; none: nowhere")
 	fs.BoolVar(&r.probeFigures, "probe-figures", false, "serve what the containers' reports tell of each check in /metrics, too")
 	fs.StringVar(&r.control, "control", defaultControl, "`PATH` socket of status, history and reset; none: nowhere")
 	fs.StringVar(&r.host, "host", "", "`URL` the engine's address, unix:// or tcp://; before DOCKER_HOST")
@@ -196,6 +202,12 @@ func (r *raw) resolve() (*config, error) {
 	var err error
 	if s.QuietHours, err = recovery.ParseQuietHours(r.quietHours); err != nil {
 		return nil, usagef("--quiet-hours 'Sun 02:00-04:00'", "%s: %s", given("quiet-hours"), err)
+	}
+	if s.Remedy, err = recovery.ParseRemedy(r.action); err != nil {
+		return nil, usagef("--action restart, --action stop or --action notify", "%s: want restart, stop or notify", given("action"))
+	}
+	if s.StopOnGiveUp, err = recovery.ParseOnGiveUp(r.onGiveUp); err != nil {
+		return nil, usagef("--on-give-up stop, or none", "%s: want none or stop", given("on-give-up"))
 	}
 	if u, err := url.Parse(r.heartbeat); r.heartbeat != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return nil, usagef("--heartbeat https://…; a secret one goes into WATCHDOG_HEARTBEAT_FILE", "%s: want an http or https URL", r.environ.Source("heartbeat"))

@@ -17,8 +17,12 @@ import (
 	"healthcheck/watchdog/recovery"
 )
 
-// perService is the key of the configuration file that is no flag's.
-const perService = "per-service"
+// perService and namedReceivers are the keys of the configuration file that are
+// no flag's.
+const (
+	perService     = "per-service"
+	namedReceivers = "receivers"
+)
 
 // fileSetting is one flag's value in a configuration file.
 type fileSetting struct {
@@ -31,6 +35,7 @@ type fileSetting struct {
 type configFile struct {
 	settings  []fileSetting
 	overrides recovery.Overrides
+	receivers []namedReceiver
 }
 
 // parseConfigFile reads YAML: flags of watchdog run by their names, and under
@@ -64,8 +69,14 @@ func parseConfigFile(path string, data []byte, fs *pflag.FlagSet) (c configFile,
 		return c, err
 	}
 	for _, e := range entries {
-		if e.name == perService {
+		switch e.name {
+		case perService:
 			if c.overrides, err = parseOverrides(e.value, wrong); err != nil {
+				return c, err
+			}
+			continue
+		case namedReceivers:
+			if c.receivers, err = parseReceivers(path, e.value, wrong); err != nil {
 				return c, err
 			}
 			continue
@@ -73,7 +84,7 @@ func parseConfigFile(path string, data []byte, fs *pflag.FlagSet) (c configFile,
 		f := fs.Lookup(e.name)
 		if f == nil || e.name == "config" || e.name == "help" {
 			hint := "watchdog run --help lists the flags, whose names are the keys"
-			if near := flags.Nearest(e.name, append(flags.Names(fs), perService)); near != "" && near != "config" {
+			if near := flags.Nearest(e.name, append(flags.Names(fs), perService, namedReceivers)); near != "" && near != "config" {
 				hint = "did you mean " + near + "?"
 			}
 			return c, wrong(e.key, hint, "there is no setting %q", flags.Clip(probe.Clean(e.name)))
@@ -151,7 +162,7 @@ func parseOverrides(n *yaml.Node, wrong func(n *yaml.Node, hint, format string, 
 				return nil, wrong(e.value, form, "%s: want one value", flags.Clip(probe.Clean(e.name)))
 			}
 			one := recovery.Override{Labels: map[string]string{e.name: values[0]}}
-			if problems := one.Check(); len(problems) > 0 {
+			if problems := one.Check(recovery.Settings{}); len(problems) > 0 {
 				return nil, wrong(e.key, form, "%s", strings.TrimSuffix(strings.TrimPrefix(problems[0], "label watchdog."), "; the default applies"))
 			}
 			o.Labels[e.name] = values[0]
@@ -175,7 +186,7 @@ func (r *raw) readConfigFile(g given, fs *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	r.overrides = c.overrides
+	r.overrides, r.receivers = c.overrides, c.receivers
 	for _, s := range c.settings {
 		if err := r.environ.SetFrom(s.name, s.values, fmt.Sprintf("%s, line %d: %s", r.configFile, s.line, s.name)); err != nil {
 			return err

@@ -6,18 +6,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"healthcheck/watchdog/recovery"
 )
 
 // TestDocsListEveryFlag compares the table in docs/watchdog.md with the flags:
 // name and default.
 func TestDocsListEveryFlag(t *testing.T) {
 	rows := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| ([^|]*)\\|").FindAllStringSubmatch(page(t, "watchdog.md"), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| ([^|]*)\\|").FindAllStringSubmatch(docsPage(t, "watchdog.md"), -1) {
 		rows[m[1]] = strings.TrimSpace(m[2])
 	}
 	fs, _ := newFlags()
@@ -64,7 +67,7 @@ func TestDocsListEveryRule(t *testing.T) {
 		t.Fatalf("%v: %s", err, out.String())
 	}
 	rows := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `[a-z][a-z-]+` \\| .* \\|$").FindAllString(page(t, "lint.md"), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `[a-z][a-z-]+` \\| .* \\|$").FindAllString(docsPage(t, "lint.md"), -1) {
 		rows[m] = true
 	}
 	for _, r := range report.Runs[0].Tool.Driver.Rules {
@@ -95,14 +98,15 @@ func TestDocsListEveryMetric(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`"(watchdog_[a-z_]+)"`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`"((?:watchdog|healthcheck)_[a-z_]+)"`).FindAllStringSubmatch(string(text), -1) {
 			inCode[m[1]] = true
 		}
 	}
-	if len(inCode) < 9 {
+	if len(inCode) < 15 {
 		t.Fatalf("%d metrics in the source", len(inCode))
 	}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(watchdog_[a-z_]+)` \\|").FindAllStringSubmatch(page(t, "watchdog.md"), -1) {
+	cells := strings.Join(regexp.MustCompile("(?m)^\\| `(?:watchdog|healthcheck)_[^|]* \\|").FindAllString(docsPage(t, "watchdog.md"), -1), "")
+	for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells, -1) {
 		if !inCode[m[1]] {
 			t.Errorf("docs/watchdog.md lists %s, which does not exist", m[1])
 		}
@@ -113,8 +117,35 @@ func TestDocsListEveryMetric(t *testing.T) {
 	}
 }
 
-// page returns a page of docs.
-func page(t *testing.T, name string) string {
+// TestDocsListEveryField compares the table of /api/status's fields in
+// docs/watchdog.md with what is encoded.
+func TestDocsListEveryField(t *testing.T) {
+	_, table, ok := strings.Cut(docsPage(t, "watchdog.md"), "| field of `/api/status` |")
+	table, _, end := strings.Cut(table, "\n\n")
+	if !ok || !end {
+		t.Fatal("no table")
+	}
+	listed := map[string]bool{}
+	for row := range strings.Lines(table) {
+		for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(strings.Split(row+"|||", "|")[1], -1) {
+			listed[m[1]] = true
+		}
+	}
+	status := reflect.TypeFor[recovery.ServiceStatus]()
+	for i := range status.NumField() {
+		name, _, _ := strings.Cut(status.Field(i).Tag.Get("json"), ",")
+		if !listed[name] {
+			t.Errorf("docs/watchdog.md lacks %s", name)
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("docs/watchdog.md lists %s, which does not exist", name)
+	}
+}
+
+// docsPage returns a page of docs.
+func docsPage(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/" + name)
 	if err != nil {

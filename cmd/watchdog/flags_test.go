@@ -22,7 +22,7 @@ import (
 var values = map[string]string{
 	"services": "a,b/c", "all": "true", "max-attempts": "7", "backoff-base": "2s", "backoff-multiplier": "3", "backoff-max": "7m0s", "backoff-jitter": "0.5",
 	"stable-for": "1h0m0s", "verify-timeout": "9s", "unhealthy-for": "8s", "by-cause": "false", "hold-max": "1m0s", "restart-exited": "false", "max-concurrent": "9", "max-restarts": "7/1h", "cascade": "false",
-	"stop-timeout": "5", "dry-run": "true", "reconcile": "2m0s", "state-file": "/x/state.json", "notify": "critical=ntfy://ntfy.sh/x", "escalate-after": "15m=ntfy://ntfy.sh/y",
+	"notify-title": "{{.Severity}}", "notify-text": "{{.Text}}", "action": "notify", "on-give-up": "stop", "stop-timeout": "5", "dry-run": "true", "reconcile": "2m0s", "state-file": "/x/state.json", "notify": "critical=ntfy://ntfy.sh/x", "escalate-after": "15m=ntfy://ntfy.sh/y",
 	"notify-every": "5m0s", "host-name": "node7", "listen": "127.0.0.1:1", "control": "/x/control.sock", "host": "tcp://node7:2375", "log-format": "json",
 	"config": "/x/watchdog.yml", "quiet-hours": "Sun 02:00-04:00", "evidence": "true", "probe-figures": "true", "evidence-lines": "9", "notify-start": "true", "heartbeat": "https://beats.example/x", "show": "20260102T030405.000000006Z", "reason": "moving",
 	"output": "json", "compose": "x.yml", "kubernetes": "y.yml", "env-file": "vars", "ignore": "some-rule",
@@ -199,7 +199,7 @@ func TestHostHeader(t *testing.T) {
 		"": 200, "localhost": 200, "LOCALHOST.:9181": 200, "127.0.0.1": 200, "192.0.2.7:80": 200, "[::1]:9181": 200, "[fe80::1]": 200, own: 200, strings.ToUpper(own) + ":1": 200, "node7.example": 200,
 		"evil.example": 403, "evil.example:9181": 403, "localhost.evil.example": 403, "127.0.0.1.evil.example": 403, own + ".evil.example": 403, "node7": 403, ".": 403, "[evil]:1": 403,
 	} {
-		for _, path := range []string{"/healthz", "/metrics", "/api/status"} {
+		for _, path := range []string{"/", "/page.js", "/healthz", "/metrics", "/api/status"} {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -54,7 +54,7 @@ func commands() []command {
 			func() *pflag.FlagSet { fs, _ := newPauseFlags("snooze"); return fs }, runSnooze},
 		{"resume", "NAME", "end a snooze", "Ends the snooze of a service or container, or with --all every snooze there is.",
 			func() *pflag.FlagSet { fs, _ := newPauseFlags("resume"); return fs }, runResume},
-		{"notify", "test [URL]", "send a test message", "Sends a test message to the receivers of --notify and --escalate-after, or to one by its URL, and says which have taken it. Exits 1 when one has not.",
+		{"notify", "test [NAME|URL]", "send a test message", "Sends a test message to the receivers of --notify, --escalate-after and the configuration file, or to one by its name there or its URL, and says which have taken it. Exits 1 when one has not.",
 			func() *pflag.FlagSet { fs, _ := newNotifyFlags(); return fs }, runNotify},
 		{"config", "check [FILE]", "is a configuration file good", "Reads a configuration file, or that of --config, together with flags and variables as watchdog run does, and says what is wrong. Exits 1 then.",
 			func() *pflag.FlagSet { fs, _ := newFlags(); fs.Init("config", pflag.ContinueOnError); return fs }, runConfig},

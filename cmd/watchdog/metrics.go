@@ -26,6 +26,7 @@ var (
 	descOverloaded = prometheus.NewDesc("watchdog_host_overloaded", "Whether the engine's host is overloaded, so that nothing is restarted.", nil, nil)
 	descHealthy    = prometheus.NewDesc("watchdog_service_healthy", "Whether a watched service is healthy.", []string{"service"}, nil)
 	descGivenUp    = prometheus.NewDesc("watchdog_service_given_up", "Whether a watched service was given up.", []string{"service"}, nil)
+	descStopped    = prometheus.NewDesc("watchdog_service_stopped", "Whether the watchdog has stopped a service, by its action.", []string{"service"}, nil)
 	descHeld       = prometheus.NewDesc("watchdog_service_held", "Whether a watched service is held, since a restart would not help before something else happens.", []string{"service"}, nil)
 	descAttempts   = prometheus.NewDesc("watchdog_service_attempts", "Restarts since the service was last stable.", []string{"service"}, nil)
 	descRestarts   = prometheus.NewDesc("watchdog_restarts_total", "Restarts that were asked for.", []string{"service"}, nil)
@@ -65,6 +66,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range services {
 		gauge(descHealthy, yes(s.Health == "healthy" || s.Health == "running"), s.Service)
 		gauge(descGivenUp, yes(s.Phase == recovery.GivenUp.String()), s.Service)
+		gauge(descStopped, yes(s.Phase == recovery.ShutDown.String()), s.Service)
 		gauge(descHeld, yes(s.Phase == recovery.Held.String()), s.Service)
 		gauge(descAttempts, float64(s.Attempts), s.Service)
 	}

@@ -48,6 +48,13 @@ func (r *raw) resolveAlerts() error {
 		}
 		r.router.Escalations = append(r.router.Escalations, alert.Escalation{After: d, URL: address})
 	}
+	var err error
+	if r.router.Format, err = newFormat(r.title, r.text, func(part string) string { return r.environ.Source("notify-" + part) }); err != nil {
+		return err
+	}
+	if err := r.resolveNamed(); err != nil {
+		return err
+	}
 	if r.router.Host == "" {
 		r.router.Host, _ = os.Hostname()
 	}

@@ -15,6 +15,7 @@ import (
 	"healthcheck/watchdog"
 	"healthcheck/watchdog/alert"
 	"healthcheck/watchdog/docker"
+	"healthcheck/watchdog/page"
 	"healthcheck/watchdog/recovery"
 	"healthcheck/watchdog/store"
 )
@@ -85,7 +86,9 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 		log.Warn(n, "event", recovery.EventVariableIgnored)
 	}
 	if cfg.listen != "" {
-		addr, close, err := serve(cfg.listen, cfg.hosts, daemon, notifier)
+		shown := &page.Page{Source: daemon.Overview, Health: daemon.Health, About: page.About{Host: cfg.router.Host, Version: buildVersion()}}
+		daemon.Changed = shown.Changed
+		addr, close, err := serve(cfg.listen, cfg.hosts, daemon, notifier, shown)
 		if err != nil {
 			return fail(stderr, usagef("--listen none serves nothing", "listening on %s: %v", cfg.listen, err))
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -261,5 +262,62 @@ func TestAutohealWebhooks(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatalf("nothing was sent to %q", want)
 		}
+	}
+}
+
+// The page shows a service as it is, its stream says when that changes, and an
+// open stream does not keep the watchdog from ending.
+func TestPageAndItsStream(t *testing.T) {
+	f := newFakeEngine(t, 1)
+	f.mu.Lock()
+	f.staysUnhealthy = true
+	f.containers[f.order[0]].Labels["com.docker.compose.project"], f.containers[f.order[0]].Labels["com.docker.compose.service"] = "shop", "<b>app</b>"
+	f.mu.Unlock()
+	cmd, log := daemon(t, f, nil, "--listen", "127.0.0.1:0", "--max-attempts", "1", "--verify-timeout", "1ms")
+	address := "http://" + listening(t, log)
+	page := func() string {
+		resp, err := http.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Fatalf("%v: %d %v %s", err, resp.StatusCode, resp.Header, body)
+		}
+		return string(body)
+	}
+	eventually(t, "it is healthy", func() bool { return contains(page(), "shop/&lt;b&gt;app&lt;/b&gt;/1", "No service needs anything") })
+	resp, err := http.Get(address + "/api/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	messages, ended := make(chan struct{}, 100), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if lines.Text() == "event: change" {
+				messages <- struct{}{}
+			}
+		}
+	}()
+	f.makeUnhealthy(f.order[0])
+	for deadline := time.After(30 * time.Second); ; {
+		select {
+		case <-messages:
+			if !contains(page(), "The one service that is watched is not healthy", "nothing, until it is healthy, recreated, or reset: watchdog reset app0", `<span class="tag">open</span> <span class="tag critical">critical</span>`, "given up, ") {
+				continue
+			}
+		case <-deadline:
+			t.Fatalf("no message; the page:\n%s", page())
+		}
+		break
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the stream goes on")
 	}
 }

@@ -11,11 +11,13 @@ import (
 
 	"healthcheck/watchdog"
 	"healthcheck/watchdog/alert"
+	"healthcheck/watchdog/page"
 )
 
-// serve answers /healthz, /metrics and /api/status on TCP until close is
-// called, for requests to one of hosts. Nothing there changes anything.
-func serve(addr string, hosts []string, daemon *watchdog.Daemon, notifier *alert.Notifier) (where string, close func() error, err error) {
+// serve answers the page, /healthz, /metrics, /api/status and /api/events on TCP
+// until close is called, for requests to one of hosts. Nothing there changes
+// anything.
+func serve(addr string, hosts []string, daemon *watchdog.Daemon, notifier *alert.Notifier, shown *page.Page) (where string, close func() error, err error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return "", nil, err
@@ -30,7 +32,8 @@ func serve(addr string, hosts []string, daemon *watchdog.Daemon, notifier *alert
 	})
 	mux.Handle("GET /metrics", metrics(daemon, notifier))
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, r *http.Request) { answer(w, daemon.Status(r.Context())) })
-	srv := &http.Server{Handler: onlyFor(hosts, mux), ReadHeaderTimeout: 5 * time.Second}
+	shown.Register(mux)
+	srv := &http.Server{Handler: page.Headers(onlyFor(hosts, mux)), ReadHeaderTimeout: 5 * time.Second}
 	go srv.Serve(ln)
 	return ln.Addr().String(), srv.Close, nil
 }

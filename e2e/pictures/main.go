@@ -1,7 +1,7 @@
 // Pictures draws what the two programs print, as the documentation shows it:
 // it starts containers on this machine's Docker engine, lets parts of them
-// fail, and writes the real output of healthcheck and of watchdog status to
-// docs/pictures.
+// fail, and writes the real output of healthcheck and of watchdog status, and
+// the watchdog's page as Chromium shows it, to docs/pictures.
 //
 //	go -C e2e run ./pictures
 package main
@@ -34,9 +34,9 @@ func main() {
 	}
 }
 
-// draw writes both pictures to out.
+// draw writes the pictures to out.
 func draw(ctx context.Context, bin, out string) (err error) {
-	dir, err := os.MkdirTemp("", "healthcheck-pictures-")
+	dir, err := os.MkdirTemp("", "pictures-")
 	if err != nil {
 		return err
 	}
@@ -62,17 +62,22 @@ func draw(ctx context.Context, bin, out string) (err error) {
 	if err != nil {
 		return err
 	}
+	page, err := s.page(ctx)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(out, "healthcheck.svg"), []byte(terminal("$ docker exec pdf-chat-api /healthcheck\n"+probe)), 0o644),
-		os.WriteFile(filepath.Join(out, "watchdog-status.svg"), []byte(terminal("$ watchdog status\n"+status)), 0o644))
+		os.WriteFile(filepath.Join(out, "watchdog-status.svg"), []byte(terminal("$ watchdog status\n"+status)), 0o644),
+		os.WriteFile(filepath.Join(out, "watchdog-page.png"), page, 0o644))
 }
 
-// image is an application with its probe. Which of its parts is probed says
+// dockerfile is of an application with its probe. Which of its parts is probed says
 // the environment, so that one image serves all containers.
-const image = `FROM scratch
+const dockerfile = `FROM scratch
 COPY healthcheck demo /
 HEALTHCHECK --interval=1s --timeout=10s --retries=1 CMD ["/healthcheck"]
 ENTRYPOINT ["/demo", "serve"]
@@ -90,7 +95,7 @@ var services = []struct {
 	serve string
 	phase string // that the watchdog's status shows in the end
 }{
-	{"api", []string{"--memory", "1g", "--cpus", "0.5", "-e", "HEALTHCHECK_LAYERS=api"}, ":5000", "watching"},
+	{"api", []string{"--memory", "1g", "--cpus", "0.5", "-e", "HEALTHCHECK_LAYERS=resource,api"}, ":5000", "watching"},
 	{"ollama", []string{"--label", "watchdog.backoff-base=10m", "-e", "HEALTHCHECK_LAYERS=api", "-e", "HEALTHCHECK_API=ollama://localhost:11434"}, ":5000", "waiting"},
 	{"qdrant", []string{"-e", "HEALTHCHECK_LAYERS=vector", "-e", "HEALTHCHECK_VECTOR=qdrant://localhost:6333"}, ":5000", "given up"},
 }
@@ -112,7 +117,7 @@ func label() string { return fmt.Sprintf("healthcheck.e2e=%d", os.Getpid()) }
 // start builds the image and starts the containers and the watchdog.
 func (s *system) start(ctx context.Context) error {
 	files := filepath.Join(s.dir, "image")
-	if err := errors.Join(os.Mkdir(files, 0o755), os.WriteFile(filepath.Join(files, "Dockerfile"), []byte(image), 0o644)); err != nil {
+	if err := errors.Join(os.Mkdir(files, 0o755), os.WriteFile(filepath.Join(files, "Dockerfile"), []byte(dockerfile), 0o644)); err != nil {
 		return err
 	}
 	if out, err := exec.CommandContext(ctx, "cp", filepath.Join(s.bin, "healthcheck"), filepath.Join(s.bin, "demo"), files).CombinedOutput(); err != nil {
@@ -134,9 +139,13 @@ func (s *system) start(ctx context.Context) error {
 		s.containers = append(s.containers, name)
 		names = append(names, name)
 	}
+	state := filepath.Join(s.dir, "state.json")
+	if err := past(state, time.Now()); err != nil {
+		return err
+	}
 	// By the containers' names: a service of the same name may run beside them.
 	s.watchdog = exec.CommandContext(ctx, filepath.Join(s.bin, "watchdog"), "run", "--services", strings.Join(names, ","), "--backoff-base", "100ms", "--stop-timeout", "1",
-		"--state-file", filepath.Join(s.dir, "state.json"), "--control", s.socket(), "--listen", "none")
+		"--state-file", state, "--control", s.socket(), "--listen", "127.0.0.1:0", "--host-name", "node7", "--probe-figures", "--reconcile", "2s")
 	s.watchdog.Cancel = func() error { return s.watchdog.Process.Signal(syscall.SIGTERM) }
 	log, err := os.Create(filepath.Join(s.dir, "log"))
 	if err != nil {

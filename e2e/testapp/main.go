@@ -5,7 +5,9 @@
 //	testapp serve       count the start, then wait for SIGTERM (IGNORE_SIGTERM=1: ignore it)
 //	testapp probe       exit 1 until as many starts as were asked for
 //	LISTEN=:8080 testapp serve    the same, and answer /readyz by that, and /db by
-//	                              whether http://$UPSTREAM/readyz ever failed
+//	                              whether http://$UPSTREAM/readyz ever failed; /health,
+//	                              /v1/models and /metrics are vLLM's, whose engine hangs
+//	                              by that, with a request pending
 //	SAYS=text testapp serve       the same, and write that to the log
 //	testapp fail N      fail until N more starts; 0 is healthy, -1 always fails
 //	testapp hang 1|0    let the probes hang, or not
@@ -109,6 +111,17 @@ func listen(addr string) {
 			return
 		}
 		fmt.Fprintln(w, "ok")
+	})
+	http.HandleFunc("/health", func(http.ResponseWriter, *http.Request) {})
+	http.HandleFunc("/v1/models", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, `{"object":"list","data":[{"id":"m","object":"model"}]}`)
+	})
+	http.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		pending := 0
+		if _, yes := failing(); yes {
+			pending = 1
+		}
+		fmt.Fprintf(w, "vllm:num_requests_running{engine=\"0\"} %d\nvllm:iteration_tokens_total_count{engine=\"0\"} %d\n", pending, 1000*number("/starts"))
 	})
 	fmt.Fprintln(os.Stderr, "error:", http.ListenAndServe(addr, nil))
 	os.Exit(1)

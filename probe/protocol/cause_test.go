@@ -128,6 +128,13 @@ func TestCauseOfAnswers(t *testing.T) {
 		{"elasticsearch://" + host + "/docs", 200, `[{"index":"docs","health":"green","status":"close"}]`, probe.Config},
 		{"ollama://" + host + "/a?gpu=80", 200, `{"models":[{"name":"a:latest","size":10,"size_vram":1}]}`, probe.Self},
 		{"ollama://" + host + "/a?loaded=true", 200, `{"models":[{"name":"a:latest"}]}`, probe.Starting},
+		{"vllm://" + host, 503, "", probe.Self},
+		{"vllm://" + host + "/m", 200, `{"data":[{"id":"x"}]}`, probe.Config},
+		{"sglang://" + host, 503, "", probe.Starting},
+		{"sglang://" + host, 503, "broken", probe.Self},
+		{"llamacpp://" + host, 503, `{"error":{"message":"Loading model","type":"unavailable_error","code":503}}`, probe.Starting},
+		{"tgi://" + host, 503, `{"error":"unhealthy","error_type":"healthcheck"}`, probe.Self},
+		{"openai://" + host, 401, "", probe.Config},
 		{"https://" + host, 200, "", probe.Config}, // it does not speak TLS
 	} {
 		status, body = c.status, c.body

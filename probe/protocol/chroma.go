@@ -3,7 +3,6 @@ package protocol
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -67,7 +66,7 @@ func Chroma(t target.Target, o Options) (probe.Func, error) {
 		if err != nil {
 			return "", err
 		}
-		if r.status == http.StatusNotFound {
+		if r.status == statusNotFound {
 			return "", c.missing(r, "collection")
 		}
 		return text + ", collection " + c.name, c.wantOK(r)

@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,8 +20,8 @@ type cookie struct {
 }
 
 // take keeps the cookies of an answer, whose values are secrets.
-func (j *cookieJar) take(from *url.URL, resp *http.Response, secrets *target.Secrets) {
-	for _, line := range resp.Header["Set-Cookie"] {
+func (j *cookieJar) take(from *url.URL, resp *response, secrets *target.Secrets) {
+	for _, line := range resp.header["Set-Cookie"] {
 		pair, attributes, _ := strings.Cut(line, ";")
 		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		c := cookie{host: from.Hostname(), name: name, value: value}
@@ -50,9 +49,9 @@ func (j *cookieJar) take(from *url.URL, resp *http.Response, secrets *target.Sec
 
 // on returns the request with the cookies that are meant for it, behind its
 // own. req itself stays as it is.
-func (j cookieJar) on(req *http.Request) *http.Request {
-	u := req.URL
-	own := req.Header.Get("Cookie")
+func (j cookieJar) on(req *request) *request {
+	u := req.url
+	own := req.header.Get("Cookie")
 	all := own
 	for _, c := range j {
 		if c.host != u.Hostname() || c.secure && u.Scheme != "https" || !strings.HasPrefix(u.EscapedPath()+"/", c.path+"/") {
@@ -66,8 +65,5 @@ func (j cookieJar) on(req *http.Request) *http.Request {
 	if all == own {
 		return req
 	}
-	out := *req
-	out.Header = req.Header.Clone()
-	out.Header.Set("Cookie", all)
-	return &out
+	return req.with("Cookie", all)
 }

@@ -36,7 +36,8 @@ func allSchemes() map[string]makeFunc {
 	all := map[string]makeFunc{"http": HTTP, "https": HTTP, "tcp": TCP, "rediss": Redis, "grpcs": GRPC, "qdrant": Qdrant, "chroma": Chroma,
 		"weaviate": Weaviate, "milvus": Milvus, "elasticsearch": Elasticsearch, "opensearchs": Elasticsearch, "ollama": Ollama,
 		"mqtts": MQTT, "amqps": AMQP, "kafkas": Kafka, "natss": NATS,
-		"etcd": Etcd, "clickhouses": ClickHouse, "minio": MinIO, "influxdb": InfluxDB}
+		"etcd": Etcd, "clickhouses": ClickHouse, "minio": MinIO, "influxdb": InfluxDB,
+		"vllm": ModelServer, "sglangs": ModelServer, "llamacpp": ModelServer, "triton": ModelServer, "tgi": ModelServer, "tei": ModelServer, "openai": ModelServer}
 	for name, make := range nativeSchemes {
 		all[name] = make
 	}
@@ -173,6 +174,19 @@ func TestBadDatabaseTargets(t *testing.T) {
 		"ollama://h/m?gpu=":                    "want the percentage",
 		"ollama://h/m?gpu=0":                   "want the percentage",
 		"ollama://h/m?gpu=NaN":                 "want the percentage",
+		"vllm://h?stall=2 minutes":             "want how long no step may come",
+		"vllm://h?stall=-1s":                   "want how long no step may come",
+		"vllm://h?stall=":                      "want how long no step may come",
+		"vllm://h?stal=1s":                     `unknown parameter "stal": vllm knows api_key, canary, stall`,
+		"vllm://h?metrics_port=1":              `unknown parameter "metrics_port"`,
+		"vllm://h?canary=maybe":                "neither true nor false",
+		"vllm://h?canary=/generate":            "nobody knows what to ask",
+		"openai://h?stall=1s":                  `unknown parameter "stall": openai knows api_key, canary`,
+		"triton://h?metrics_port=0":            "metrics_port is not between",
+		"triton://h?canary=true":               "wants inputs of its own",
+		"triton://h#connect-to=a:1":            "one host and port",
+		"tei://h#status=200":                   `unknown setting "status"`,
+		"llama.cpp://h":                        "another name here",
 		"pgvector://u@h/db?index=":             "want true, or the name of an index",
 		"ollama://h/llama#header=hunter2hunt":  "not NAME: VALUE",
 	} {

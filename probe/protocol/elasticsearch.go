@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -57,7 +56,7 @@ func (c *serviceSession) elasticIndex() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if r.status == http.StatusNotFound {
+	if r.status == statusNotFound {
 		return "", c.missing(r, "index")
 	}
 	if err := c.wantOK(r); err != nil {

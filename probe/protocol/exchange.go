@@ -9,7 +9,7 @@ import (
 	"io"
 	"math"
 	"net"
-	"net/http"
+	"net/textproto"
 	"net/url"
 	"strings"
 
@@ -24,41 +24,25 @@ import (
 type exchange struct{ h *httpCheck }
 
 // roundTrip sends req and returns its answer's head. The connection is closed
-// with the body, and cut when the request's context ends.
-func (x exchange) roundTrip(req *http.Request) (*http.Response, error) {
-	ctx := req.Context()
+// with the body, and cut when ctx ends.
+func (x exchange) roundTrip(ctx context.Context, req *request) (*response, error) {
 	conn, via, err := x.connect(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	cut := target.InterruptWith(ctx, conn)
-	req.Close = true
+	req.last = true
 	resp, err := x.talk(ctx, conn, req, via)
 	if err != nil {
 		cut()
 		conn.Close()
 		return nil, err
 	}
-	resp.Body = &ownedBody{resp.Body, conn, func() { cut(); conn.Close() }}
-	return resp, nil
-}
-
-// ownedBody is a body that closes its connection.
-type ownedBody struct {
-	io.ReadCloser
-	conn    net.Conn
-	release func()
-}
-
-// Close does not read the rest of the body, which may have no end: the
-// connection is not used again.
-func (c *ownedBody) Close() error {
-	c.release()
-	return nil
+	return resp.owning(conn, func() { cut(); conn.Close() }), nil
 }
 
 // talk writes the request and reads the head of the answer.
-func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, via proxied) (*http.Response, error) {
+func (x exchange) talk(ctx context.Context, conn net.Conn, req *request, via proxied) (*response, error) {
 	if x.h.opt.HTTP2 {
 		return x.talkHTTP2(ctx, conn, req)
 	}
@@ -68,40 +52,41 @@ func (x exchange) talk(ctx context.Context, conn net.Conn, req *http.Request, vi
 
 	h := &target.Conn{Conn: conn}
 	head := &io.LimitedReader{R: h, N: maxHeader}
-	buf := bufio.NewReader(head)
-	for range 5 { // informational answers come before the real one
-		resp, err := http.ReadResponse(buf, req)
-		if err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
-			continue
-		}
-		if err == nil {
-			head.N = math.MaxInt64 // the body has bounds of its own
-			return resp, nil
-		}
-		cause := probe.Cause(ctx, err)
-		alert, isAlert := target.TLSAlert(err)
-		switch {
-		case isAlert:
-			return nil, &probe.StageError{Stage: probe.StageTLS, Err: errors.New(alert)}
-		case target.Recognize(h.First) != "" && target.Recognize(h.First) != "HTTP":
-			cause = fmt.Errorf("the server does not speak HTTP but %s: it sent %s", target.Recognize(h.First), x.h.target.Secrets.QuoteCut(string(h.First)))
-		case ctx.Err() != nil:
-		case head.N <= 0:
-			cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)
-		case werr != nil && errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, &probe.StageError{Stage: probe.StageRequest, Err: probe.Bare(werr), Class: probe.AsTarget}
-		case h.Ended != nil && strings.HasPrefix(string(h.First), "HTTP/") && errors.Is(h.Ended, io.EOF):
-			cause = errors.New("the server closed the connection in the middle of its answer")
-		case h.Ended != nil && strings.HasPrefix(string(h.First), "HTTP/"):
-			cause = h.Ended
-		case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
-			cause = errors.New("the server closed the connection without an answer")
-		case strings.Contains(err.Error(), "malformed"):
-			cause = errors.New("the server does not speak HTTP: " + probe.Cut(probe.Clean(x.h.target.Secrets.Redact(err.Error())), target.EchoBytes))
-		}
-		return nil, &probe.StageError{Stage: probe.StageResponse, Err: probe.Bare(cause)}
+	resp, err := readResponse(bufio.NewReader(head), req.method)
+	if err == nil {
+		head.N = math.MaxInt64 // the body has bounds of its own
+		return resp, nil
 	}
-	return nil, &probe.StageError{Stage: probe.StageResponse, Err: errors.New("the server sends informational answers without end")}
+	cause := probe.Cause(ctx, err)
+	alert, isAlert := target.TLSAlert(err)
+	switch {
+	case isAlert:
+		return nil, &probe.StageError{Stage: probe.StageTLS, Err: errors.New(alert)}
+	case target.Recognize(h.First) != "" && target.Recognize(h.First) != "HTTP":
+		cause = fmt.Errorf("the server does not speak HTTP but %s: it sent %s", target.Recognize(h.First), x.h.target.Secrets.QuoteCut(string(h.First)))
+	case ctx.Err() != nil || err == errInformational:
+	case head.N <= 0:
+		cause = fmt.Errorf("the headers are larger than %d bytes", maxHeader)
+	case werr != nil && errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, &probe.StageError{Stage: probe.StageRequest, Err: probe.Bare(werr), Class: probe.AsTarget}
+	case h.Ended != nil && strings.HasPrefix(string(h.First), "HTTP/") && errors.Is(h.Ended, io.EOF):
+		cause = errors.New("the server closed the connection in the middle of its answer")
+	case h.Ended != nil && strings.HasPrefix(string(h.First), "HTTP/"):
+		cause = h.Ended
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		cause = errors.New("the server closed the connection without an answer")
+	default:
+		var line textproto.ProtocolError
+		var bad badAnswer
+		if errors.As(err, &line) || errors.As(err, &bad) {
+			text := probe.Cut(probe.Clean(x.h.target.Secrets.Redact(err.Error())), target.EchoBytes)
+			if strings.HasPrefix(text, "malformed") {
+				text = "the server does not speak HTTP: " + text
+			}
+			cause = errors.New(text)
+		}
+	}
+	return nil, &probe.StageError{Stage: probe.StageResponse, Err: probe.Bare(cause)}
 }
 
 // proxied says how requests go over a connection: the zero value as to the
@@ -113,25 +98,24 @@ type proxied struct {
 
 // write sends req in that form; req itself stays as it is, since a redirect
 // may lead it elsewhere.
-func (p proxied) write(w io.Writer, req *http.Request) error {
+func (p proxied) write(w io.Writer, req *request) error {
 	if p.auth != "" {
-		req = req.Clone(req.Context())
-		req.Header.Set("Proxy-Authorization", p.auth)
+		req = req.with("Proxy-Authorization", p.auth)
 	}
 	return writeRequest(w, req, p.whole)
 }
 
 // connect returns the connection that req goes over, with TLS where it asks
 // for that, and how requests go over it.
-func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn, via proxied, err error) {
-	u := req.URL
+func (x exchange) connect(ctx context.Context, req *request) (conn net.Conn, via proxied, err error) {
+	u := req.url
 	if !target.IsHTTP(u.Scheme) {
 		return nil, via, &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("redirected to the unsupported scheme %q", probe.Cut(u.Scheme, 20))}
 	}
 	var proxy *url.URL
 	if x.h.opt.Proxy {
-		if proxy, err = proxyFor(req); err != nil {
-			return nil, via, &probe.StageError{Stage: probe.StageConnect, Err: errors.New("the proxy's URL in the environment is malformed")}
+		if proxy, err = proxyFor(u); err != nil {
+			return nil, via, &probe.StageError{Stage: probe.StageConnect, Err: err}
 		}
 	}
 	switch {
@@ -171,9 +155,9 @@ func (x exchange) connect(ctx context.Context, req *http.Request) (conn net.Conn
 	return conn, via, err
 }
 
-// proxyFor is a variable for the tests alone: the environment is read once per
-// process, and never leads loopback addresses to a proxy.
-var proxyFor = http.ProxyFromEnvironment
+// proxyFor is a variable for the tests alone: the environment never leads
+// loopback addresses to a proxy.
+var proxyFor = proxyFromEnvironment
 
 // connectProxy connects to a proxy and, for an https URL, through it.
 func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn, error) {
@@ -189,15 +173,15 @@ func (x exchange) connectProxy(ctx context.Context, proxy, u *url.URL) (net.Conn
 		return conn, nil
 	}
 	defer target.InterruptWith(ctx, conn)()
-	ask := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: hostPort(u)}, Host: hostPort(u), Header: http.Header{}}
+	ask := &request{method: "CONNECT", url: &url.URL{Opaque: hostPort(u)}, host: hostPort(u), header: textproto.MIMEHeader{}}
 	if proxy.User != nil {
-		ask.Header.Set("Proxy-Authorization", basicAuth(proxy.User))
+		ask.header.Set("Proxy-Authorization", basicAuth(proxy.User))
 	}
 	if err = writeRequest(conn, ask, false); err == nil {
-		var resp *http.Response
+		var resp *response
 		// The server speaks only after the client: nothing is read too far.
-		if resp, err = http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), ask); err == nil && resp.StatusCode != http.StatusOK {
-			err = fmt.Errorf("CONNECT: status %d, want 200", resp.StatusCode)
+		if resp, err = readResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), ask.method); err == nil && resp.status != statusOK {
+			err = fmt.Errorf("CONNECT: status %d, want 200", resp.status)
 		}
 	}
 	if err != nil {

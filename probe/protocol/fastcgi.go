@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/textproto"
 	"net/url"
 	"path"
@@ -52,7 +51,7 @@ func FastCGI(t target.Target, o Options) (probe.Func, error) {
 			return nil, fmt.Errorf("the setting %s means nothing to FastCGI", s.Key)
 		}
 	}
-	u.Scheme = "http" // what http.Request knows
+	u.Scheme = "http" // as a request's
 	h, err := newHTTPCheck(t, o, &u, "")
 	if err != nil {
 		return nil, err
@@ -82,9 +81,8 @@ const (
 )
 
 // send asks over a connection of its own, which is closed with the body and cut
-// when the request's context ends. Its errors are StageErrors.
-func (f *fastCGI) send(req *http.Request) (*http.Response, error) {
-	ctx := req.Context()
+// when ctx ends. Its errors are StageErrors.
+func (f *fastCGI) send(ctx context.Context, req *request) (*response, error) {
 	conn, err := target.DialConn(ctx, f.network, f.addr)
 	if err != nil {
 		return nil, err
@@ -96,20 +94,12 @@ func (f *fastCGI) send(req *http.Request) (*http.Response, error) {
 		release()
 		return nil, err
 	}
-	resp.Body = &ownedBody{resp.Body, conn, release}
-	return resp, nil
+	return resp.owning(conn, release), nil
 }
 
-func (f *fastCGI) talk(ctx context.Context, conn *target.Conn, req *http.Request) (*http.Response, error) {
-	var body []byte
-	if req.Body != nil {
-		var err error
-		if body, err = io.ReadAll(req.Body); err != nil {
-			return nil, &probe.StageError{Stage: probe.StageRequest, Err: err}
-		}
-	}
+func (f *fastCGI) talk(ctx context.Context, conn *target.Conn, req *request) (*response, error) {
 	// A server may answer and close before it has read everything.
-	_, werr := conn.Write(fcgiMessage(fcgiVariables(req, len(body)), body))
+	_, werr := conn.Write(fcgiMessage(fcgiVariables(req), req.body))
 	resp, err := readCGI(newFCGIReader(conn))
 	switch {
 	case err == nil:
@@ -124,18 +114,18 @@ func (f *fastCGI) talk(ctx context.Context, conn *target.Conn, req *http.Request
 
 // fcgiVariables are the CGI variables of a request (RFC 3875, 4.1), names and
 // values by turns. A page or a script is named by its path.
-func fcgiVariables(req *http.Request, length int) []string {
-	port := req.URL.Port()
+func fcgiVariables(req *request) []string {
+	port := req.url.Port()
 	if port == "" {
 		port = "80"
 	}
 	vars := []string{
-		"GATEWAY_INTERFACE", "CGI/1.1", "SERVER_SOFTWARE", "healthcheck", "SERVER_PROTOCOL", "HTTP/1.1", "SERVER_NAME", req.URL.Hostname(), "SERVER_PORT", port,
-		"REMOTE_ADDR", "127.0.0.1", "REQUEST_METHOD", req.Method, "REQUEST_URI", req.URL.RequestURI(), "QUERY_STRING", req.URL.RawQuery,
-		"SCRIPT_NAME", req.URL.Path, "SCRIPT_FILENAME", req.URL.Path, "DOCUMENT_ROOT", "/", "REDIRECT_STATUS", "200",
-		"CONTENT_TYPE", req.Header.Get("Content-Type"), "CONTENT_LENGTH", strconv.Itoa(length), "HTTP_HOST", req.Host,
+		"GATEWAY_INTERFACE", "CGI/1.1", "SERVER_SOFTWARE", "healthcheck", "SERVER_PROTOCOL", "HTTP/1.1", "SERVER_NAME", req.url.Hostname(), "SERVER_PORT", port,
+		"REMOTE_ADDR", "127.0.0.1", "REQUEST_METHOD", req.method, "REQUEST_URI", req.url.RequestURI(), "QUERY_STRING", req.url.RawQuery,
+		"SCRIPT_NAME", req.url.Path, "SCRIPT_FILENAME", req.url.Path, "DOCUMENT_ROOT", "/", "REDIRECT_STATUS", "200",
+		"CONTENT_TYPE", req.header.Get("Content-Type"), "CONTENT_LENGTH", strconv.Itoa(len(req.body)), "HTTP_HOST", req.host,
 	}
-	for name, values := range req.Header {
+	for name, values := range req.header {
 		if name != "Content-Type" && name != "Proxy" { // httpoxy: a client's header must not set HTTP_PROXY
 			vars = append(vars, "HTTP_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), strings.Join(values, ", "))
 		}
@@ -252,7 +242,7 @@ func fcgiRefusal(status byte) string {
 
 // readCGI reads the head of a script's answer (RFC 3875, 6): header fields,
 // Status among them where it is not 200.
-func readCGI(r io.Reader) (*http.Response, error) {
+func readCGI(r io.Reader) (*response, error) {
 	limited := &io.LimitedReader{R: r, N: maxHeader}
 	buf := bufio.NewReader(limited)
 	header, err := textproto.NewReader(buf).ReadMIMEHeader()
@@ -269,14 +259,14 @@ func readCGI(r io.Reader) (*http.Response, error) {
 		return nil, err
 	}
 	limited.N = 1 << 62 // the body has bounds of its own
-	resp := &http.Response{StatusCode: http.StatusOK, Proto: "HTTP/1.1", Header: http.Header(header), Body: io.NopCloser(buf), ContentLength: -1}
-	if text := resp.Header.Get("Status"); text != "" {
+	resp := &response{status: statusOK, header: header, body: buf, last: true}
+	if text := resp.header.Get("Status"); text != "" {
 		code, _, _ := strings.Cut(text, " ")
-		if resp.StatusCode, err = strconv.Atoi(code); err != nil || resp.StatusCode < 100 || resp.StatusCode > 999 {
+		if resp.status, err = strconv.Atoi(code); err != nil || resp.status < 100 || resp.status > 999 {
 			return nil, target.Fault("the answer's Status is no number")
 		}
-	} else if resp.Header.Get("Location") != "" {
-		resp.StatusCode = http.StatusFound
+	} else if resp.header.Get("Location") != "" {
+		resp.status = statusFound
 	}
 	return resp, nil
 }

@@ -145,9 +145,9 @@ func FuzzFastCGI(f *testing.F) {
 		if err != nil {
 			return
 		}
-		body, _ := io.ReadAll(resp.Body)
-		if len(body) > len(sent) || resp.StatusCode < 100 {
-			t.Errorf("status %d and %d bytes of %d", resp.StatusCode, len(body), len(sent))
+		body, _ := io.ReadAll(resp.body)
+		if len(body) > len(sent) || resp.status < 100 {
+			t.Errorf("status %d and %d bytes of %d", resp.status, len(body), len(sent))
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,7 +16,6 @@ import (
 	"healthcheck/probe"
 	"healthcheck/probe/target"
 
-	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -26,8 +23,8 @@ import (
 // grpc:///path.sock[:/service]: the standard health protocol
 // (grpc.health.v1.Health/Check) answers SERVING.
 //
-// One call over one connection needs HTTP/2's frames alone (0.17 MB), neither
-// grpc-go (6 MB) nor http.Transport (0.6 MB).
+// One call over one connection needs HTTP/2's frames alone, and not grpc-go
+// (6 MB).
 func GRPC(t target.Target, o Options) (probe.Func, error) {
 	for _, s := range t.Settings {
 		if s.Key != "header" {
@@ -141,44 +138,34 @@ const (
 // call sends one request and reads its answer, frame by frame (RFC 9113; the
 // framing of messages is gRPC's "gRPC over HTTP2").
 func (g *grpcCheck) call(conn *target.Conn) (grpcAnswer, error) {
-	var out bytes.Buffer
-	out.WriteString(http2.ClientPreface)
-	f := http2.NewFramer(&out, conn)
-	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	f.MaxHeaderListSize = maxHeader
-	f.SetMaxReadFrameSize(1 << 14)
-	f.WriteSettings(http2.Setting{ID: http2.SettingEnablePush, Val: 0})
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: g.headers(), EndHeaders: true})
-	f.WriteData(streamID, true, healthRequest(g.service))
-	if _, err := conn.Write(out.Bytes()); err != nil {
+	f := newFramer(conn)
+	f.writeHeaders(g.headers(), false)
+	f.write(frameData, flagEndStream, streamID, healthRequest(g.service))
+	if err := f.flush(); err != nil {
 		return grpcAnswer{}, err
 	}
 	var a grpcAnswer
 	for range maxGRPCFrames {
-		frame, err := f.ReadFrame()
+		in, err := f.read()
 		if err != nil && a.goAway != "" {
 			return a, a.goAway
 		} else if err != nil {
 			return a, err
 		}
 		conn.Known = true
-		out.Reset()
-		done, err := a.take(f, frame)
+		done, err := a.take(f, in)
 		if err != nil || done {
 			return a, err
 		}
-		if _, err := conn.Write(out.Bytes()); err != nil {
+		if err := f.flush(); err != nil {
 			return a, err
 		}
 	}
 	return a, target.Fault("the server sends frames without end")
 }
 
-// streamID is that of the one call.
-const streamID = 1
-
-// headers is the request's header block.
-func (g *grpcCheck) headers() []byte {
+// headers are the request's.
+func (g *grpcCheck) headers() []hpack.HeaderField {
 	scheme := "http"
 	if g.tls != nil {
 		scheme = "https"
@@ -200,13 +187,13 @@ func (g *grpcCheck) headers() []byte {
 		{":authority", host}, {"content-type", "application/grpc"}, {"te", "trailers"}, {"user-agent", agent}} {
 		fields = append(fields, hpack.HeaderField{Name: kv[0], Value: kv[1]})
 	}
-	return headerBlock(append(fields, more...))
+	return append(fields, more...)
 }
 
 // metadata is what of a request's headers a call sends: all but those that
 // gRPC sets itself and those of a connection, which HTTP/2 forbids (RFC 9113,
 // 8.2.2). Their values do not enter the compressor's table.
-func metadata(header http.Header) (fields []hpack.HeaderField) {
+func metadata(header map[string][]string) (fields []hpack.HeaderField) {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		switch name {
 		case "Content-Type", "Te", "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
@@ -221,35 +208,33 @@ func metadata(header http.Header) (fields []hpack.HeaderField) {
 
 // take digests one frame and answers it through f; done says that the stream
 // has ended.
-func (a *grpcAnswer) take(f *http2.Framer, frame http2.Frame) (done bool, err error) {
-	switch frame := frame.(type) {
-	case *http2.SettingsFrame:
-		if !frame.IsAck() {
-			return false, f.WriteSettingsAck()
+func (a *grpcAnswer) take(f *framer, in frame) (done bool, err error) {
+	switch in.kind {
+	case frameSettings:
+		if !in.has(flagAck) {
+			f.write(frameSettings, flagAck, 0, nil)
 		}
-	case *http2.PingFrame:
-		if !frame.IsAck() {
-			return false, f.WritePing(true, frame.Data)
-		}
-	case *http2.GoAwayFrame:
-		a.goAway = target.Fault(fmt.Sprintf("the server sends the client away: %s", frame.ErrCode))
-		if frame.LastStreamID < streamID {
+	case framePing:
+		f.pong(in)
+	case frameGoAway:
+		a.goAway = target.Fault(fmt.Sprintf("the server sends the client away: %s", in.code(4)))
+		if in.number(0) < streamID {
 			return false, unprocessed{a.goAway}
 		}
 		return false, nil // it still answers what it has begun
-	case *http2.RSTStreamFrame:
-		fault := target.Fault(fmt.Sprintf("the server resets the call: %s", frame.ErrCode))
-		if frame.ErrCode == http2.ErrCodeRefusedStream {
+	case frameReset:
+		fault := target.Fault(fmt.Sprintf("the server resets the call: %s", in.code(0)))
+		if in.code(0) == refusedStream {
 			return false, unprocessed{fault}
 		}
 		return false, fault
-	case *http2.DataFrame:
+	case frameData:
 		if room := maxGRPCBody - len(a.body); room > 0 {
-			a.body = append(a.body, frame.Data()[:min(room, len(frame.Data()))]...)
+			a.body = append(a.body, in.payload[:min(room, len(in.payload))]...)
 		}
-		return frame.StreamEnded(), nil
-	case *http2.MetaHeadersFrame:
-		for _, field := range frame.Fields {
+		return in.has(flagEndStream), nil
+	case frameHeaders:
+		for _, field := range in.fields {
 			switch field.Name {
 			case ":status":
 				a.httpStatus = field.Value
@@ -259,7 +244,7 @@ func (a *grpcAnswer) take(f *http2.Framer, frame http2.Frame) (done bool, err er
 				a.message = field.Value
 			}
 		}
-		return frame.StreamEnded(), nil
+		return in.has(flagEndStream), nil
 	}
 	return false, nil
 }

@@ -1,13 +1,12 @@
 package protocol
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
-	"net/http"
 	"net/textproto"
 	"net/url"
 	"strings"
@@ -57,7 +56,7 @@ type httpCheck struct {
 	action string // the method, as messages begin
 	// send, if set, asks in another protocol than HTTP, whose answers are alike;
 	// redirects are not followed then.
-	send func(*http.Request) (*http.Response, error)
+	send func(context.Context, *request) (*response, error)
 }
 
 func newHTTP(t target.Target, o Options, u *url.URL, sock string) (probe.Func, error) {
@@ -74,9 +73,9 @@ func newHTTPCheck(t target.Target, o Options, u *url.URL, sock string) (*httpChe
 		return nil, err
 	}
 	if o.Method == "" {
-		o.Method = http.MethodGet
+		o.Method = "GET"
 		if o.Send != "" || o.SendFile != "" {
-			o.Method = http.MethodPost
+			o.Method = "POST"
 		}
 	}
 	h := &httpCheck{target: t, opt: o, url: u, sock: sock, action: o.Method}
@@ -85,7 +84,7 @@ func newHTTPCheck(t target.Target, o Options, u *url.URL, sock string) (*httpChe
 }
 
 // addHeaderSecrets marks the values of headers that may be credentials.
-func addHeaderSecrets(t target.Target, header http.Header) {
+func addHeaderSecrets(t target.Target, header map[string][]string) {
 	for name, values := range header {
 		if isPlainHeader(name) {
 			continue
@@ -143,53 +142,50 @@ func (h *httpCheck) run(ctx context.Context) (probe.Finding, error) {
 			return probe.Finding{}, h.fail(probe.StageRequest, "body %q: %s", h.opt.SendFile, err)
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, h.opt.Method, h.url.String(), bytes.NewReader(body))
+	req, err := newRequest(h.opt.Method, h.url.String(), body)
 	if err != nil {
 		return probe.Finding{}, h.fail(probe.StageRequest, "the request cannot be built")
 	}
-	req.Header = h.opt.Header.Clone()
-	if req.Header.Get("Content-Type") == "" && len(body) > 0 && json.Valid(body) {
-		req.Header.Set("Content-Type", "application/json")
+	req.header = maps.Clone(h.opt.Header)
+	if req.header.Get("Content-Type") == "" && len(body) > 0 && json.Valid(body) {
+		req.header.Set("Content-Type", "application/json")
 	}
-	if host := req.Header.Get("Host"); host != "" {
-		req.Host = host
-		req.Header.Del("Host")
+	if host := req.header.Get("Host"); host != "" {
+		req.host = host
+		req.header.Del("Host")
 	}
-	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", h.opt.UserAgent)
+	if req.header.Get("User-Agent") == "" {
+		req.header.Set("User-Agent", h.opt.UserAgent)
 	}
-	if user := h.url.User; user != nil && req.Header.Get("Authorization") == "" {
-		pw, _ := user.Password()
-		req.SetBasicAuth(user.Username(), pw)
+	if user := h.url.User; user != nil && req.header.Get("Authorization") == "" {
+		req.header.Set("Authorization", basicAuth(user))
 	}
 	send := h.follow
 	if h.send != nil {
 		send = h.send
 	}
-	resp, err := send(req)
+	resp, err := send(ctx, req)
 	if err != nil {
 		return probe.Finding{}, h.fail(probe.StageOf(err), "%s", err)
 	}
-	defer resp.Body.Close()
+	defer resp.close()
 	return h.judge(ctx, resp)
 }
 
 // follow sends req and what redirects ask for, and returns the last answer.
-// http.Client would do it, and link http.Transport with all of its HTTP/2:
-// 0.6 MB that nothing else here uses.
-func (h *httpCheck) follow(req *http.Request) (*http.Response, error) {
+func (h *httpCheck) follow(ctx context.Context, req *request) (*response, error) {
 	var jar cookieJar
 	for hops := 0; ; hops++ {
-		resp, err := exchange{h}.roundTrip(jar.on(req))
+		resp, err := exchange{h}.roundTrip(ctx, jar.on(req))
 		if err != nil {
 			return nil, err
 		}
-		jar.take(req.URL, resp, h.target.Secrets)
+		jar.take(req.url, resp, h.target.Secrets)
 		next, err := h.redirect(req, resp)
 		if next == nil && err == nil {
 			return resp, nil
 		}
-		resp.Body.Close()
+		resp.close()
 		if err == nil && hops == h.opt.MaxRedirects {
 			err = &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("stopped after %d redirects", h.opt.MaxRedirects)}
 		}
@@ -205,44 +201,43 @@ func (h *httpCheck) follow(req *http.Request) (*http.Response, error) {
 // zero wants the 3xx to be judged. 307 and 308 keep the method, the others
 // make it GET, as browsers do (RFC 9110, 15.4). A request that leaves the
 // host takes no header along that may be a credential.
-func (h *httpCheck) redirect(req *http.Request, resp *http.Response) (*http.Request, error) {
-	method, again := req.Method, false
-	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther:
-		if method != http.MethodHead {
-			method = http.MethodGet
+func (h *httpCheck) redirect(req *request, resp *response) (*request, error) {
+	method, again := req.method, false
+	switch resp.status {
+	case statusMovedPermanently, statusFound, statusSeeOther:
+		if method != "HEAD" {
+			method = "GET"
 		}
-	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case statusTemporaryRedirect, statusPermanentRedirect:
 		again = true
 	default:
 		return nil, nil
 	}
-	location := resp.Header.Get("Location")
+	location := resp.header.Get("Location")
 	if h.opt.MaxRedirects == 0 || location == "" {
 		return nil, nil
 	}
-	u, err := req.URL.Parse(location)
+	u, err := req.url.Parse(location)
+	var next *request
+	if err == nil {
+		next, err = newRequest(method, u.String(), nil)
+	}
 	if err != nil {
 		return nil, &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("redirected to a malformed URL: %s", h.target.Secrets.Quote(location))}
 	}
-	next, err := http.NewRequestWithContext(req.Context(), method, u.String(), nil)
-	if err != nil {
-		return nil, &probe.StageError{Stage: probe.StageResponse, Err: fmt.Errorf("redirected to a malformed URL: %s", h.target.Secrets.Quote(location))}
-	}
-	next.Header = req.Header.Clone()
-	if again && req.GetBody != nil {
-		next.Body, _ = req.GetBody() // of bytes in memory: it does not fail
-		next.GetBody, next.ContentLength = req.GetBody, req.ContentLength
+	next.header = maps.Clone(req.header)
+	if again {
+		next.body = req.body
 	} else {
-		next.Header.Del("Content-Type")
+		next.header.Del("Content-Type")
 	}
-	if u.Host == req.URL.Host && (u.Scheme == req.URL.Scheme || u.Scheme == "https") {
-		next.Host = req.Host
+	if u.Host == req.url.Host && (u.Scheme == req.url.Scheme || u.Scheme == "https") {
+		next.host = req.host
 		return next, nil
 	}
-	for name := range next.Header {
+	for name := range next.header {
 		if !isPlainHeader(textproto.CanonicalMIMEHeaderKey(name)) {
-			next.Header.Del(name)
+			next.header.Del(name)
 		}
 	}
 	return next, nil

@@ -1,27 +1,21 @@
 package protocol
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"net/textproto"
 	"strconv"
 
 	"healthcheck/probe/target"
 
-	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
-// http2Exchange is one request and its answer over HTTP/2 (RFC 9113). It needs
-// the frames alone, which gRPC does too, and not the client of net/http.
+// http2Exchange is one request and its answer over HTTP/2 (RFC 9113).
 type http2Exchange struct {
-	conn *target.Conn
-	f    *http2.Framer
-	out  bytes.Buffer // frames to send
+	*framer
 	// body is what is still to be sent, as far as the windows allow it: those of
 	// the connection and of the stream, and what the latter began with.
 	body                       []byte
@@ -30,41 +24,29 @@ type http2Exchange struct {
 	ended                      bool   // the answer is complete
 }
 
-// window is what a peer may send before it is told more (RFC 9113, 6.9.2), and
-// http2Frame what any peer takes in one frame.
-const window, http2Frame = 65535, 1 << 14
-
 // talkHTTP2 is talk over HTTP/2. Its errors are StageErrors.
-func (x exchange) talkHTTP2(ctx context.Context, conn net.Conn, req *http.Request) (*http.Response, error) {
-	e := &http2Exchange{conn: &target.Conn{Conn: conn}, whole: window, stream: window, streamBegin: window}
-	if req.URL.Scheme == "https" {
-		e.conn = target.Over(conn)
+func (x exchange) talkHTTP2(ctx context.Context, conn net.Conn, req *request) (*response, error) {
+	over := &target.Conn{Conn: conn}
+	if req.url.Scheme == "https" {
+		over = target.Over(conn)
 	}
-	if req.Body != nil {
-		e.body, _ = io.ReadAll(req.Body) // of bytes in memory: it does not fail
-	}
+	e := &http2Exchange{framer: newFramer(over), body: req.body, whole: window, stream: window, streamBegin: window}
 	resp, err := e.ask(req)
 	if err != nil {
-		return nil, target.ProtocolFault(ctx, x.h.target, "HTTP/2", e.conn, err)
+		return nil, target.ProtocolFault(ctx, x.h.target, "HTTP/2", over, err)
 	}
 	return resp, nil
 }
 
 // ask sends the request and reads the head of the answer.
-func (e *http2Exchange) ask(req *http.Request) (*http.Response, error) {
-	e.out.WriteString(http2.ClientPreface)
-	e.f = http2.NewFramer(&e.out, e.conn)
-	e.f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	e.f.MaxHeaderListSize = maxHeader
-	e.f.SetMaxReadFrameSize(http2Frame)
-	e.f.WriteSettings(http2.Setting{ID: http2.SettingEnablePush, Val: 0})
-	e.f.WriteHeaders(http2.HeadersFrameParam{StreamID: streamID, BlockFragment: requestBlock(req, len(e.body)), EndHeaders: true, EndStream: len(e.body) == 0})
+func (e *http2Exchange) ask(req *request) (*response, error) {
+	e.writeHeaders(requestFields(req), len(e.body) == 0)
 	e.send()
-	if _, err := e.conn.Write(e.out.Bytes()); err != nil {
+	if err := e.flush(); err != nil {
 		return nil, err
 	}
 	for {
-		head, err := e.next()
+		head, err := e.digest()
 		if err != nil {
 			return nil, err
 		}
@@ -74,109 +56,104 @@ func (e *http2Exchange) ask(req *http.Request) (*http.Response, error) {
 		if head == nil {
 			continue
 		}
-		resp := &http.Response{ProtoMajor: 2, Header: http.Header{}, Body: e, Request: req}
-		for _, field := range head.Fields {
+		resp := &response{header: textproto.MIMEHeader{}, body: e, last: true}
+		for _, field := range head {
 			if field.Name == ":status" {
-				resp.StatusCode, _ = strconv.Atoi(field.Value)
-			} else if !field.IsPseudo() {
-				resp.Header.Add(field.Name, field.Value)
+				resp.status, _ = strconv.Atoi(field.Value)
+			} else {
+				resp.header.Add(field.Name, field.Value)
 			}
 		}
 		switch {
-		case head.Truncated:
-			return nil, target.Fault(fmt.Sprintf("the headers are larger than %d bytes", maxHeader))
-		case resp.StatusCode < 100:
+		case resp.status < 100:
 			return nil, target.Fault("the answer has no status")
-		case resp.StatusCode >= 200 || e.ended: // others are informational
+		case resp.status >= 200 || e.ended: // others are informational
 			return resp, nil
 		}
 	}
 }
 
-// requestBlock is the request's header block. What belongs to a connection is
+// requestFields is the request's header. What belongs to a connection is
 // forbidden there (RFC 9113, 8.2.2).
-func requestBlock(req *http.Request, length int) []byte {
-	host := req.Host
+func requestFields(req *request) []hpack.HeaderField {
+	host := req.host
 	if host == "" {
-		host = req.URL.Host
+		host = req.url.Host
 	}
-	fields := []hpack.HeaderField{{Name: ":method", Value: req.Method}, {Name: ":scheme", Value: req.URL.Scheme},
-		{Name: ":authority", Value: host}, {Name: ":path", Value: req.URL.RequestURI()}}
-	if length > 0 {
-		fields = append(fields, hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(length)})
+	fields := []hpack.HeaderField{{Name: ":method", Value: req.method}, {Name: ":scheme", Value: req.url.Scheme},
+		{Name: ":authority", Value: host}, {Name: ":path", Value: req.url.RequestURI()}}
+	if len(req.body) > 0 {
+		fields = append(fields, hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(len(req.body))})
 	}
-	if kind := req.Header.Get("Content-Type"); kind != "" {
+	if kind := req.header.Get("Content-Type"); kind != "" {
 		fields = append(fields, hpack.HeaderField{Name: "content-type", Value: kind})
 	}
-	return headerBlock(append(fields, metadata(req.Header)...))
+	return append(fields, metadata(req.header)...)
 }
 
-// headerBlock encodes fields; literals are enough for one request.
-func headerBlock(fields []hpack.HeaderField) []byte {
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
-	for _, f := range fields {
-		enc.WriteField(f)
-	}
-	return block.Bytes()
-}
-
-// send writes as much of the body as the windows allow.
+// send adds as much of the body as the windows allow.
 func (e *http2Exchange) send() {
 	for len(e.body) > 0 && !e.ended {
-		n := min(int64(len(e.body)), e.whole, e.stream, http2Frame)
+		n := min(int64(len(e.body)), e.whole, e.stream, maxFrame)
 		if n <= 0 {
 			return
 		}
-		e.f.WriteData(streamID, int(n) == len(e.body), e.body[:n])
+		flags := byte(0)
+		if int(n) == len(e.body) {
+			flags = flagEndStream
+		}
+		e.write(frameData, flags, streamID, e.body[:n])
 		e.body, e.whole, e.stream = e.body[n:], e.whole-n, e.stream-n
 	}
 }
 
-// next reads one frame and answers it; it returns that of headers, if it is one.
-func (e *http2Exchange) next() (head *http2.MetaHeadersFrame, err error) {
-	frame, err := e.f.ReadFrame()
+// digest reads one frame and answers it; it returns the fields of headers, if
+// it is them.
+func (e *http2Exchange) digest() (head []hpack.HeaderField, err error) {
+	in, err := e.read()
 	if err != nil {
 		return nil, err
 	}
 	e.conn.Known = true
-	e.out.Reset()
-	switch frame := frame.(type) {
-	case *http2.SettingsFrame:
-		if frame.IsAck() {
-			break
+	switch in.kind {
+	case frameSettings:
+		if !in.has(flagAck) {
+			n := in.beginning(e.streamBegin)
+			e.stream, e.streamBegin = e.stream+n-e.streamBegin, n
+			e.write(frameSettings, flagAck, 0, nil)
 		}
-		if v, ok := frame.Value(http2.SettingInitialWindowSize); ok {
-			e.stream, e.streamBegin = e.stream+int64(v)-e.streamBegin, int64(v)
+	case framePing:
+		e.pong(in)
+	case frameWindow:
+		n := int64(in.number(0))
+		if in.stream == 0 {
+			e.whole += n
+		} else if in.stream == streamID {
+			e.stream += n
 		}
-		e.f.WriteSettingsAck()
-	case *http2.PingFrame:
-		if !frame.IsAck() {
-			e.f.WritePing(true, frame.Data)
+	case frameGoAway:
+		if in.number(0) < streamID {
+			return nil, target.Fault(fmt.Sprintf("the server sends the client away: %s", in.code(4)))
 		}
-	case *http2.WindowUpdateFrame:
-		if frame.StreamID == 0 {
-			e.whole += int64(frame.Increment)
-		} else {
-			e.stream += int64(frame.Increment)
+	case frameReset:
+		return nil, target.Fault(fmt.Sprintf("the server resets the request: %s", in.code(0)))
+	case frameData:
+		e.in, e.ended = append(e.in, in.payload...), in.has(flagEndStream)
+		if in.length > 0 && !e.ended {
+			e.writeNumber(frameWindow, 0, in.length)
+			e.writeNumber(frameWindow, streamID, in.length)
 		}
-	case *http2.GoAwayFrame:
-		if frame.LastStreamID < streamID {
-			return nil, target.Fault(fmt.Sprintf("the server sends the client away: %s", frame.ErrCode))
+	case frameHeaders:
+		head, e.ended = in.fields, in.has(flagEndStream)
+		if head == nil {
+			head = []hpack.HeaderField{} // which is not none
 		}
-	case *http2.RSTStreamFrame:
-		return nil, target.Fault(fmt.Sprintf("the server resets the request: %s", frame.ErrCode))
-	case *http2.DataFrame:
-		e.in, e.ended = append(e.in, frame.Data()...), frame.StreamEnded()
-		if n := frame.Header().Length; n > 0 && !e.ended {
-			e.f.WriteWindowUpdate(0, n)
-			e.f.WriteWindowUpdate(streamID, n)
-		}
-	case *http2.MetaHeadersFrame:
-		head, e.ended = frame, frame.StreamEnded()
+	}
+	if e.whole > maxWindow || e.stream > maxWindow {
+		return nil, broken("a window of more than %d bytes", maxWindow)
 	}
 	e.send()
-	if _, err := e.conn.Write(e.out.Bytes()); err != nil && !e.ended {
+	if err := e.flush(); err != nil && !e.ended {
 		return nil, err
 	}
 	return head, nil
@@ -188,16 +165,11 @@ func (e *http2Exchange) Read(p []byte) (int, error) {
 		if e.ended {
 			return 0, io.EOF
 		}
-		if _, err := e.next(); errors.Is(err, io.EOF) {
-			return 0, io.ErrUnexpectedEOF
-		} else if err != nil {
-			return 0, err
+		if _, err := e.digest(); err != nil {
+			return 0, cutShort(err)
 		}
 	}
 	n := copy(p, e.in)
 	e.in = e.in[n:]
 	return n, nil
 }
-
-// Close does nothing: the connection is closed by who has opened it.
-func (e *http2Exchange) Close() error { return nil }

@@ -271,7 +271,7 @@ func through(t *testing.T, serve func(*http.Request) string) *[]string {
 	})
 	old := proxyFor
 	t.Cleanup(func() { proxyFor = old })
-	proxyFor = func(*http.Request) (*url.URL, error) { return url.Parse("http://u:proxypw@" + addr) }
+	proxyFor = func(*url.URL) (*url.URL, error) { return url.Parse("http://u:proxypw@" + addr) }
 	return asked
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 
 	"healthcheck/probe"
@@ -16,9 +15,9 @@ import (
 // plainBody is an answer's body without its compression, which a server may
 // choose that was not asked for it. What stands around the compressed bytes is
 // skipped and its checksum left unread: compress/gzip would cost 8 kB.
-func plainBody(resp *http.Response) (io.Reader, error) {
-	encoding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
-	r := bufio.NewReader(resp.Body)
+func plainBody(resp *response) (io.Reader, error) {
+	encoding := strings.ToLower(strings.TrimSpace(resp.header.Get("Content-Encoding")))
+	r := bufio.NewReader(resp.body)
 	var err error
 	switch encoding {
 	case "", "identity":

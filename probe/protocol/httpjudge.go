@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
+	"net/textproto"
 	"slices"
 	"strings"
 
@@ -14,11 +14,11 @@ import (
 )
 
 // judge looks at the answer: status, then headers, then body, then JSON.
-func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Finding, error) {
-	if !h.opt.Status.has(resp.StatusCode) {
+func (h *httpCheck) judge(ctx context.Context, resp *response) (probe.Finding, error) {
+	if !h.opt.Status.has(resp.status) {
 		echo := ""
-		if b, ok := resp.Body.(*ownedBody); ok {
-			hurry(ctx, b.conn)
+		if resp.conn != nil {
+			hurry(ctx, resp.conn)
 		}
 		var body []byte
 		if r, err := plainBody(resp); err == nil {
@@ -27,14 +27,14 @@ func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Findi
 		if len(bytes.TrimSpace(body)) > 0 {
 			echo = ": " + h.target.Secrets.QuoteCut(string(body))
 		}
-		err := h.fail(probe.StageStatus, "status %d, want %s%s", resp.StatusCode, h.opt.Status, echo)
-		return probe.Finding{}, probe.WithClass(err, classOf(resp.StatusCode, body))
+		err := h.fail(probe.StageStatus, "status %d, want %s%s", resp.status, h.opt.Status, echo)
+		return probe.Finding{}, probe.WithClass(err, classOf(resp.status, body))
 	}
-	if err := h.judgeHeaders(resp.Header); err != nil {
+	if err := h.judgeHeaders(resp.header); err != nil {
 		return probe.Finding{}, err
 	}
 	expects := h.opt.Body != nil || h.opt.NotBody != nil || len(h.opt.JSON) > 0
-	limit, r := int64(healthBody), io.Reader(resp.Body)
+	limit, r := int64(healthBody), resp.body
 	if expects {
 		limit = maxBody
 		var err error
@@ -44,7 +44,7 @@ func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Findi
 	}
 	body, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
-		return probe.Finding{}, h.fail(probe.StageBody, "status %d, then the body broke off after %d bytes: %s", resp.StatusCode, len(body), bodyFault(ctx, err))
+		return probe.Finding{}, h.fail(probe.StageBody, "status %d, then the body broke off after %d bytes: %s", resp.status, len(body), bodyFault(ctx, err))
 	}
 	if expects && int64(len(body)) > limit {
 		return probe.Finding{}, h.fail(probe.StageBody, "the body is larger than %d bytes", limit)
@@ -62,7 +62,7 @@ func (h *httpCheck) judge(ctx context.Context, resp *http.Response) (probe.Findi
 			return probe.Finding{}, err
 		}
 	}
-	return probe.Finding{Message: fmt.Sprintf("%s %s: status %d", h.action, h.target, resp.StatusCode)}, nil
+	return probe.Finding{Message: fmt.Sprintf("%s %s: status %d", h.action, h.target, resp.status)}, nil
 }
 
 func bodyFault(ctx context.Context, err error) error {
@@ -74,7 +74,7 @@ func bodyFault(ctx context.Context, err error) error {
 
 // judgeHeaders looks for the headers that the answer must have. One of several
 // of the same name will do.
-func (h *httpCheck) judgeHeaders(header http.Header) error {
+func (h *httpCheck) judgeHeaders(header textproto.MIMEHeader) error {
 	for _, e := range h.opt.ExpectHeader {
 		values := header.Values(e.Name)
 		switch {

@@ -3,7 +3,8 @@ package protocol
 import (
 	"errors"
 	"fmt"
-	"net/http"
+	"maps"
+	"net/textproto"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,11 +17,11 @@ import (
 // HTTPOptions are the settings of HTTP targets: the command line's, which a
 // target's fragment may override one by one.
 type HTTPOptions struct {
-	Method       string // empty: GET, or POST where there is something to send
-	Header       http.Header
-	Send         string // the request's body
-	SendFile     string // or the path of the file that it is in
-	HTTP2        bool   // without TLS, the server must know beforehand (h2c)
+	Method       string              // empty: GET, or POST where there is something to send
+	Header       map[string][]string // by its canonical name
+	Send         string              // the request's body
+	SendFile     string              // or the path of the file that it is in
+	HTTP2        bool                // without TLS, the server must know beforehand (h2c)
 	Status       StatusSet
 	ExpectHeader []HeaderExpect
 	Body         *regexp.Regexp // must match somewhere in the body
@@ -32,7 +33,7 @@ type HTTPOptions struct {
 // with returns the options with a target's own settings in place.
 func (o Options) with(settings []target.Setting) (Options, error) {
 	common := o.Header
-	o.Header = o.Header.Clone()
+	o.Header = maps.Clone(o.Header)
 	seen := map[string]bool{}
 	for _, s := range settings {
 		// The first setting of a kind replaces the command line's.
@@ -76,9 +77,9 @@ func (o Options) with(settings []target.Setting) (Options, error) {
 		case "header":
 			// Of the command line's headers it replaces the one of its name.
 			name, _, _ := strings.Cut(s.Value, ":")
-			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
-			if !seen["header "+name] && common.Values(name) != nil {
-				o.Header.Del(name)
+			name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
+			if !seen["header "+name] && common[name] != nil {
+				delete(o.Header, name)
 			}
 			seen["header "+name] = true
 			err = AddHeader(o.Header, s.Value)
@@ -113,13 +114,13 @@ func ParseMethod(s string) (string, error) {
 }
 
 // AddHeader reads "Name: value" into h. The error does not repeat it.
-func AddHeader(h http.Header, line string) error {
+func AddHeader(h map[string][]string, line string) error {
 	name, value, ok := strings.Cut(line, ":")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 	if !ok || !isHeaderName(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 		return errors.New("not of the form NAME: VALUE")
 	}
-	h.Add(name, value)
+	textproto.MIMEHeader(h).Add(name, value)
 	return nil
 }
 
@@ -173,7 +174,7 @@ type HeaderExpect struct {
 // ParseHeaderExpect reads "Name: REGEX", or a name alone.
 func ParseHeaderExpect(s string) (e HeaderExpect, err error) {
 	name, value, ok := strings.Cut(s, ":")
-	e.Name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+	e.Name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
 	if !isHeaderName(e.Name) {
 		return e, errors.New("not of the form NAME: REGEX")
 	}

@@ -1,16 +1,11 @@
 package protocol
 
 import (
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/binary"
-	"hash"
 	"slices"
 	"strings"
 
 	"healthcheck/probe"
-
-	"github.com/lib/pq/scram"
 )
 
 // Authentication by SASL, as the requests SaslHandshake and SaslAuthenticate
@@ -41,33 +36,27 @@ func (k *kafkaCheck) login(s *kafkaSession) error {
 		_, err := k.authenticate(s, []byte("\x00"+k.user+"\x00"+k.password))
 		return err
 	}
-	sum := func() hash.Hash { return sha256.New() }
-	if mechanism == kafkaSHA512 {
-		sum = func() hash.Hash { return sha512.New() }
-	}
-	return k.converse(s, scram.NewClient(sum, k.user, k.password))
+	return k.converse(s, newScram(mechanism, k.password))
 }
 
 // converse is the exchange of SCRAM's messages.
-func (k *kafkaCheck) converse(s *kafkaSession, client *scram.Client) error {
-	client.Step(nil)
-	for range 2 {
-		answer, err := k.authenticate(s, client.Out())
-		if err != nil {
-			return err
-		}
-		if n, ok := iterations(answer); ok && n < minIterations {
-			return refusal(probe.StageAuth, "SCRAM: the server wants fewer than %d iterations", minIterations)
-		}
-		proven := client.Step(answer)
-		if err := client.Err(); err != nil {
-			return refusal(probe.StageAuth, "%s", k.target.Secrets.Quote(err.Error()))
-		}
-		if proven {
-			return nil
-		}
+func (k *kafkaCheck) converse(s *kafkaSession, client *scramClient) error {
+	first, err := k.authenticate(s, client.begin(k.user))
+	if err != nil {
+		return err
 	}
-	return refusal(probe.StageAuth, "SCRAM: the server did not prove that it knows the password")
+	proof, err := client.answer(first)
+	if err != nil {
+		return refusal(probe.StageAuth, "SCRAM: %s", err)
+	}
+	last, err := k.authenticate(s, proof)
+	if err != nil {
+		return err
+	}
+	if err := client.finish(last); err != nil {
+		return refusal(probe.StageAuth, "SCRAM: %s", err)
+	}
+	return nil
 }
 
 // authenticate sends one message of the exchange and returns the answer to it.

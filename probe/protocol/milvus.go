@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -37,16 +35,13 @@ func Milvus(t target.Target, o Options) (probe.Func, error) {
 	}
 	s.header("Authorization", "Bearer ", q.Get("token"))
 	if components { // the answer has them where the question says that it is JSON
-		s.http.opt.Header.Set("Content-Type", "application/json")
+		s.http.opt.Header["Content-Type"] = []string{"application/json"}
 	}
 	body, err := json.Marshal(map[string]string{"dbName": q.Get("db"), "collectionName": s.name})
 	if err != nil {
 		return nil, err
 	}
-	api := *s.http
-	apiURL := *s.http.url
-	apiURL.Host = net.JoinHostPort(t.URL.Hostname(), port)
-	api.url = &apiURL
+	api := s.onPort(port)
 	if s.http.url.Port() == "9091" {
 		s.http.url.Scheme = "http"
 	}
@@ -55,7 +50,7 @@ func Milvus(t target.Target, o Options) (probe.Func, error) {
 		if err != nil || c.name == "" {
 			return text, err
 		}
-		c2 := &serviceSession{service: &service{t, &api, s.name}, ctx: c.ctx}
+		c2 := &serviceSession{service: s, at: api, ctx: c.ctx}
 		defer c2.close()
 		if err := c2.hasMilvusCollection(body); err != nil {
 			return "", err
@@ -86,7 +81,7 @@ func (c *serviceSession) hasMilvusCollection(body []byte) error {
 	switch {
 	case doc.Code == 1800: // "user hasn't authenticated"
 		return c.fail(r, probe.StageAuth, fmt.Errorf("code %d: %s", doc.Code, c.target.Secrets.Quote(doc.Message)))
-	case doc.Code != 0 && doc.Code != http.StatusOK:
+	case doc.Code != 0 && doc.Code != statusOK:
 		return c.fail(r, probe.StageResponse, fmt.Errorf("code %d: %s", doc.Code, c.target.Secrets.Quote(doc.Message)))
 	case !doc.Data.Has:
 		return c.missing(r, "collection")
@@ -134,7 +129,7 @@ func (c *serviceSession) milvusHealth(components bool) (string, error) {
 			starting = starting && state == "initializing"
 		}
 	}
-	if len(ill) == 0 && r.status == http.StatusOK {
+	if len(ill) == 0 && r.status == statusOK {
 		return "healthy: " + strings.Join(names, ", "), nil
 	}
 	err = c.fail(r, probe.StageStatus, errors.New(c.target.Secrets.QuoteCut(strings.Join(append(ill, doc.State), ", "))))

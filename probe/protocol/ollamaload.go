@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -43,7 +42,7 @@ func (c *serviceSession) ollamaLoaded(model string, want ollamaLoad) (string, er
 	if err != nil {
 		return "", err
 	}
-	if r.status == http.StatusNotFound && !want.asked {
+	if r.status == statusNotFound && !want.asked {
 		return "", nil // Ollama before 0.1.38
 	}
 	if err := c.wantOK(r); err != nil {

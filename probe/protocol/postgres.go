@@ -3,7 +3,6 @@ package protocol
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,8 +15,6 @@ import (
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Postgres makes the check for postgres://[user[:password]@]host[:5432][/db]:
@@ -114,18 +111,10 @@ func judgeStandby(answer []string, maxLag time.Duration) error {
 type postgresCheck struct {
 	target   target.Target
 	settings map[string]string // libpq's
-	config   *pgconn.Config
+	config   *postgresConfig
 	query    string
 	judge    func(answers [][]string) (string, error)
-	tls      map[string]postgresTLS // by host:port
-	direct   bool                   // sslnegotiation=direct
-	options  target.TLSOptions      // beside libpq's own
-}
-
-// postgresTLS is how a host is to be spoken to; a nil config is in the clear.
-type postgresTLS struct {
-	config   *tls.Config
-	optional bool // sslmode prefer and allow: in the clear where the server has no TLS
+	options  target.TLSOptions // beside libpq's own
 }
 
 func newPostgres(t target.Target, o Options, own []string, query string, judge func([][]string) (string, error)) (*postgresCheck, error) {
@@ -159,96 +148,58 @@ func (p *postgresCheck) run(ctx context.Context) (probe.Finding, error) {
 	}
 	begin, cancel := early(ctx)
 	defer cancel()
-	begin = context.WithValue(begin, ownDial{}, true)
-	d := &postgresDial{check: p, conns: map[string]*target.Conn{}, modes: map[string]postgresTLS{}}
-	cfg := p.config.Copy()
-	// The names are resolved by dial, which knows what localhost means.
-	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
-	cfg.DialFunc = d.dial
-	if end, ok := begin.Deadline(); ok && len(cfg.Fallbacks) > 0 && cfg.ConnectTimeout == 0 {
-		// A silent host must leave time for those behind it.
-		cfg.ConnectTimeout = time.Until(end) / time.Duration(1+len(cfg.Fallbacks))
+	sess, failures := p.connect(begin)
+	if sess == nil {
+		return probe.Finding{}, p.connectFault(ctx, begin, failures)
 	}
-	conn, err := pgconn.ConnectConfig(begin, cfg)
+	stop := target.InterruptWith(begin, sess.conn)
+	answers, err := sess.ask(p.query)
+	stop()
 	if err != nil {
-		d.stop()
-		return probe.Finding{}, p.connectFault(ctx, begin, d, err)
-	}
-	answers, err := p.ask(begin, conn)
-	if err != nil {
-		// Nothing where pgconn is calling the query off already, which dials
-		// once more: that is waited for.
-		conn.Close(ctx)
-		select {
-		case <-conn.CleanupDone():
-		case <-ctx.Done():
-		}
-		if begin.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		if begin.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			sess.callOff(ctx)
+			sess.conn.Close()
 			<-ctx.Done() // its cause says how long that was
 			return probe.Finding{}, p.target.Errorf(probe.StageResponse, "the query hangs: %s", context.Cause(ctx))
 		}
-		d.stop()
-		stage, fault := p.describe(ctx, begin, d.last, err)
+		sess.close()
+		stage, fault := p.describe(ctx, begin, sess.conn, err)
 		return probe.Finding{}, p.target.Errorf(stage, "%s", fault)
 	}
-	conn.Close(ctx)
+	sess.close()
 	text := "session and query answered"
 	if p.judge != nil {
 		if text, err = p.judge(answers); err != nil {
 			return probe.Finding{}, p.target.Errorf(probe.StageStatus, "%s", err)
 		}
 	}
-	if conn.ParameterStatus("in_hot_standby") == "on" {
+	if sess.status["in_hot_standby"] == "on" {
 		text += ", a standby in recovery"
 	}
 	return probe.Finding{Message: fmt.Sprintf("%s: %s", p.target, probe.Clean(text))}, nil
 }
 
-// maxValue bounds what is kept of a query's answer, in bytes.
-const maxValue = 4 << 10
-
-// ask runs the query and keeps the first value of the first row of each of
-// its results; the rest is read past, whatever it is.
-func (p *postgresCheck) ask(ctx context.Context, conn *pgconn.PgConn) ([][]string, error) {
-	results := conn.Exec(ctx, p.query)
-	var answers [][]string
-	for results.NextResult() {
-		var first []string
-		for r := results.ResultReader(); r.NextRow(); {
-			if first == nil {
-				for _, v := range r.Values()[:min(1, len(r.Values()))] {
-					first = append(first, probe.Cut(string(v), maxValue)) // more than is shown: it is redacted first
-				}
-			}
-		}
-		answers = append(answers, first)
-	}
-	return answers, results.Close()
-}
-
 // connectFault is the error of a session that did not come about; of several
 // hosts it names each.
-func (p *postgresCheck) connectFault(ctx, begin context.Context, d *postgresDial, err error) error {
-	var joined interface{ Unwrap() []error }
-	if len(p.config.Fallbacks) == 0 || !errors.As(err, &joined) {
-		stage, fault := p.describe(ctx, begin, d.last, err)
+func (p *postgresCheck) connectFault(ctx, begin context.Context, failures []postgresFailure) error {
+	if len(p.config.hosts) == 1 {
+		stage, fault := p.describe(ctx, begin, failures[0].conn, failures[0].err)
 		return p.target.Errorf(stage, "%s", fault)
 	}
 	first := probe.Stage("")
 	var faults []string
-	for _, err := range joined.Unwrap() {
-		addr, _, _ := strings.Cut(err.Error(), " (") // pgconn: ADDRESS (HOST): …
-		stage, fault := p.describe(ctx, begin, d.conns[addr], err)
+	for _, f := range failures {
+		stage, fault := p.describe(ctx, begin, f.conn, f.err)
 		first = cmp.Or(first, stage)
-		faults = append(faults, addr+": "+fault.Error())
+		faults = append(faults, f.addr+": "+fault.Error())
 	}
 	return p.target.Errorf(first, "none of its hosts serves: %s", strings.Join(faults, "; "))
 }
 
-// describe puts a failure of pgconn into a stage and a message. begin is the
+// describe puts a failure into a stage and a message. begin is the
 // context that ends a little earlier than the check's own.
 func (p *postgresCheck) describe(ctx, begin context.Context, h *target.Conn, err error) (probe.Stage, error) {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+	if pg, ok := errors.AsType[pgError](err); ok {
 		stage, what := postgresStage(pg)
 		if stage == probe.StageRequest && pg.Code == "57014" {
 			what = "the query was called off before it ended"
@@ -256,20 +207,15 @@ func (p *postgresCheck) describe(ctx, begin context.Context, h *target.Conn, err
 		err := fmt.Errorf("%s: %s (%s)", what, p.target.Secrets.Quote(pg.Message), probe.Clean(probe.Cut(pg.Code, 5)))
 		return stage, probe.WithClass(err, postgresClass(pg.Code))
 	}
-	if se, ok := errors.AsType[*probe.StageError](err); ok {
+	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+	if se, ok := errors.AsType[*probe.StageError](err); ok && !late {
 		return se.Stage, se
 	}
-	switch text := err.Error(); {
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+	if late && ctx.Err() == nil {
 		if begin.Err() == nil {
 			return probe.StageResponse, errors.New("no answer within the time for one host (connect_timeout)")
 		}
 		<-ctx.Done()
-	case strings.Contains(text, "read only connection"), strings.Contains(text, "ValidateConnect"):
-		_, after, _ := strings.Cut(text, "ValidateConnect failed: ")
-		return probe.StageStatus, fmt.Errorf("not the session that target_session_attrs or writable= wants: %s", p.target.Secrets.Quote(after))
-	case strings.Contains(text, "no password"), strings.Contains(text, "unknown authentication"), strings.Contains(text, "SASL"), strings.Contains(text, "scram"):
-		return probe.StageAuth, errors.New(p.target.Secrets.Quote(lastLine(text)))
 	}
 	fault := target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
 	return probe.StageOf(fault), fault
@@ -288,14 +234,8 @@ func postgresClass(code string) probe.Class {
 	return ""
 }
 
-// lastLine is the innermost cause of an error that pgconn wraps in lines.
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
-}
-
 // postgresStage sorts SQLSTATEs (PostgreSQL, appendix A).
-func postgresStage(e *pgconn.PgError) (probe.Stage, string) {
+func postgresStage(e pgError) (probe.Stage, string) {
 	switch {
 	case strings.Contains(e.Message, "no encryption") || strings.Contains(e.Message, "SSL off"):
 		return probe.StageTLS, "the server wants TLS, or refuses this client"

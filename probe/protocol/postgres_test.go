@@ -1,11 +1,12 @@
 package protocol
 
 import (
-	"context"
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
-	"io"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,8 @@ import (
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Connection strings as the clients' own documentation writes them.
@@ -56,7 +59,7 @@ func TestPostgresSettings(t *testing.T) {
 	}
 }
 
-// Every value reaches pgconn as it is written.
+// Every value reaches the session as it is written.
 func TestPostgresSettingsAreQuoted(t *testing.T) {
 	t.Setenv("PGPASSFILE", os.DevNull)
 	const odd = ` it's \ a "value" = x`
@@ -64,8 +67,8 @@ func TestPostgresSettingsAreQuoted(t *testing.T) {
 	must(t, err)
 	cfg, err := parsePostgres(tg, map[string]string{"host": "h", "user": odd, "password": odd, "options": odd})
 	must(t, err)
-	if cfg.User != odd || cfg.Password != odd || cfg.RuntimeParams["options"] != odd {
-		t.Errorf("%q %q %q", cfg.User, cfg.Password, cfg.RuntimeParams)
+	if cfg.user != odd || cfg.password != odd || cfg.params["options"] != odd {
+		t.Errorf("%q %q %q", cfg.user, cfg.password, cfg.params)
 	}
 }
 
@@ -115,30 +118,123 @@ func TestPostgresFiles(t *testing.T) {
 	wantFailure(t, err, probe.StageAuth, "passfile", "not a regular file")
 }
 
-// What pgconn dials and reads beside the check leaves the record alone.
-func TestPostgresBesideTheCheck(t *testing.T) {
-	addr := rawServer(t, untilClosed)
-	d := &postgresDial{check: &postgresCheck{}, conns: map[string]*target.Conn{}, modes: map[string]postgresTLS{}}
-	own, err := d.dial(context.WithValue(t.Context(), ownDial{}, true), "tcp", addr)
-	must(t, err)
-	defer own.Close()
-	record := d.last
-	cancel, err := d.dial(t.Context(), "tcp", addr)
-	must(t, err)
-	defer cancel.Close()
-	if record == nil || d.last != record || d.conns[addr] != record {
-		t.Error("a request to call a query off is recorded")
+// What pgconn, which libpq's settings are modelled on, makes of the same
+// settings, variables and files.
+func TestPostgresConfigIsLibpqs(t *testing.T) {
+	home := t.TempDir()
+	must(t, os.WriteFile(home+"/.pgpass", []byte("# a:b\nother:*:*:*:wrong\nh:5432:d\\:b:u\\\\x:p\\:w\nlocalhost:*:*:*:local\n*:*:*:u:any\nshort:line\n"), 0o600))
+	must(t, os.WriteFile(home+"/.pg_service.conf", []byte("# x\n[other]\nuser=wrong\n[mine]\nhost = sh\nport=6000\ndbname=sd\nuser=su\noptions=-c a=b\n\n[last]\nhost=x\n"), 0o600))
+	cert, key := pemFiles(t)
+	for _, c := range []struct{ environ, settings string }{
+		{"", "host=h"}, {"", "host=h|port=5433|dbname=db|user=u|password=p"}, {"", "host=h1,h2|port=1,2"}, {"", "host=h1,h2|port=5"}, {"", "host=h1,h2,h3|port=1,2"},
+		{"", "host=h|port=05432"}, {"", "host=h|port=0"}, {"", "host=h|port=65536"}, {"", "host=h,h"}, {"", "host=::1"}, {"", "host=/run/x,h"}, {"", ""}, {"", "host=,h"},
+		{"", "host=h|sslmode=disable"}, {"", "host=h|sslmode=allow"}, {"", "host=h|sslmode=prefer"}, {"", "host=h|sslmode=require"}, {"", "host=h|sslmode=verify-ca"},
+		{"", "host=h|sslmode=verify-full"}, {"", "host=h|sslmode=maybe"}, {"", "host=h|sslmode="}, {"", "host=h|sslsni=0"}, {"", "host=1.2.3.4|sslmode=verify-full"},
+		{"", "host=h|sslnegotiation=direct"}, {"", "host=h|sslmode=require|sslrootcert=" + cert}, {"", "host=h|sslrootcert=system"}, {"", "host=h|sslrootcert=" + key}, {"", "host=h|sslrootcert=/none"},
+		{"", "host=h|sslcert=" + cert + "|sslkey=" + key}, {"", "host=h|sslcert=" + cert}, {"", "host=h|sslkey=" + key}, {"", "host=h|sslcertmode=disable|sslcert=" + cert + "|sslkey=" + key},
+		{"", "host=h|sslcert=" + cert + "|sslkey=/none"}, {"", "host=h|sslcert=" + cert + "|sslkey=" + cert}, {"", "host=h|sslcertmode=require"}, {"", "host=h|sslcertmode=x"},
+		{"", "host=h|connect_timeout=3"}, {"", "host=h|connect_timeout=-1"}, {"", "host=h|connect_timeout=x"}, {"", "host=h|connect_timeout=0"},
+		{"", "host=h|target_session_attrs=read-write"}, {"", "host=h|target_session_attrs=prefer-standby"}, {"", "host=h|target_session_attrs=x"},
+		{"", "host=h|channel_binding=require"}, {"", "host=h|channel_binding=x"}, {"", "host=h|require_auth=md5,password"}, {"", "host=h|require_auth=!md5,!none"}, {"", "host=h|require_auth=!md5,password"},
+		{"", "host=h|require_auth=md5,md5"}, {"", "host=h|require_auth=x"}, {"", "host=h|min_protocol_version=3.2"}, {"", "host=h|max_protocol_version=latest"}, {"", "host=h|min_protocol_version=3.2|max_protocol_version=3.0"},
+		{"", "host=h|max_protocol_version=2"}, {"", "host=h|min_protocol_version=latest|max_protocol_version=3.2"},
+		{"", "host=h|options=-c x=y|search_path=a|timezone=UTC|krbsrvname=x"}, {"", "host=h|application_name=mine"},
+		{"HOME", "host=h|dbname=d:b|user=u\\x"}, {"HOME", "host=/run/x|user=x"}, {"HOME", "host=other|user=u"}, {"HOME", "host=h|user=u|password=own"}, {"HOME", "host=none|user=v"},
+		{"HOME PGSERVICE=mine", ""}, {"HOME PGSERVICE=mine", "host=h|user=u"}, {"HOME PGSERVICE=none", ""}, {"HOME", "service=mine|port=7"}, {"PGSERVICE=mine PGSERVICEFILE=" + home + "/.pg_service.conf PGUSER=eu", ""},
+		{"PGSERVICE=mine PGSERVICEFILE=/none", ""}, {"HOME PGSERVICE=last", "user=u"},
+		{"PGHOST=eh PGPORT=7 PGDATABASE=ed PGUSER=eu PGPASSWORD=ep PGAPPNAME=ea PGTZ=UTC PGOPTIONS=-c PGSSLMODE=require PGCONNECT_TIMEOUT=9 PGTARGETSESSIONATTRS=primary", ""},
+		{"PGHOST=eh PGPORT=7 PGDATABASE=ed PGUSER=eu PGPASSWORD=ep", "host=h|port=8|dbname=d|user=u|password=p"}, {"PGHOST=a,b PGPORT=1,2", ""}, {"PGPORT=1,2", "host=h"},
+	} {
+		t.Run(c.environ+" "+c.settings, func(t *testing.T) {
+			for i := 0; i < len(postgresVariables); i += 2 {
+				t.Setenv(postgresVariables[i], "")
+				os.Unsetenv(postgresVariables[i]) // which Setenv puts back
+			}
+			t.Setenv("HOME", "/nonexistent")
+			for _, v := range strings.Fields(c.environ) {
+				name, value, ok := strings.Cut(v, "=")
+				if !ok {
+					value = home
+				}
+				t.Setenv(name, value)
+			}
+			settings, text := map[string]string{}, ""
+			for s := range strings.SplitSeq(c.settings, "|") {
+				if name, value, ok := strings.Cut(s, "="); ok {
+					settings[name] = value
+					text += name + "='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "' "
+				}
+			}
+			got, err := newPostgresConfig(settings)
+			want, wantErr := pgconn.ParseConfig(text)
+			if err != nil || wantErr != nil {
+				if (err == nil) != (wantErr == nil) {
+					t.Errorf("%v, want %v", err, wantErr)
+				}
+				return
+			}
+			if want.RuntimeParams["application_name"] == "" {
+				want.RuntimeParams["application_name"] = "healthcheck"
+			}
+			if got.user != want.User || got.password != want.Password || got.database != want.Database || got.timeout != want.ConnectTimeout ||
+				got.binding != want.ChannelBinding || got.direct != (want.SSLNegotiation == "direct") || got.wantsCert != (want.SSLCertMode == "require") || !maps.Equal(got.params, want.RuntimeParams) {
+				t.Errorf("%+v\nwant %+v", got, want)
+			}
+			if a, b := describeHosts(got), describePgconn(want); a != b {
+				t.Errorf("%s\nwant %s", a, b)
+			}
+		})
 	}
-	here, there := net.Pipe()
-	w := watched{here, d, record}
-	for _, text := range []string{"a", "b"} {
-		go io.WriteString(there, text)
-		if _, err := w.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
+}
+
+// pemFiles are a certificate and its key.
+func pemFiles(t *testing.T) (cert, key string) {
+	pair, file := certificate(t, []string{"localhost"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	must(t, err)
+	key = filepath.Join(t.TempDir(), "key.pem")
+	must(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	return file, key
+}
+
+func describeTLS(c *tls.Config, verifies bool) string {
+	if c == nil {
+		return "in the clear"
+	}
+	return fmt.Sprintf("for %q, %t %t, %d certificates, authorities %t, %q", c.ServerName, c.InsecureSkipVerify, verifies, len(c.Certificates), c.RootCAs != nil, c.NextProtos)
+}
+
+func describeHosts(c *postgresConfig) (text string) {
+	for _, h := range c.hosts {
+		text += fmt.Sprintf("%s %s %t ", h.network, h.addr, h.tls.optional) + describeTLS(h.tls.config, h.tls.config != nil && h.tls.config.VerifyConnection != nil) + "; "
+	}
+	return text
+}
+
+// describePgconn is the same of pgconn's configuration, where a host that takes
+// TLS or not is there twice, and one that is named twice, too. What the system's
+// authorities are, crypto/tls knows by itself.
+func describePgconn(c *pgconn.Config) (text string) {
+	all := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
+	seen := map[string]bool{}
+	for _, h := range all {
+		network, addr := pgconn.NetworkAddress(h.Host, h.Port)
+		if seen[addr] {
+			continue
 		}
-		d.stop()
+		seen[addr] = true
+		var config *tls.Config
+		clear := false
+		for _, o := range all {
+			if o.Host == h.Host && o.Port == h.Port {
+				config, clear = cmp.Or(config, o.TLSConfig), clear || o.TLSConfig == nil
+			}
+		}
+		if system, err := x509.SystemCertPool(); err == nil && config != nil && config.RootCAs != nil && config.RootCAs.Equal(system) {
+			config = config.Clone()
+			config.RootCAs = nil
+		}
+		text += fmt.Sprintf("%s %s %t ", network, addr, clear && config != nil) + describeTLS(config, config != nil && config.VerifyPeerCertificate != nil) + "; "
 	}
-	if string(record.First) != "a" {
-		t.Errorf("recorded %q", record.First)
-	}
+	return text
 }

@@ -2,21 +2,21 @@ package protocol
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/url"
 	"os"
+	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // What a URL of PostgreSQL means.
@@ -109,24 +109,258 @@ func postgresSettings(t target.Target, o Options, own []string) (map[string]stri
 	return settings, nil
 }
 
-// parsePostgres hands settings to pgconn, which adds those of the environment
-// and reads the files that they name.
-func parsePostgres(t target.Target, settings map[string]string) (*pgconn.Config, error) {
-	var text strings.Builder
-	for _, key := range slices.Sorted(maps.Keys(settings)) {
-		if key != "hostaddr" {
-			fmt.Fprintf(&text, "%s='%s' ", key, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(settings[key]))
+// postgresConfig is what a session needs: settings with those of libpq's
+// variables, files and defaults.
+type postgresConfig struct {
+	hosts                    []postgresHost
+	user, password, database string
+	params                   map[string]string // the server's own settings
+	timeout                  time.Duration     // for one host; 0: none of its own
+	attrs                    string            // target_session_attrs
+	binding                  string            // channel_binding
+	auth                     postgresAuth
+	direct                   bool   // sslnegotiation=direct
+	wantsCert                bool   // sslcertmode=require
+	version                  uint32 // of the protocol, at most
+	oldest                   uint32
+}
+
+// postgresHost is one place to dial.
+type postgresHost struct {
+	network, addr string
+	dialled       string // in place of addr: libpq's hostaddr, which need not be looked up
+	tls           postgresTLS
+}
+
+// postgresVariables are libpq's, and the settings that they hold.
+var postgresVariables = strings.Fields(`PGHOST host PGPORT port PGDATABASE dbname PGUSER user PGPASSWORD password PGPASSFILE passfile
+	PGAPPNAME application_name PGCONNECT_TIMEOUT connect_timeout PGSSLMODE sslmode PGSSLKEY sslkey PGSSLCERT sslcert PGSSLCERTMODE sslcertmode PGSSLSNI sslsni
+	PGSSLROOTCERT sslrootcert PGSSLPASSWORD sslpassword PGSSLNEGOTIATION sslnegotiation PGTARGETSESSIONATTRS target_session_attrs PGSERVICE service
+	PGSERVICEFILE servicefile PGTZ timezone PGOPTIONS options PGMINPROTOCOLVERSION min_protocol_version PGMAXPROTOCOLVERSION max_protocol_version
+	PGCHANNELBINDING channel_binding PGREQUIREAUTH require_auth`)
+
+// postgresOwn are the settings that are the client's own business; what is not
+// among them is the server's.
+const postgresOwn = " host hostaddr port dbname user password passfile connect_timeout sslmode sslkey sslcert sslcertmode sslrootcert sslnegotiation sslpassword sslsni" +
+	" krbspn krbsrvname target_session_attrs service servicefile min_protocol_version max_protocol_version channel_binding require_auth "
+
+// parsePostgres adds to settings what libpq would: its variables, a service's
+// settings, its defaults.
+func parsePostgres(t target.Target, settings map[string]string) (*postgresConfig, error) {
+	cfg, err := newPostgresConfig(settings)
+	if err != nil {
+		return nil, fmt.Errorf("not a PostgreSQL URL: %s", probe.Clean(probe.Cut(t.Secrets.Redact(err.Error()), target.EchoBytes)))
+	}
+	t.Secrets.Add(cfg.password)
+	return cfg, nil
+}
+
+func newPostgresConfig(given map[string]string) (*postgresConfig, error) {
+	for key, value := range given {
+		if key == "" || strings.Contains(key+value, "\x00") {
+			return nil, errors.New("a setting without a name, or with a NUL byte")
 		}
 	}
-	cfg, err := pgconn.ParseConfig(text.String())
+	base := map[string]string{"application_name": "healthcheck"}
+	if home := os.Getenv("HOME"); home != "" {
+		postgresHome(base, home)
+	}
+	for i := 0; i < len(postgresVariables); i += 2 {
+		if v := os.Getenv(postgresVariables[i]); v != "" {
+			base[postgresVariables[i+1]] = v
+		}
+	}
+	name, file := cmp.Or(given["service"], base["service"]), cmp.Or(given["servicefile"], base["servicefile"])
+	if name != "" {
+		if err := readService(base, file, name); err != nil {
+			return nil, err
+		}
+	}
+	settings := base
+	maps.Copy(settings, given)
+	if settings["application_name"] == "" {
+		settings["application_name"] = "healthcheck"
+	}
+	c := &postgresConfig{user: settings["user"], password: settings["password"], database: settings["dbname"], params: map[string]string{}, attrs: settings["target_session_attrs"],
+		binding: cmp.Or(settings["channel_binding"], "prefer"), direct: settings["sslnegotiation"] == "direct", wantsCert: settings["sslcertmode"] == "require"}
+	if c.user == "" {
+		if u, err := user.Current(); err == nil {
+			c.user = u.Username
+		}
+	}
+	for key, value := range settings {
+		if !strings.Contains(postgresOwn, " "+key+" ") {
+			c.params[key] = value
+		}
+	}
+	for key, values := range map[string]string{"sslcertmode": "disable allow require", "target_session_attrs": "any read-write read-only primary standby prefer-standby",
+		"channel_binding": "disable prefer require", "min_protocol_version": "3.0 3.2 latest", "max_protocol_version": "3.0 3.2 latest"} {
+		if v := settings[key]; v != "" && !slices.Contains(strings.Fields(values), v) {
+			return nil, fmt.Errorf("%s=%q is none of %s", key, probe.Cut(v, 40), strings.ReplaceAll(values, " ", ", "))
+		}
+	}
+	var err error
+	if text := settings["connect_timeout"]; text != "" {
+		n, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			return nil, fmt.Errorf("connect_timeout=%q is no number of seconds", probe.Cut(text, 40))
+		}
+		c.timeout = time.Duration(n) * time.Second
+	}
+	if c.oldest, c.version, err = postgresVersions(settings["min_protocol_version"], settings["max_protocol_version"]); err != nil {
+		return nil, err
+	}
+	if c.auth, err = parsePostgresAuth(settings["require_auth"]); err != nil {
+		return nil, err
+	}
+	if c.hosts, err = postgresHosts(settings); err != nil {
+		return nil, err
+	}
+	if c.password == "" {
+		c.password = c.passfile(settings["passfile"])
+	}
+	return c, nil
+}
+
+// postgresHome sets what libpq looks for in a user's home.
+func postgresHome(settings map[string]string, home string) {
+	exists := func(path string) bool {
+		_, err := os.Stat(path)
+		return err == nil
+	}
+	settings["passfile"], settings["servicefile"] = filepath.Join(home, ".pgpass"), filepath.Join(home, ".pg_service.conf")
+	own := filepath.Join(home, ".postgresql")
+	if cert, key := own+"/postgresql.crt", own+"/postgresql.key"; exists(cert) && exists(key) {
+		settings["sslcert"], settings["sslkey"] = cert, key
+	}
+	if root := own + "/root.crt"; exists(root) {
+		settings["sslrootcert"] = root
+	}
+}
+
+// readService adds the settings of a service in a file of libpq's.
+func readService(settings map[string]string, path, name string) error {
+	text, err := target.ReadBounded(path, 1<<20)
 	if err != nil {
-		return nil, errors.New("not a PostgreSQL URL: " + t.Secrets.Redact(postgresParseFault(err)))
+		return fmt.Errorf("service file %q: %w", path, err)
 	}
-	t.Secrets.Add(cfg.Password)
-	if cfg.RuntimeParams["application_name"] == "" {
-		cfg.RuntimeParams["application_name"] = "healthcheck"
+	found, in := false, false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		key, value, isSetting := strings.Cut(line, "=")
+		switch {
+		case line == "" || line[0] == '#':
+		case strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]"):
+			in = line[1:len(line)-1] == name
+			found = found || in
+		case !isSetting:
+			return fmt.Errorf("service file %q: a line is no setting", path)
+		case in:
+			settings[strings.TrimSpace(key)] = strings.TrimSpace(value)
+		}
 	}
-	return cfg, nil
+	if !found {
+		return fmt.Errorf("service file %q has no service %q", path, probe.Cut(name, 40))
+	}
+	return nil
+}
+
+// postgresVersions are the least and the greatest version of the protocol that
+// are wanted.
+func postgresVersions(least, most string) (oldest, version uint32, err error) {
+	number := func(text string, or uint32) uint32 {
+		switch text {
+		case "3.0":
+			return 3 << 16
+		case "3.2", "latest":
+			return 3<<16 | 2
+		}
+		return or
+	}
+	oldest = number(least, 3<<16)
+	if version = number(most, oldest); version < oldest {
+		return 0, 0, errors.New("min_protocol_version is above max_protocol_version")
+	}
+	return oldest, version, nil
+}
+
+// postgresHosts are the places to dial, in the order of the settings.
+func postgresHosts(settings map[string]string) ([]postgresHost, error) {
+	names, ports := strings.Split(settings["host"], ","), strings.Split(settings["port"], ",")
+	if len(ports) > 1 && len(ports) != len(names) {
+		return nil, fmt.Errorf("%d ports for %d hosts", len(ports), len(names))
+	}
+	addrs := strings.Split(settings["hostaddr"], ",")
+	var hosts []postgresHost
+	for i, name := range names {
+		port := cmp.Or(ports[min(i, len(ports)-1)], "5432")
+		if !target.ValidPort(port) {
+			return nil, errors.New("invalid port")
+		}
+		n, _ := strconv.Atoi(port) // as it is written in numbers: 05432
+		port = strconv.Itoa(n)
+		if name == "" {
+			name = defaultPostgresHost()
+		}
+		h := postgresHost{network: "tcp", addr: net.JoinHostPort(name, port)}
+		if strings.HasPrefix(name, "/") {
+			h = postgresHost{network: "unix", addr: filepath.Join(name, ".s.PGSQL."+port)}
+		} else {
+			var err error
+			if h.tls, err = newPostgresTLS(settings, name); err != nil {
+				return nil, err
+			}
+		}
+		if i < len(addrs) && addrs[i] != "" && h.network == "tcp" {
+			h.dialled = net.JoinHostPort(addrs[i], port)
+		}
+		if !slices.ContainsFunc(hosts, func(o postgresHost) bool { return o.addr == h.addr }) {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts, nil
+}
+
+// defaultPostgresHost is where a server listens that nobody named: on the
+// socket of Debian's or of PostgreSQL's own place.
+func defaultPostgresHost() string {
+	for _, dir := range []string{"/var/run/postgresql", "/tmp"} {
+		if _, err := os.Stat(dir); err == nil {
+			return dir
+		}
+	}
+	return "localhost"
+}
+
+// passfile is the password that a file of libpq's has for the first host; empty
+// where it has none.
+func (c *postgresConfig) passfile(path string) string {
+	text, err := target.ReadBounded(path, 1<<20)
+	if err != nil {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(c.hosts[0].addr)
+	if c.hosts[0].network == "unix" || err != nil {
+		host, port = "localhost", c.hosts[0].addr[strings.LastIndexByte(c.hosts[0].addr, '.')+1:]
+	}
+	wanted := []string{host, port, c.database, c.user}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		// A backslash keeps what follows it from being a colon.
+		fields := strings.Split(strings.NewReplacer(`\\`, "\r", `\:`, "\n").Replace(line), ":")
+		if strings.HasPrefix(line, "#") || len(fields) != 5 {
+			continue
+		}
+		fits := true
+		for i := range fields {
+			fields[i] = strings.NewReplacer("\r", `\`, "\n", ":").Replace(fields[i])
+			fits = fits && (i == 4 || fields[i] == "*" || fields[i] == wanted[i])
+		}
+		if fits {
+			return fields[4]
+		}
+	}
+	return ""
 }
 
 // configure reads the files and prepares the session.
@@ -136,55 +370,16 @@ func (p *postgresCheck) configure() error {
 	}
 	var err error
 	if p.config, err = parsePostgres(p.target, p.settings); err != nil {
-		if strings.Contains(err.Error(), "unable to add CA") {
+		if strings.Contains(err.Error(), errNoCA.Error()) {
 			return p.target.Errorf(probe.StageTLS, "sslrootcert %q: no certificate is found in it (nor by libpq, where a byte order mark stands before the first)", cmp.Or(p.settings["sslrootcert"], os.Getenv("PGSSLROOTCERT")))
 		}
 		return p.target.Errorf(probe.StageRequest, "%s", err)
 	}
-	p.ownTLS()
-	return nil
-}
-
-// postgresParseFault keeps what is wrong and drops the URL that pgconn repeats.
-func postgresParseFault(err error) string {
-	text := err.Error()
-	if i := strings.LastIndex(text, "`: "); i >= 0 {
-		text = text[i+3:]
-	}
-	return probe.Clean(probe.Cut(text, target.EchoBytes))
-}
-
-// ownTLS takes the negotiation of TLS over from pgconn, which tries sslmode
-// prefer with two connections: here one serves for both answers.
-func (p *postgresCheck) ownTLS() {
-	p.direct = p.config.SSLNegotiation == "direct"
-	p.tls = map[string]postgresTLS{}
-	add := func(host string, port uint16, c *tls.Config) {
-		if c != nil {
+	for _, h := range p.config.hosts {
+		if c := h.tls.config; c != nil {
 			c.ServerName = cmp.Or(p.options.ServerName, c.ServerName)
 			p.options.Expiry.Watch(c)
 		}
-		addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
-		old, again := p.tls[addr]
-		if !again {
-			p.tls[addr] = postgresTLS{config: c}
-			return
-		}
-		if old.config != nil {
-			c = old.config
-		}
-		p.tls[addr] = postgresTLS{config: c, optional: true}
 	}
-	add(p.config.Host, p.config.Port, p.config.TLSConfig)
-	seen := map[string]bool{net.JoinHostPort(p.config.Host, strconv.Itoa(int(p.config.Port))): true}
-	var others []*pgconn.FallbackConfig
-	for _, f := range p.config.Fallbacks {
-		add(f.Host, f.Port, f.TLSConfig)
-		addr := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port)))
-		if !seen[addr] {
-			others = append(others, &pgconn.FallbackConfig{Host: f.Host, Port: f.Port})
-		}
-		seen[addr] = true
-	}
-	p.config.TLSConfig, p.config.Fallbacks, p.config.SSLNegotiation = nil, others, ""
+	return nil
 }

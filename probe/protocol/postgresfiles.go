@@ -15,8 +15,8 @@ import (
 // postgresFiles are libpq's parameters that name files for TLS.
 var postgresFiles = []string{"sslrootcert", "sslcert", "sslkey"}
 
-// readFiles reads the files that pgconn is about to read, which it does without
-// a bound and waiting for the writer of a FIFO.
+// readFiles reads the files that the session is about to need: one that is no
+// file, or too large, is said so by its name.
 func (p *postgresCheck) readFiles() error {
 	for _, name := range postgresFiles {
 		path := cmp.Or(p.settings[name], os.Getenv("PG"+strings.ToUpper(name)))
@@ -68,7 +68,7 @@ func postgresPaths(t target.Target) []string {
 		all = append(all, filepath.Join(home, ".pgpass"), filepath.Join(home, ".pg_service.conf"), filepath.Join(home, ".postgresql"))
 	}
 	if t.URL.Host == "" {
-		all = append(all, "/var/run/postgresql", "/tmp") // pgconn looks there for the socket
+		all = append(all, "/var/run/postgresql", "/tmp") // where the socket is looked for
 	}
 	return all
 }

@@ -14,7 +14,6 @@ import (
 	"healthcheck/probe"
 	"healthcheck/probe/target"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -25,19 +24,17 @@ func (p *postgresCheck) runReady(ctx context.Context) (probe.Finding, error) {
 	if err := p.configure(); err != nil {
 		return probe.Finding{}, err
 	}
-	hosts := []*pgconn.FallbackConfig{{Host: p.config.Host, Port: p.config.Port}}
-	hosts = append(hosts, p.config.Fallbacks...)
+	hosts := p.config.hosts
 	var stage probe.Stage
 	var faults []string
 	var last error
 	for i, host := range hosts {
-		_, addr := pgconn.NetworkAddress(host.Host, host.Port)
 		said, err := p.greet(ctx, host, len(hosts)-i)
 		if err == nil {
 			return probe.Finding{Message: accepting(p.target, said)}, nil
 		}
 		stage, last = cmp.Or(stage, probe.StageOf(err)), err
-		faults = append(faults, addr+": "+err.Error())
+		faults = append(faults, host.addr+": "+err.Error())
 	}
 	if len(hosts) == 1 {
 		return probe.Finding{}, p.target.Errorf(stage, "%s", last)
@@ -47,22 +44,21 @@ func (p *postgresCheck) runReady(ctx context.Context) (probe.Finding, error) {
 
 // greet begins a session with one of so many hosts that are left, and returns
 // what the server refuses it for, if it does. Its errors are StageErrors.
-func (p *postgresCheck) greet(ctx context.Context, host *pgconn.FallbackConfig, left int) (string, error) {
+func (p *postgresCheck) greet(ctx context.Context, host postgresHost, left int) (string, error) {
 	within := ctx
 	if end, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		within, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
 		defer cancel()
 	}
-	d := &postgresDial{check: p, conns: map[string]*target.Conn{}, modes: map[string]postgresTLS{}}
-	network, addr := pgconn.NetworkAddress(host.Host, host.Port)
-	conn, err := d.dial(context.WithValue(within, ownDial{}, true), network, addr)
-	if err != nil {
+	s := &postgresSession{check: p, host: host}
+	if err := s.dial(within); err != nil {
 		return "", err
 	}
+	conn := s.conn
 	defer conn.Close()
 	defer target.InterruptWith(within, conn)()
-	user, database := p.config.User, p.config.Database
+	user, database := p.config.user, p.config.database
 	if p.settings["service"] == "" && os.Getenv("PGSERVICE") == "" {
 		// No name of this system's user, which the server would log as unknown.
 		user = cmp.Or(p.settings["user"], os.Getenv("PGUSER"), "postgres")
@@ -70,12 +66,12 @@ func (p *postgresCheck) greet(ctx context.Context, host *pgconn.FallbackConfig, 
 	}
 	answer, err := postgresHello(conn, user, database)
 	switch {
-	case err == nil && answer == nil, asksForPassword(d.last.First):
+	case err == nil && answer == nil, asksForPassword(conn.First):
 		return "", nil
 	case err != nil && within.Err() != nil && ctx.Err() == nil:
 		return "", &probe.StageError{Stage: probe.StageResponse, Err: errors.New("no answer within the time for one host")}
 	case err != nil:
-		return "", target.ProtocolFault(ctx, p.target, "PostgreSQL", d.last, err)
+		return "", target.ProtocolFault(ctx, p.target, "PostgreSQL", conn, err)
 	case answer.Code == "57P03":
 		return "", &probe.StageError{Stage: probe.StageResponse, Class: probe.Starting, Err: fmt.Errorf("not accepting connections: %s (57P03)", p.target.Secrets.Quote(answer.Message))}
 	}

@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 
@@ -43,7 +42,7 @@ func Qdrant(t target.Target, o Options) (probe.Func, error) {
 		if err != nil {
 			return "", err
 		}
-		if r.status == http.StatusNotFound {
+		if r.status == statusNotFound {
 			return "", c.missing(r, "collection")
 		}
 		if err := c.wantOK(r); err != nil {

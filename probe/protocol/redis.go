@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
-
-	"github.com/gomodule/redigo/redis"
 )
 
 // Redis makes the check for redis:// and rediss://[[user]:password@]host[:6379][/DB],
@@ -71,9 +68,9 @@ func Redis(t target.Target, o Options) (probe.Func, error) {
 	}
 	switch {
 	case user != "" && has:
-		r.auth = []any{user, pw}
+		r.auth = []string{"AUTH", user, pw}
 	case has && pw != "":
-		r.auth = []any{pw}
+		r.auth = []string{"AUTH", pw}
 	case user != "":
 		return nil, errors.New("a user without a password: redis://user:password@host or redis://:password@host")
 	}
@@ -118,7 +115,7 @@ type redisCheck struct {
 	target   target.Target
 	at       target.Endpoint
 	tls      *target.TLSOptions // nil: in the clear
-	auth     []any              // the arguments of AUTH
+	auth     []string           // the command; nil for none
 	db, role string
 	writable bool
 	ready    bool // an answer to PING will do
@@ -131,15 +128,14 @@ func (r *redisCheck) run(ctx context.Context) (probe.Finding, error) {
 	}
 	defer h.Close()
 	defer target.InterruptWith(ctx, h)()
-	var conn net.Conn = h
 	if r.tls != nil {
-		if conn, err = r.tls.Handshake(ctx, h, r.at.Host); err != nil {
+		secure, err := r.tls.Handshake(ctx, h, r.at.Host)
+		if err != nil {
 			return probe.Finding{}, r.target.Errorf(probe.StageOf(err), "%s", err)
 		}
-		h = target.Over(conn)
-		conn = h
+		h = target.Over(secure)
 	}
-	c := redis.NewConn(conn, 0, 0)
+	c := newRESP(h)
 	if r.ready {
 		return r.runReady(ctx, h, c)
 	}
@@ -151,14 +147,14 @@ func (r *redisCheck) run(ctx context.Context) (probe.Finding, error) {
 }
 
 // runReady sends PING and takes any answer but that the data is loading.
-func (r *redisCheck) runReady(ctx context.Context, h *target.Conn, c redis.Conn) (probe.Finding, error) {
-	c.Send("PING")
-	err := c.Flush()
+func (r *redisCheck) runReady(ctx context.Context, h *target.Conn, c *respConn) (probe.Finding, error) {
+	c.send("PING")
+	err := c.flush()
 	var reply any
 	if err == nil {
-		reply, err = c.Receive()
+		reply, err = c.receive()
 	}
-	e, refused := errors.AsType[redis.Error](err)
+	e, refused := errors.AsType[respError](err)
 	switch {
 	case refused && strings.HasPrefix(string(e), "LOADING"):
 		return probe.Finding{}, probe.WithClass(r.target.Errorf(probe.StageStatus, "PING: loading its data: %s", r.target.Secrets.Quote(string(e))), probe.Starting)
@@ -171,44 +167,44 @@ func (r *redisCheck) runReady(ctx context.Context, h *target.Conn, c redis.Conn)
 }
 
 // ask sends everything at once and judges the answers in order.
-func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (role string, err error) {
+func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c *respConn) (role string, err error) {
 	type command struct {
 		stage probe.Stage
-		name  string
-		args  []any
+		words []string
 	}
 	var commands []command
 	if r.auth != nil {
-		commands = append(commands, command{probe.StageAuth, "AUTH", r.auth})
+		commands = append(commands, command{probe.StageAuth, r.auth})
 	}
 	if r.db != "" {
-		commands = append(commands, command{probe.StageRequest, "SELECT", []any{r.db}})
+		commands = append(commands, command{probe.StageRequest, []string{"SELECT", r.db}})
 	}
-	commands = append(commands, command{probe.StageResponse, "PING", nil})
+	commands = append(commands, command{probe.StageResponse, []string{"PING"}})
 	if r.writable {
 		// An empty piece at the front changes no key and makes none, and still
 		// has to pass all that keeps Redis from writing (the flags 'write' and
 		// 'denyoom' of COMMAND INFO).
-		commands = append(commands, command{probe.StageStatus, "SETRANGE", []any{"healthcheck", 0, ""}})
+		commands = append(commands, command{probe.StageStatus, []string{"SETRANGE", "healthcheck", "0", ""}})
 	}
-	commands = append(commands, command{probe.StageStatus, "ROLE", nil})
+	commands = append(commands, command{probe.StageStatus, []string{"ROLE"}})
 	for _, cmd := range commands {
-		c.Send(cmd.name, cmd.args...)
+		c.send(cmd.words...)
 	}
-	if err := c.Flush(); err != nil {
+	if err := c.flush(); err != nil {
 		return "", sessionFault(r.target, target.ProtocolFault(ctx, r.target, "Redis", h, err))
 	}
 	for _, cmd := range commands {
-		reply, err := c.Receive()
-		if e, ok := errors.AsType[redis.Error](err); ok {
+		reply, err := c.receive()
+		name := cmd.words[0]
+		if e, ok := errors.AsType[respError](err); ok {
 			switch word, _, _ := strings.Cut(string(e), " "); {
-			case cmd.name == "ROLE" && word != "LOADING" && r.role == "":
+			case name == "ROLE" && word != "LOADING" && r.role == "":
 				return "", nil // not permitted to this user, or older than 2.8.12
-			case cmd.name == "SETRANGE" && (word == "MOVED" || word == "ASK" || word == "WRONGTYPE"):
+			case name == "SETRANGE" && (word == "MOVED" || word == "ASK" || word == "WRONGTYPE"):
 				continue // it would write: there, or to a key of another type
 			}
 			stage, what := redisStage(string(e), cmd.stage)
-			err := r.target.Errorf(stage, "%s: %s: %s", cmd.name, what, r.target.Secrets.Quote(string(e)))
+			err := r.target.Errorf(stage, "%s: %s: %s", name, what, r.target.Secrets.Quote(string(e)))
 			if strings.HasPrefix(string(e), "LOADING") {
 				err = probe.WithClass(err, probe.Starting)
 			}
@@ -217,10 +213,10 @@ func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (rol
 		if err != nil {
 			return "", sessionFault(r.target, target.ProtocolFault(ctx, r.target, "Redis", h, err))
 		}
-		if cmd.name == "PING" && fmt.Sprint(reply) != "PONG" {
+		if name == "PING" && fmt.Sprint(reply) != "PONG" {
 			return "", r.target.Errorf(probe.StageResponse, "PING: got %s, want \"PONG\"", r.target.Secrets.Quote(fmt.Sprintf("%s", reply)))
 		}
-		if cmd.name == "ROLE" {
+		if name == "ROLE" {
 			return r.judgeRole(reply)
 		}
 	}
@@ -229,11 +225,11 @@ func (r *redisCheck) ask(ctx context.Context, h *target.Conn, c redis.Conn) (rol
 
 // judgeRole reads ["slave", host, port, state, offset] and the other roles.
 func (r *redisCheck) judgeRole(reply any) (string, error) {
-	values, _ := redis.Values(reply, nil)
+	values, _ := reply.([]any)
 	if len(values) == 0 {
 		return "", nil
 	}
-	role, _ := redis.String(values[0], nil)
+	role := respText(values[0])
 	if role == "slave" {
 		role = "replica"
 	}
@@ -247,7 +243,7 @@ func (r *redisCheck) judgeRole(reply any) (string, error) {
 	}
 	state := ""
 	if len(values) > 3 {
-		state, _ = redis.String(values[3], nil)
+		state = respText(values[3])
 	}
 	if state != "connected" {
 		return "", r.target.Errorf(probe.StageStatus, "a replica whose link to its master is %s, want \"connected\"", r.target.Secrets.Quote(state))

@@ -4,24 +4,52 @@ import (
 	"bytes"
 	"io"
 	"maps"
-	"net/http"
+	"net/textproto"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// writeRequest sends a request of HTTP/1.1 (RFC 9112) whose body is in memory; a
-// proxy wants the whole URL. http.Request.Write would do it, and link 60 kB
-// that write bodies of all other kinds.
-func writeRequest(w io.Writer, req *http.Request, whole bool) error {
-	host := req.Host
+// request is one HTTP request, whose body is in memory.
+type request struct {
+	method string
+	url    *url.URL
+	host   string // in place of the URL's
+	header textproto.MIMEHeader
+	body   []byte
+	last   bool // the connection ends with its answer
+}
+
+// newRequest returns a request for the URL in rawURL.
+func newRequest(method, rawURL string, body []byte) (*request, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	u.Host = strings.TrimSuffix(u.Host, ":") // no port
+	return &request{method: method, url: u, host: u.Host, header: textproto.MIMEHeader{}, body: body}, nil
+}
+
+// with returns the request with one more header; req itself stays as it is.
+func (req *request) with(name, value string) *request {
+	out := *req
+	out.header = maps.Clone(req.header)
+	out.header.Set(name, value)
+	return &out
+}
+
+// writeRequest sends a request of HTTP/1.1 (RFC 9112); a proxy wants the whole
+// URL.
+func writeRequest(w io.Writer, req *request, whole bool) error {
+	host := req.host
 	if host == "" {
-		host = req.URL.Host
+		host = req.url.Host
 	}
 	host = withoutZone(host)
-	uri := req.URL.RequestURI()
+	uri := req.url.RequestURI()
 	if whole {
-		uri = req.URL.Scheme + "://" + host + uri
+		uri = req.url.Scheme + "://" + host + uri
 	}
 	var b bytes.Buffer
 	line := func(parts ...string) {
@@ -30,29 +58,25 @@ func writeRequest(w io.Writer, req *http.Request, whole bool) error {
 		}
 		b.WriteString("\r\n")
 	}
-	line(req.Method, " ", uri, " HTTP/1.1")
+	line(req.method, " ", uri, " HTTP/1.1")
 	line("Host: ", host)
-	if req.Close {
+	if req.last {
 		line("Connection: close")
 	}
-	if req.ContentLength > 0 || slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, req.Method) {
-		line("Content-Length: ", strconv.FormatInt(req.ContentLength, 10))
+	if len(req.body) > 0 || slices.Contains([]string{"POST", "PUT", "PATCH"}, req.method) {
+		line("Content-Length: ", strconv.Itoa(len(req.body)))
 	}
-	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+	for _, name := range slices.Sorted(maps.Keys(req.header)) {
 		switch name {
 		case "Host", "Content-Length", "Transfer-Encoding", "Trailer": // they are the request's own
 			continue
 		}
-		for _, value := range req.Header[name] {
+		for _, value := range req.header[name] {
 			line(name, ": ", strings.TrimSpace(value))
 		}
 	}
 	line()
-	if req.Body != nil {
-		if _, err := io.CopyN(&b, req.Body, req.ContentLength); err != nil {
-			return err
-		}
-	}
+	b.Write(req.body)
 	_, err := w.Write(b.Bytes())
 	return err
 }

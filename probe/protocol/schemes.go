@@ -5,14 +5,21 @@ package protocol
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"healthcheck/probe"
+	"healthcheck/probe/kept"
 	"healthcheck/probe/target"
 )
 
 // Options are what the command line says of all targets.
 type Options struct {
 	UserAgent string
+	// Kept, if set, is where a check keeps figures for the next run, which comes
+	// after Interval. Container says which container they are of.
+	Kept      func() kept.Dir
+	Interval  time.Duration
+	Container func() string
 	// Proxy honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 	Proxy bool
 	TLS   target.TLSOptions
@@ -86,6 +93,20 @@ var Schemes = []Scheme{
 	{"opensearchs", Elasticsearch, "api_key"},
 	{"ollama", Ollama, "api_key"},
 	{"ollamas", Ollama, "api_key"},
+	{"vllm", ModelServer, "api_key"},
+	{"vllms", ModelServer, "api_key"},
+	{"sglang", ModelServer, "api_key"},
+	{"sglangs", ModelServer, "api_key"},
+	{"llamacpp", ModelServer, "api_key"},
+	{"llamacpps", ModelServer, "api_key"},
+	{"triton", ModelServer, "api_key"},
+	{"tritons", ModelServer, "api_key"},
+	{"tgi", ModelServer, "api_key"},
+	{"tgis", ModelServer, "api_key"},
+	{"tei", ModelServer, "api_key"},
+	{"teis", ModelServer, "api_key"},
+	{"openai", ModelServer, "api_key"},
+	{"openais", ModelServer, "api_key"},
 	{"etcd", Etcd, noSecret},
 	{"etcds", Etcd, noSecret},
 	{"clickhouse", ClickHouse, userPassword},
@@ -124,6 +145,7 @@ var otherNames = map[string]string{
 	"redis+socket": redisSocketHint, // Celery's
 	"redis-socket": redisSocketHint, // Lettuce's
 	"valkey+unix":  redisSocketHint,
+	"llama.cpp":    "llama.cpp's server is llamacpp://host:8080/MODEL",
 	"rabbitmq":     "RabbitMQ is asked by amqp://user:password@host/vhost",
 	"fcgi":         "FastCGI is fastcgi://host:9000/ping",
 }

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -42,7 +42,7 @@ func newService(t target.Target, o Options, defaultPort string, params ...string
 			return nil, nil, fmt.Errorf("unknown setting %q behind #: %s knows header, and what every target knows", probe.Cut(s.Key, 40), t.URL.Scheme)
 		}
 	}
-	o.HTTPOptions = HTTPOptions{Header: http.Header{}}
+	o.HTTPOptions = HTTPOptions{Header: map[string][]string{}}
 	if o, err = o.with(t.Settings); err != nil {
 		return nil, nil, err
 	}
@@ -59,9 +59,16 @@ func newService(t target.Target, o Options, defaultPort string, params ...string
 // header sets a header that holds a credential, where there is one.
 func (s *service) header(name, prefix, secret string) {
 	if secret != "" {
-		s.http.opt.Header.Set(name, prefix+secret)
+		s.http.opt.Header[name] = []string{prefix + secret}
 		s.target.Secrets.Add(secret)
 	}
+}
+
+// onPort is where the service is, but for its port.
+func (s *service) onPort(port string) *url.URL {
+	u := *s.http.url
+	u.Host = net.JoinHostPort(u.Hostname(), port)
+	return &u
 }
 
 // noName refuses a path where the kind of service has nothing to name.
@@ -97,12 +104,16 @@ func (s *service) check(judge func(*serviceSession) (string, error)) probe.Func 
 // serviceSession asks one question after the other over one connection.
 type serviceSession struct {
 	*service
+	at   *url.URL // where to ask, if not where the service is
 	ctx  context.Context
 	conn net.Conn
 	cut  func() bool
 	via  proxied
 	// warn says that what judge found is to be looked at, and fails nothing.
 	warn bool
+	// scan, if set, reads the bodies of answers in place of ask, for pages that
+	// are larger than what is kept of one.
+	scan func(io.Reader) error
 }
 
 func (c *serviceSession) close() {
@@ -123,23 +134,26 @@ type serviceReply struct {
 // ask sends one request; a body is JSON, and makes it a POST.
 func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 	r := serviceReply{asked: "GET " + path}
-	method := http.MethodGet
+	method := "GET"
 	if body != nil {
-		method = http.MethodPost
+		method = "POST"
 		r.asked = "POST " + path
 	}
-	req, err := http.NewRequestWithContext(c.ctx, method, c.http.url.Scheme+"://"+c.http.url.Host+path, bytes.NewReader(body))
+	at := c.http.url
+	if c.at != nil {
+		at = c.at
+	}
+	req, err := newRequest(method, at.Scheme+"://"+at.Host+path, body)
 	if err != nil {
 		return r, c.fail(r, probe.StageRequest, errors.New("the request cannot be built"))
 	}
-	req.Header = c.http.opt.Header.Clone()
-	req.Header.Set("User-Agent", c.http.opt.UserAgent)
+	req.header = maps.Clone(c.http.opt.Header)
+	req.header.Set("User-Agent", c.http.opt.UserAgent)
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.header.Set("Content-Type", "application/json")
 	}
 	if u := c.http.url.User; u != nil {
-		pw, _ := u.Password()
-		req.SetBasicAuth(u.Username(), pw)
+		req.header.Set("Authorization", basicAuth(u))
 	}
 	x := exchange{c.http}
 	if c.conn == nil {
@@ -153,21 +167,28 @@ func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 	if err != nil {
 		return r, c.fail(r, probe.StageOf(err), err)
 	}
-	r.status = resp.StatusCode
-	if r.status != http.StatusOK {
+	r.status = resp.status
+	if r.status != statusOK {
 		hurry(c.ctx, c.conn)
-		r.body, _ = io.ReadAll(io.LimitReader(resp.Body, failureBody))
+		r.body, _ = io.ReadAll(io.LimitReader(resp.body, failureBody))
 		c.close() // what is left of the body is not read
 		return r, nil
 	}
-	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if c.scan != nil {
+		if err = c.scan(resp.body); err != nil {
+			err = c.fail(r, probe.StageBody, bodyFault(c.ctx, err))
+		}
+		c.close()
+		return r, err
+	}
+	r.body, err = io.ReadAll(io.LimitReader(resp.body, maxBody+1))
 	switch {
 	case err != nil:
 		return r, c.fail(r, probe.StageBody, fmt.Errorf("status %d, then the body broke off after %d bytes: %w", r.status, len(r.body), bodyFault(c.ctx, err)))
 	case len(r.body) > maxBody:
 		return r, c.fail(r, probe.StageBody, fmt.Errorf("the body is larger than %d bytes", maxBody))
 	}
-	if resp.Close {
+	if resp.last {
 		c.close()
 	}
 	return r, nil
@@ -195,9 +216,9 @@ func (c *serviceSession) get(path string) (serviceReply, error) {
 func (c *serviceSession) wantOK(r serviceReply) error {
 	stage := probe.StageStatus
 	switch r.status {
-	case http.StatusOK:
+	case statusOK:
 		return nil
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case statusUnauthorized, statusForbidden:
 		stage = probe.StageAuth
 	}
 	echo := ""

@@ -157,6 +157,50 @@ func TestServicesAgainstRecordedReplies(t *testing.T) {
 		{"etcd alarm", Etcd, "etcd://@", map[string]string{"/health": "etcd/false"}, probe.StageStatus, `health is "false", want "true": "ALARM NOSPACE"`, ""},
 		{"etcd is another", Etcd, "etcd://@", map[string]string{"/health": "influxdb/ok"}, probe.StageJSON, "not the answer of such a server", ""},
 		{"clickhouse", ClickHouse, "clickhouse://@", map[string]string{"/ping": "clickhouse/ping"}, "", "ping", "GET /ping"},
+		{"vllm", ModelServer, "vllm://@", map[string]string{"/health": "vllm/health", "/v1/models": "vllm/models"}, "", "ready, model Qwen/Qwen3-8B", "GET /health,GET /v1/models"},
+		{"vllm model", ModelServer, "vllm://@/Qwen/Qwen3-8B", map[string]string{"/health": "vllm/health", "/v1/models": "vllm/models"}, "", "ready, model Qwen/Qwen3-8B, progress is not judged: nothing is kept between runs (--state-dir none)", ""},
+		{"vllm adapter", ModelServer, "vllm://@/sql-lora?stall=0", map[string]string{"/health": "vllm/health", "/v1/models": "vllm/models"}, "", "ready, model sql-lora", ""},
+		{"vllm missing", ModelServer, "vllm://@/Qwen/Qwen3-32B", map[string]string{"/health": "vllm/health", "/v1/models": "vllm/models"}, probe.StageRequest, `GET /v1/models: no model "Qwen/Qwen3-32B" among "Qwen/Qwen3-8B, sql-lora"`, ""},
+		{"vllm dead", ModelServer, "vllm://@", map[string]string{"/health": "vllm/dead"}, probe.StageStatus, "GET /health: status 503", "GET /health"},
+		{"vllm denied", ModelServer, "vllm://@?api_key=hunter2hunter2", map[string]string{"/health": "vllm/health", "/v1/models": "vllm/unauthorized"}, probe.StageAuth, "GET /v1/models: status 401", ""},
+		{"vllm canary", ModelServer, "vllm://@?canary=true", map[string]string{"/health": "vllm/health", "/v1/models": "vllm/models", "/v1/completions": "vllm/completion"}, "", "canary answered in ",
+			`POST /v1/completions {"model":"Qwen/Qwen3-8B","prompt":"hi","max_tokens":1}`},
+		{"vllm canary elsewhere", ModelServer, "vllm://@/sql-lora?canary=/v1/chat/completions", map[string]string{"/health": "vllm/health", "/v1/models": "vllm/models", "/v1/chat/completions": "vllm/completion"}, "", "canary answered in ",
+			`POST /v1/chat/completions {"model":"sql-lora","messages":[{"role":"user","content":"hi"}],"max_tokens":1}`},
+		{"vllm is another", ModelServer, "vllm://@", map[string]string{"/health": "vllm/health", "/v1/models": "ollama/version"}, probe.StageJSON, "no models in the answer", ""},
+		{"sglang", ModelServer, "sglang://@/meta-llama/Llama-3.1-8B-Instruct", map[string]string{"/health": "sglang/health", "/v1/models": "sglang/models"}, "", "ready, model meta-llama/Llama-3.1-8B-Instruct", ""},
+		{"sglang starting", ModelServer, "sglang://@", map[string]string{"/health": "sglang/starting"}, probe.StageStatus, "status 503", ""},
+		{"sglang canary", ModelServer, "sglang://@?canary=/generate", map[string]string{"/health": "sglang/health", "/v1/models": "sglang/models", "/generate": "vllm/completion"}, "", "canary answered in ",
+			`POST /generate {"text":"hi","sampling_params":{"max_new_tokens":1}}`},
+		{"llama.cpp", ModelServer, "llamacpp://@/qwen3-8b-q4_k_m.gguf", map[string]string{"/health": "llamacpp/ok", "/v1/models": "llamacpp/models"}, "", "ready, model qwen3-8b-q4_k_m.gguf", ""},
+		{"llama.cpp by path", ModelServer, "llamacpp://@/models/qwen3-8b-q4_k_m.gguf", map[string]string{"/health": "llamacpp/ok", "/v1/models": "llamacpp/models"}, "", "ready, model models/qwen3-8b-q4_k_m.gguf", ""},
+		{"llama.cpp missing", ModelServer, "llamacpp://@/qwen3-8b", map[string]string{"/health": "llamacpp/ok", "/v1/models": "llamacpp/models"}, probe.StageRequest, `no model "qwen3-8b" among "/models/qwen3-8b-q4_k_m.gguf"`, ""},
+		{"llama.cpp loading", ModelServer, "llamacpp://@", map[string]string{"/health": "llamacpp/loading"}, probe.StageStatus, "Loading model", ""},
+		{"llama.cpp canary", ModelServer, "llamacpp://@?canary=/completion", map[string]string{"/health": "llamacpp/ok", "/v1/models": "llamacpp/models", "/completion": "vllm/completion"}, "", "canary answered in ",
+			`POST /completion {"prompt":"hi","n_predict":1}`},
+		{"triton", ModelServer, "triton://@", map[string]string{"/v2/health/ready": "triton/ready"}, "", "ready", "GET /v2/health/ready"},
+		{"triton model", ModelServer, "triton://@/bert", map[string]string{"/v2/health/ready": "triton/ready", "/v2/models/bert/ready": "triton/ready"}, "", "ready, model bert", "GET /v2/health/ready,GET /v2/models/bert/ready"},
+		{"triton version", ModelServer, "triton://@/bert/1", map[string]string{"/v2/health/ready": "triton/ready", "/v2/models/bert/versions/1/ready": "triton/ready"}, "", "ready, model bert/1", ""},
+		{"triton model missing", ModelServer, "triton://@/resnet", map[string]string{"/v2/health/ready": "triton/ready", "/v2/models/resnet/ready": "triton/model-unknown", "/v2/repository/index": "triton/index"}, probe.StageRequest, `no model "resnet"`, "POST /v2/repository/index {}"},
+		{"triton model loading", ModelServer, "triton://@/llama", map[string]string{"/v2/health/ready": "triton/ready", "/v2/models/llama/ready": "triton/model-unready", "/v2/repository/index": "triton/index"}, probe.StageStatus, `GET /v2/models/llama/ready: status 400: model "llama" is "LOADING", want READY`, ""},
+		{"triton model broken", ModelServer, "triton://@/whisper", map[string]string{"/v2/health/ready": "triton/ready", "/v2/models/whisper/ready": "triton/model-unready", "/v2/repository/index": "triton/index"}, probe.StageStatus, `"UNAVAILABLE", want READY: "Internal: CUDA out of memory"`, ""},
+		{"triton not ready", ModelServer, "triton://@", map[string]string{"/v2/health/ready": "triton/unready", "/v2/repository/index": "triton/index-loading"}, probe.StageStatus, `GET /v2/health/ready: status 400: model "llama" is "LOADING"`, ""},
+		{"triton not ready, and no word", ModelServer, "triton://@", map[string]string{"/v2/health/ready": "triton/unready"}, probe.StageStatus, "GET /v2/health/ready: status 400, want 200", ""},
+		{"triton canary", ModelServer, "triton://@/llama?canary=/v2/models/llama/generate", map[string]string{"/v2/health/ready": "triton/ready", "/v2/models/llama/ready": "triton/ready", "/v2/models/llama/generate": "vllm/completion"}, "", "canary answered in ",
+			`POST /v2/models/llama/generate {"text_input":"hi","max_tokens":1}`},
+		{"tgi", ModelServer, "tgi://@/teknium/OpenHermes-2.5-Mistral-7B", map[string]string{"/health": "tgi/health", "/info": "tgi/info"}, "", "ready, model teknium/OpenHermes-2.5-Mistral-7B", "GET /health,GET /info"},
+		{"tgi missing", ModelServer, "tgi://@/other", map[string]string{"/health": "tgi/health", "/info": "tgi/info"}, probe.StageRequest, `GET /info: no model "other" among "teknium/OpenHermes-2.5-Mistral-7B"`, ""},
+		{"tgi unhealthy", ModelServer, "tgi://@", map[string]string{"/health": "tgi/unhealthy"}, probe.StageStatus, "unhealthy", ""},
+		{"tgi canary", ModelServer, "tgi://@?canary=true", map[string]string{"/health": "tgi/health", "/info": "tgi/info", "/generate": "tgi/generated"}, "", "canary answered in ", `POST /generate {"inputs":"hi","parameters":{"max_new_tokens":1}}`},
+		{"tgi busy (warns)", ModelServer, "tgi://@?canary=true", map[string]string{"/health": "tgi/health", "/info": "tgi/info", "/generate": "tgi/overloaded"}, "", "canary refused with status 429", ""},
+		{"tei", ModelServer, "tei://@/BAAI/bge-small-en-v1.5", map[string]string{"/health": "tei/health", "/info": "tei/info"}, "", "ready, model BAAI/bge-small-en-v1.5", ""},
+		{"tei by path", ModelServer, "tei://@/data/bge", map[string]string{"/health": "tei/health", "/info": "tei/info"}, "", "ready, model data/bge", ""},
+		{"tei canary", ModelServer, "tei://@?canary=true", map[string]string{"/health": "tei/health", "/info": "tei/info", "/embed": "tei/embedded"}, "", "canary answered in ", `POST /embed {"inputs":"hi"}`},
+		{"openai", ModelServer, "openai://@/gpt-oss-20b?api_key=hunter2hunter2", map[string]string{"/v1/models": "openai/models"}, "", "ready, model gpt-oss-20b", "GET /v1/models"},
+		{"openai denied", ModelServer, "openai://@?api_key=hunter2hunter2", map[string]string{"/v1/models": "openai/unauthorized"}, probe.StageAuth, "Incorrect API key provided: ***", ""},
+		{"openai canary", ModelServer, "openai://@?canary=/v1/embeddings", map[string]string{"/v1/models": "openai/models", "/v1/embeddings": "vllm/completion"}, "", "canary answered in ", `POST /v1/embeddings {"model":"gpt-oss-20b","input":"hi"}`},
+		{"openai canary elsewhere", ModelServer, "openai://@?canary=true", map[string]string{"/v1/models": "openai/models", "/v1/completions": "openai/not-found"}, probe.StageStatus, "POST /v1/completions: status 404", ""},
+		{"openai canary is another", ModelServer, "openai://@?canary=true", map[string]string{"/v1/models": "openai/models", "/v1/completions": "qdrant/readyz"}, probe.StageJSON, "not the answer of such a server", ""},
 		{"clickhouse query", ClickHouse, "clickhouse://app:hunter2hunter2@@/db", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/one"}, "", "ping, query answered", "GET /ping,GET /"},
 		{"clickhouse denied", ClickHouse, "clickhouse://app:hunter2hunter2@@", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/denied"}, probe.StageAuth, "Authentication failed", ""},
 		{"clickhouse missing", ClickHouse, "clickhouse://@/nosuch", map[string]string{"/ping": "clickhouse/ping", "/": "clickhouse/no-database"}, probe.StageRequest, `no database "nosuch"`, ""},
@@ -206,6 +250,8 @@ func TestServicesSendTheirCredentials(t *testing.T) {
 		"elasticsearch://u:p@@":                         "Authorization: Basic dTpw",
 		"opensearch://@?api_key=k":                      "Authorization: ApiKey k",
 		"ollama://@?api_key=k":                          "Authorization: Bearer k",
+		"vllm://@?api_key=k":                            "Authorization: Bearer k",
+		"openai://@?api_key=k":                          "Authorization: Bearer k",
 		"influxdb://@?token=k":                          "Authorization: Token k",
 		"clickhouse://u:p@@":                            "Authorization: Basic dTpw",
 		"chroma://@?token=k&token_header=Authorization": "Authorization: Bearer k",
@@ -215,7 +261,8 @@ func TestServicesSendTheirCredentials(t *testing.T) {
 	} {
 		s := newReplyServer(t, nil)
 		makers := map[string]func(target.Target, Options) (probe.Func, error){"qdrant": Qdrant, "chroma": Chroma, "weaviate": Weaviate, "milvus": Milvus,
-			"elasticsearch": Elasticsearch, "opensearch": Elasticsearch, "ollama": Ollama, "influxdb": InfluxDB, "clickhouse": ClickHouse}
+			"elasticsearch": Elasticsearch, "opensearch": Elasticsearch, "ollama": Ollama, "influxdb": InfluxDB, "clickhouse": ClickHouse,
+			"vllm": ModelServer, "openai": ModelServer}
 		scheme, _, _ := strings.Cut(text, ":")
 		at := len(text) - len(afterAuthority(text))
 		_, err := probeOnce(t, makers[scheme], text[:at]+s.addr+text[at+1:], patience)
@@ -234,7 +281,8 @@ func TestServicesOverTLS(t *testing.T) {
 		untilClosed(c)
 	})
 	for scheme, make := range map[string]func(target.Target, Options) (probe.Func, error){"qdrants": Qdrant, "chromas": Chroma, "weaviates": Weaviate,
-		"milvuss": Milvus, "elasticsearchs": Elasticsearch, "opensearchs": Elasticsearch, "ollamas": Ollama, "etcds": Etcd, "clickhouses": ClickHouse, "minios": MinIO, "influxdbs": InfluxDB} {
+		"milvuss": Milvus, "elasticsearchs": Elasticsearch, "opensearchs": Elasticsearch, "ollamas": Ollama, "etcds": Etcd, "clickhouses": ClickHouse, "minios": MinIO, "influxdbs": InfluxDB,
+		"vllms": ModelServer, "sglangs": ModelServer, "llamacpps": ModelServer, "tritons": ModelServer, "tgis": ModelServer, "teis": ModelServer, "openais": ModelServer} {
 		_, err := probeOnce(t, make, scheme+"://"+plain, patience)
 		wantFailure(t, err, probe.StageTLS, "the server does not speak TLS")
 	}

@@ -51,6 +51,10 @@ func hasOneHost(t target.Target) bool {
 		if strings.Trim(t.URL.Path, "/") != "" {
 			return false // a collection is asked for on another port
 		}
+	case "triton", "tritons":
+		if t.URL.Query().Get("stall") != "0" {
+			return false // the metrics are on another port
+		}
 	}
 	q := t.URL.Query()
 	host := t.URL.Hostname()

@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -45,7 +44,7 @@ func Weaviate(t target.Target, o Options) (probe.Func, error) {
 		if err != nil {
 			return "", err
 		}
-		if r.status == http.StatusNotFound {
+		if r.status == statusNotFound {
 			return "", c.missing(r, "class")
 		}
 		return text + ", class " + c.name, c.wantOK(r)

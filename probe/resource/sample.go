@@ -5,17 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"healthcheck/probe"
+	"healthcheck/probe/kept"
 	"healthcheck/probe/target"
 
 	"github.com/shirou/gopsutil/v3/net"
@@ -27,7 +24,7 @@ import (
 type sample struct {
 	Boot      string  // the kernel's boot id
 	Container string  // cgroups.identity
-	At        int64   // CLOCK_BOOTTIME, nanoseconds: immune to a clock that is set
+	At        int64   // kept.Moment's
 	Cores     float64 // that Used counts against: those of the limit, or the host's; 0: nothing counts Used
 	Used      int64   // CPU time of that group, nanoseconds
 	HostBusy  float64 // CPU time of the host, seconds
@@ -88,17 +85,13 @@ func (s state) pick(now sample, interval, window time.Duration) (base *sample, s
 // Sampler reads the counters once per run and compares them with those that
 // the previous run left in the state directory. Its checks share it.
 type Sampler struct {
-	// Dir is where the sample is kept; empty turns that off.
-	Dir string
+	// Dir is where the sample is kept.
+	Dir kept.Dir
 	// Interval is how often the program runs; a sample that is older than
 	// ten of them is not used.
 	Interval time.Duration
 	// Window is how long to sample the CPU when there is no earlier sample.
 	Window time.Duration
-	// Load and Save, if set, do what LoadSample and SaveSample do, in a process
-	// of their own and within some time: Dir is on a mount that may hang.
-	Load func(dir string) ([]byte, error)
-	Save func(dir string, text []byte) error
 
 	once   sync.Once
 	groups cgroups
@@ -113,15 +106,11 @@ type Sampler struct {
 func (s *Sampler) take(ctx context.Context) error {
 	s.once.Do(func() {
 		s.groups = findCgroups(target.KernelFS{})
-		if s.now, s.err = s.read(ctx); s.err != nil || s.Dir == "" {
+		if s.now, s.err = s.read(ctx); s.err != nil || s.Dir.Path == "" {
 			return
 		}
-		load, save := LoadSample, SaveSample
-		if s.Load != nil && s.Save != nil {
-			load, save = s.Load, s.Save
-		}
 		var st state
-		text, err := load(s.Dir)
+		text, err := s.Dir.Load("")
 		if err == nil {
 			st, err = parseState(text)
 		}
@@ -134,7 +123,7 @@ func (s *Sampler) take(ctx context.Context) error {
 			return
 		}
 		if text, err = json.Marshal(state{Version: stateVersion, Last: &s.now, Prev: st.Last}); err == nil {
-			err = save(s.Dir, text)
+			err = s.Dir.Save("", text)
 		}
 		if err != nil {
 			s.note = err.Error()
@@ -146,13 +135,11 @@ func (s *Sampler) take(ctx context.Context) error {
 // read takes one sample now.
 func (s *Sampler) read(ctx context.Context) (sample, error) {
 	var v sample
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return v, fmt.Errorf("clock: %w", err)
+	moment, err := kept.Now()
+	if err != nil {
+		return v, err
 	}
-	v.At = ts.Nano()
-	boot, _ := target.ReadKernel("/proc/sys/kernel/random/boot_id")
-	v.Boot = strings.TrimSpace(string(boot))
+	v.Boot, v.At = moment.Boot, moment.At
 	v.Container = s.groups.identity()
 	v.OOMKills = s.groups.oomKills()
 
@@ -224,14 +211,6 @@ func affinity() int {
 	return set.Count()
 }
 
-// stateName names the file by user and mount namespace: containers that share
-// a /dev/shm (a Kubernetes pod's) keep samples of their own.
-func stateName() string {
-	ns, _ := os.Readlink("/proc/self/ns/mnt") // mnt:[4026531841]
-	ns = strings.Trim(strings.TrimPrefix(ns, "mnt:"), "[]")
-	return fmt.Sprintf("healthcheck-%d-%s.json", os.Geteuid(), ns)
-}
-
 // errState marks a state file that may be replaced: garbage of our own.
 var errState = errors.New("state file unusable")
 
@@ -245,66 +224,4 @@ func parseState(text []byte) (state, error) {
 		return state{}, errState
 	}
 	return s, nil
-}
-
-// LoadSample reads this process's file in dir. The directory may be shared with
-// enemies: no link is followed, no FIFO waited for, and the file must be a
-// regular one of this user's alone. Nothing is read where there is no file.
-func LoadSample(dir string) ([]byte, error) { return readState(dir, stateName()) }
-
-func readState(dir, name string) ([]byte, error) {
-	path := filepath.Join(dir, name)
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		if errors.Is(err, syscall.ELOOP) {
-			return nil, fmt.Errorf("%s is a symbolic link", path)
-		}
-		return nil, fmt.Errorf("%s: %w", path, probe.Bare(err))
-	}
-	defer f.Close()
-	var st syscall.Stat_t
-	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	switch {
-	case st.Mode&syscall.S_IFMT != syscall.S_IFREG:
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case int(st.Uid) != os.Geteuid():
-		return nil, fmt.Errorf("%s belongs to user %d", path, st.Uid)
-	case st.Nlink > 1: // 0: another probe has just replaced it
-		return nil, fmt.Errorf("%s has %d links", path, st.Nlink)
-	case st.Mode&0o022 != 0:
-		return nil, fmt.Errorf("%s is writable by others", path)
-	}
-	buf := make([]byte, 4096)
-	n, _ := f.Read(buf)
-	return buf[:n], nil
-}
-
-// SaveSample replaces this process's file in dir as a whole: a new one under a
-// name of its own, then a rename, which replaces a link and never follows it.
-func SaveSample(dir string, text []byte) error { return writeState(dir, stateName(), text) }
-
-func writeState(dir, name string, text []byte) error {
-	path := filepath.Join(dir, name)
-	f, err := os.CreateTemp(dir, name+".*") // O_EXCL, 0600: follows no link
-	if err != nil {
-		return fmt.Errorf("%s: %w", dir, probe.Bare(err))
-	}
-	tmp := f.Name()
-	_, err = f.Write(text)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-		return fmt.Errorf("%s: %w", path, probe.Bare(err))
-	}
-	return nil
 }

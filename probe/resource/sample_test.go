@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/shirou/gopsutil/v3/cpu"
+
+	"healthcheck/probe/kept"
 )
 
 func at(d time.Duration) *sample {
@@ -119,72 +118,24 @@ func TestJudgeNetwork(t *testing.T) {
 	}
 }
 
-// The directory of the state file may be shared with enemies.
-func TestStateFileIsNotFooled(t *testing.T) {
-	good, _ := json.Marshal(state{Version: stateVersion, Last: at(0)})
-	for _, c := range []struct {
-		name  string
-		plant func(t *testing.T, path, victim string)
-		want  string
-	}{
-		{"symbolic link", func(t *testing.T, path, victim string) { must(t, os.Symlink(victim, path)) }, "is a symbolic link"},
-		{"dangling link", func(t *testing.T, path, victim string) { must(t, os.Symlink(victim+".none", path)) }, "is a symbolic link"},
-		{"hard link", func(t *testing.T, path, victim string) { must(t, os.Link(victim, path)) }, "has 2 links"},
-		{"FIFO", func(t *testing.T, path, victim string) { must(t, syscall.Mkfifo(path, 0o600)) }, "not a regular file"},
-		{"directory", func(t *testing.T, path, victim string) { must(t, os.Mkdir(path, 0o700)) }, "not a regular file"},
-		{"writable by all", func(t *testing.T, path, victim string) {
-			must(t, os.WriteFile(path, good, 0o600))
-			must(t, os.Chmod(path, 0o666))
-		}, "writable by others"},
-		{"garbage", func(t *testing.T, path, victim string) { must(t, os.WriteFile(path, []byte("\x00{"), 0o600)) }, "unusable"},
-		{"huge", func(t *testing.T, path, victim string) { must(t, os.WriteFile(path, make([]byte, 1<<20), 0o600)) }, "unusable"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			path, victim := filepath.Join(dir, "s"), filepath.Join(dir, "victim")
-			must(t, os.WriteFile(victim, []byte("precious"), 0o600))
-			c.plant(t, path, victim)
-			if s, err := loadState(dir, "s"); err == nil || !strings.Contains(err.Error(), c.want) || s.Last != nil {
-				t.Errorf("load: %v, want %q", err, c.want)
-			}
-			// Even if it were saved over: nothing is written through a link.
-			saveState(dir, "s", state{Version: stateVersion})
-			if text, _ := os.ReadFile(victim); string(text) != "precious" {
-				t.Errorf("the victim now holds %q", text)
-			}
-			if _, err := os.Stat(victim + ".none"); err == nil {
-				t.Error("a file was made through a dangling link")
-			}
-			if left, _ := filepath.Glob(path + ".*"); len(left) > 0 {
-				t.Errorf("left behind: %v", left)
-			}
-		})
+func TestGarbageIsNoState(t *testing.T) {
+	for _, text := range []string{"\x00{", string(make([]byte, 1<<16)), "[]"} {
+		if s, err := parseState([]byte(text)); err != errState || s.Last != nil {
+			t.Errorf("%.10q: %+v, %v", text, s, err)
+		}
 	}
-}
-
-func TestStateSurvivesManyAtOnce(t *testing.T) {
-	dir := t.TempDir()
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			for j := range 50 {
-				saveState(dir, "s", state{Version: stateVersion, Last: at(time.Duration(i*50 + j))})
-				if _, err := loadState(dir, "s"); err != nil && !os.IsNotExist(err) {
-					t.Errorf("a torn file: %v", err)
-				}
-			}
-		})
+	if s, err := parseState(nil); err != nil || s.Last != nil {
+		t.Errorf("nothing: %+v, %v", s, err)
 	}
-	wg.Wait()
 }
 
 func TestSamplerMeasuresFromItsOwnFile(t *testing.T) {
-	dir := t.TempDir()
+	dir := kept.Dir{Path: t.TempDir()}
 	first := &Sampler{Dir: dir, Interval: time.Hour, Window: 10 * time.Millisecond}
 	if _, err := CPU(first, Limit{})(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	st, err := os.Stat(filepath.Join(dir, stateName()))
+	st, err := os.Stat(dir.File(""))
 	must(t, err)
 	if st.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", st.Mode())

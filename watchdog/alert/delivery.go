@@ -61,8 +61,8 @@ const (
 	answerTimeout = 2 * time.Minute
 	// firstResend is doubled after each try, up to lastResend.
 	firstResend, lastResend = time.Second, time.Minute
-	// drainTime is how long the end of the program waits for messages.
-	drainTime = 5 * time.Second
+	// DrainTime is how long the end of the program waits for messages.
+	DrainTime = 5 * time.Second
 )
 
 // patience is how long a message is tried for.
@@ -109,7 +109,7 @@ func (n *Notifier) open(pending []Pending) {
 		q := &queue{number: i + 1, more: make(chan struct{}, 1)}
 		for _, p := range pending {
 			if p.Receiver == receiverID(url) && len(q.messages) < queueLength {
-				q.messages = append(q.messages, Delivery{url, p.Title, p.Text, p.Severity})
+				q.messages = append(q.messages, Delivery{URL: url, Title: p.Title, Text: p.Text, Severity: p.Severity})
 			}
 		}
 		n.queues[url] = q
@@ -122,7 +122,7 @@ func (n *Notifier) open(pending []Pending) {
 func (n *Notifier) Reload(r Router) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.Router.Sinks, n.Router.Escalations, n.Router.Every, n.Router.Host = r.Sinks, r.Escalations, r.Every, r.Host
+	n.Router.Sinks, n.Router.Named, n.Router.Format, n.Router.Escalations, n.Router.Every, n.Router.Host = r.Sinks, r.Named, r.Format, r.Escalations, r.Every, r.Host
 	receivers := n.Router.Receivers()
 	for url, q := range n.queues {
 		if q.removed = !slices.Contains(receivers, url); q.removed {
@@ -156,7 +156,7 @@ func (n *Notifier) State() State {
 // Drain waits until everything is delivered, but not for long: what is left
 // then is in State, and goes out with the next start.
 func (n *Notifier) Drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	ctx, cancel := context.WithTimeout(ctx, DrainTime)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -225,6 +225,9 @@ func (n *Notifier) Alert(a recovery.Action) {
 func (n *Notifier) enqueue(all []Delivery) {
 	for _, d := range all {
 		q := n.queues[d.URL]
+		if d.Fault != "" {
+			n.Log.Warn("the template of an alert cannot be carried out; it goes out in the built-in form", "event", recovery.EventTemplateFailed, "receiver", q.number, "error", d.Fault)
+		}
 		if len(q.messages) >= queueLength {
 			n.Failed.Add(1)
 			n.Log.Warn("an alert was not delivered: too many are waiting", "event", recovery.EventAlertNotDelivered, "receiver", q.number, "title", d.Title)
@@ -327,14 +330,17 @@ func (n *Notifier) deliver(ctx context.Context, number int, d Delivery) (done bo
 	}
 }
 
-// Test sends one message to a receiver, once. Its error holds no part of the
-// address.
-func Test(ctx context.Context, url, host string) error {
+// Test sends one message to a receiver, once, in its format. Its error holds no
+// part of the address.
+func (r *Router) Test(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
-	m := newMessage(recovery.Action{Severity: recovery.Info, Text: "a test: alerts of the watchdog arrive here"}, host)
+	m := newMessage(recovery.Action{Severity: recovery.Info, Text: "a test: alerts of the watchdog arrive here"}, r.Host)
+	m.Fields.State, m.Fields.Time = stateTest, time.Now()
 	answer := make(chan error, 1)
-	go func() { answer <- sendByShoutrrr(Delivery{url, m.Title, m.Text, m.Severity}) }()
+	for _, d := range r.deliver(m, "", []string{url}) {
+		go func() { answer <- sendByShoutrrr(d) }()
+	}
 	select {
 	case err := <-answer:
 		return err

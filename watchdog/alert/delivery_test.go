@@ -37,7 +37,7 @@ func TestNotifierEscalatesInTime(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	begin := time.Time{}
-	withNotifier(t, Router{Sinks: []Sink{{recovery.Warning, "a"}}, Escalations: []Escalation{{15 * time.Minute, "boss"}}, Every: time.Hour}, func(d Delivery) error {
+	withNotifier(t, Router{Sinks: []Sink{{MinSeverity: recovery.Warning, URL: "a"}}, Escalations: []Escalation{{15 * time.Minute, "boss"}}, Every: time.Hour}, func(d Delivery) error {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, fmt.Sprintf("%s@%s", d.URL, time.Since(begin)))
@@ -60,7 +60,7 @@ func TestNotifierTriesTheEndAsLong(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	down := false
-	withNotifier(t, Router{Sinks: []Sink{{recovery.Info, "a"}}, Every: time.Hour}, func(d Delivery) error {
+	withNotifier(t, Router{Sinks: []Sink{{MinSeverity: recovery.Info, URL: "a"}}, Every: time.Hour}, func(d Delivery) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if down {
@@ -93,7 +93,7 @@ func TestNotifierTriesTheEndAsLong(t *testing.T) {
 func TestNotifierDeadReceiver(t *testing.T) {
 	var mu sync.Mutex
 	tries := map[string]int{}
-	withNotifier(t, Router{Sinks: []Sink{{recovery.Info, "hangs"}, {recovery.Info, "refuses"}, {recovery.Info, "late"}, {recovery.Info, "healthy"}}}, func(d Delivery) error {
+	withNotifier(t, Router{Sinks: []Sink{{MinSeverity: recovery.Info, URL: "hangs"}, {MinSeverity: recovery.Info, URL: "refuses"}, {MinSeverity: recovery.Info, URL: "late"}, {MinSeverity: recovery.Info, URL: "healthy"}}}, func(d Delivery) error {
 		mu.Lock()
 		tries[d.URL]++
 		nth := tries[d.URL]
@@ -123,7 +123,7 @@ func TestNotifierDeadReceiver(t *testing.T) {
 		}
 	})
 	// More than can wait is counted, not waited for.
-	withNotifier(t, Router{Sinks: []Sink{{recovery.Info, "hangs"}}}, func(Delivery) error { time.Sleep(24 * time.Hour); return nil }, func(n *Notifier) {
+	withNotifier(t, Router{Sinks: []Sink{{MinSeverity: recovery.Info, URL: "hangs"}}}, func(Delivery) error { time.Sleep(24 * time.Hour); return nil }, func(n *Notifier) {
 		for i := range queueLength + 10 {
 			n.Alert(alertOf(recovery.Warning, recovery.Event(fmt.Sprint("t", i)), "app"))
 		}
@@ -137,7 +137,7 @@ func TestNotifierDeadReceiver(t *testing.T) {
 func TestNotifierSlowReceiver(t *testing.T) {
 	var mu sync.Mutex
 	sent := 0
-	withNotifier(t, Router{Sinks: []Sink{{recovery.Info, "slow"}}}, func(Delivery) error {
+	withNotifier(t, Router{Sinks: []Sink{{MinSeverity: recovery.Info, URL: "slow"}}}, func(Delivery) error {
 		time.Sleep(16 * time.Second)
 		mu.Lock()
 		defer mu.Unlock()
@@ -157,7 +157,7 @@ func TestNotifierSlowReceiver(t *testing.T) {
 // A critical alert outlasts a receiver that is down for minutes.
 func TestNotifierReceiverDownForMinutes(t *testing.T) {
 	begin := time.Now()
-	withNotifier(t, Router{Sinks: []Sink{{recovery.Info, "down"}}}, func(Delivery) error {
+	withNotifier(t, Router{Sinks: []Sink{{MinSeverity: recovery.Info, URL: "down"}}}, func(Delivery) error {
 		if time.Since(begin) < 10*time.Minute {
 			return errors.New("connection refused")
 		}
@@ -176,7 +176,7 @@ func TestNotifierReceiverDownForMinutes(t *testing.T) {
 // and the end does not wait for it for long.
 func TestNotifierDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		router := Router{Sinks: []Sink{{recovery.Info, "dead"}, {recovery.Info, "healthy"}}}
+		router := Router{Sinks: []Sink{{MinSeverity: recovery.Info, URL: "dead"}, {MinSeverity: recovery.Info, URL: "healthy"}}}
 		var mu sync.Mutex
 		var got []string
 		alive := false
@@ -199,7 +199,7 @@ func TestNotifierDrains(t *testing.T) {
 		n.Alert(alertOf(recovery.Critical, "gave_up", "app"))
 		begin := time.Now()
 		n.Drain(t.Context())
-		if waited := time.Since(begin); waited != drainTime {
+		if waited := time.Since(begin); waited != DrainTime {
 			t.Errorf("the end waits %s", waited)
 		}
 		end()

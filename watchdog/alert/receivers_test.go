@@ -61,7 +61,7 @@ func TestReceivers(t *testing.T) {
 		if err := CheckReceiver(receiver); err != nil {
 			t.Errorf("%s: %v", receiver, err)
 		}
-		if err := sendByShoutrrr(Delivery{receiver, title, text, a.Severity}); err != nil {
+		if err := sendByShoutrrr(Delivery{URL: receiver, Title: title, Text: text, Severity: a.Severity}); err != nil {
 			t.Errorf("%s: %v", receiver, err)
 		}
 		mu.Lock()
@@ -93,7 +93,7 @@ func TestReceivers(t *testing.T) {
 	}
 	host, port, _ := net.SplitHostPort(mail.addr)
 	q := url.Values{"from": {"watchdog@example.com"}, "to": {"me@example.com"}, "encryption": {"None"}, "auth": {"None"}, "usestarttls": {"no"}}
-	if err := sendByShoutrrr(Delivery{"smtp://" + host + ":" + port + "/?" + q.Encode(), title, text, a.Severity}); err != nil {
+	if err := sendByShoutrrr(Delivery{"smtp://" + host + ":" + port + "/?" + q.Encode(), title, text, a.Severity, ""}); err != nil {
 		t.Error(err)
 	}
 	if got := mail.text(); !strings.Contains(got, "Subject: [critical] app on node7") || !strings.Contains(got, "gave_up") || !strings.Contains(got, "RCPT TO:<me@example.com>") {
@@ -105,7 +105,7 @@ func TestReceivers(t *testing.T) {
 		}
 	}
 	srv.Close()
-	if err := sendByShoutrrr(Delivery{"generic+http://hook.example/SECRET", title, text, a.Severity}); err == nil || strings.Contains(err.Error(), "SECRET") {
+	if err := sendByShoutrrr(Delivery{"generic+http://hook.example/SECRET", title, text, a.Severity, ""}); err == nil || strings.Contains(err.Error(), "SECRET") {
 		t.Errorf("%v", err)
 	}
 }

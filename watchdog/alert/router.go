@@ -16,6 +16,8 @@ import (
 type Sink struct {
 	MinSeverity recovery.Severity
 	URL         string
+	// Format is how alerts read there; nil: as the router's.
+	Format *Format
 }
 
 // Escalation is where a critical alert goes as well that is not resolved
@@ -30,6 +32,9 @@ type Delivery struct {
 	URL, Title, Text string
 	// Severity decides how long it is tried.
 	Severity recovery.Severity
+	// Fault is why the receiver's own template was not used; empty: it was, or
+	// there is none.
+	Fault string
 }
 
 // rank orders the severities; -1 for none of them.
@@ -78,7 +83,7 @@ type State struct {
 // Has says whether the incident that an alert of this event opens is open: of
 // those about the host or the engine, not about one service.
 func (s State) Has(event recovery.Event) bool {
-	return s.Incidents[subject(recovery.Action{Event: event})] != nil
+	return s.Incidents[Subject(event, "")] != nil
 }
 
 // receiverID names a receiver without its address.
@@ -92,7 +97,13 @@ func receiverID(url string) string {
 // ends the suppression of repeated alerts with it (as prometheus/alertmanager
 // does, notify/notify.go).
 type Router struct {
-	Sinks       []Sink
+	// Sinks receive what is about all services, and about those that name no
+	// receivers of their own; Named are the others, by name.
+	Sinks []Sink
+	Named map[string][]Sink
+	// Format is how alerts read where the receiver has none of its own; nil: the
+	// built-in form.
+	Format      *Format
 	Escalations []Escalation
 	// Every is how long the same alert of an incident is not repeated.
 	Every time.Duration
@@ -136,9 +147,10 @@ func (r *Router) Incidents() map[string]*Incident {
 	return out
 }
 
-// subject is what an alert and its resolution are about.
-func subject(a recovery.Action) string {
-	switch a.Event {
+// Subject is what an alert of an event about a service and its resolution are
+// about: the name of their incident.
+func Subject(event recovery.Event, service string) string {
+	switch event {
 	case recovery.EventEngineLost, recovery.EventEngineBack:
 		return "engine"
 	case recovery.EventThrottled, recovery.EventThrottleOver:
@@ -146,7 +158,7 @@ func subject(a recovery.Action) string {
 	case recovery.EventOverloaded, recovery.EventOverloadOver:
 		return "overload"
 	}
-	return "service " + a.Key
+	return "service " + service
 }
 
 // Route takes an alert and returns the messages that it makes.
@@ -154,12 +166,13 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 	if r.open == nil {
 		r.open = map[string]*Incident{}
 	}
-	id := subject(a)
+	id := Subject(a.Event, a.Key)
 	inc := r.open[id]
 	m := newMessage(a, r.Host)
+	m.Fields.Time = now
 	switch {
 	case a.Closes && inc != nil:
-		urls := r.sinksFor(a.Severity)
+		urls := r.sinksFor(a)
 		for _, url := range r.Receivers() {
 			if slices.Contains(inc.Notified, receiverID(url)) {
 				urls = append(urls, url)
@@ -167,17 +180,19 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 		}
 		delete(r.open, id)
 		m.Severity = inc.worst() // it is tried for as long as what it ends
-		return deliver(m, "resolved: ", urls)
+		m.Fields.State, m.Fields.Duration = stateResolved, now.Sub(inc.Opened).Round(time.Second)
+		return r.deliver(m, "resolved: ", urls)
 	case a.Severity == recovery.Info || a.Closes:
 		if r.repeated(id+"/"+string(a.Event), now) {
 			return nil
 		}
-		return deliver(m, "", r.sinksFor(a.Severity))
+		return r.deliver(m, "", r.sinksFor(a))
 	}
 	if inc == nil {
 		inc = &Incident{Opened: now, Sent: map[recovery.Event]time.Time{}}
 		r.open[id] = inc
 	}
+	m.Fields.Duration = now.Sub(inc.Opened).Round(time.Second)
 	inc.Last = m
 	if a.Severity == recovery.Critical && inc.Critical.IsZero() {
 		inc.Critical = now
@@ -189,11 +204,11 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 		inc.Sent = map[recovery.Event]time.Time{}
 	}
 	inc.Sent[a.Event] = now
-	urls := r.sinksFor(a.Severity)
+	urls := r.sinksFor(a)
 	for _, url := range urls {
 		inc.notify(url)
 	}
-	return deliver(m, "", urls)
+	return r.deliver(m, "", urls)
 }
 
 // worst is the severity of the worst alert of an incident.
@@ -210,14 +225,44 @@ func (inc *Incident) notify(url string) {
 	}
 }
 
-// sinksFor lists the receivers of a severity.
-func (r *Router) sinksFor(s recovery.Severity) (urls []string) {
-	for _, sink := range r.Sinks {
-		if rank(sink.MinSeverity) <= rank(s) {
-			urls = append(urls, sink.URL)
+// sinksFor lists the receivers of an alert: those that its service names, and
+// else those of all. A name that is not known stands for those of all.
+func (r *Router) sinksFor(a recovery.Action) (urls []string) {
+	names := a.Policy.Receivers
+	if len(names) == 0 {
+		names = []string{recovery.DefaultReceivers}
+	}
+	for _, name := range names {
+		sinks, known := r.Named[name]
+		if !known {
+			sinks = r.Sinks
+		}
+		for _, sink := range sinks {
+			if rank(sink.MinSeverity) <= rank(a.Severity) {
+				urls = append(urls, sink.URL)
+			}
 		}
 	}
 	return urls
+}
+
+// formatOf is how alerts read at a receiver.
+func (r *Router) formatOf(url string) *Format {
+	for _, sink := range r.sinks() {
+		if sink.URL == url && sink.Format != nil {
+			return sink.Format
+		}
+	}
+	return r.Format
+}
+
+// sinks are those of all services, and then the named ones by name.
+func (r *Router) sinks() []Sink {
+	all := slices.Clone(r.Sinks)
+	for _, name := range slices.Sorted(maps.Keys(r.Named)) {
+		all = append(all, r.Named[name]...)
+	}
+	return all
 }
 
 // repeated says whether an alert without an incident was sent a short time
@@ -236,7 +281,7 @@ func (r *Router) repeated(key string, now time.Time) bool {
 
 // Receivers lists the receivers' addresses in their order, each once.
 func (r *Router) Receivers() (urls []string) {
-	for _, s := range r.Sinks {
+	for _, s := range r.sinks() {
 		urls = append(urls, s.URL)
 	}
 	for _, e := range r.Escalations {
@@ -263,7 +308,9 @@ func (r *Router) Tick(now time.Time) (out []Delivery) {
 			}
 			inc.Escalated = append(inc.Escalated, e.id())
 			inc.notify(e.URL)
-			out = append(out, deliver(inc.Last, fmt.Sprintf("unresolved for %s: ", e.After), []string{e.URL})...)
+			m := inc.Last
+			m.Fields.State, m.Fields.Time, m.Fields.Duration = stateUnresolved, now, now.Sub(inc.Opened).Round(time.Second)
+			out = append(out, r.deliver(m, fmt.Sprintf("unresolved for %s: ", e.After), []string{e.URL})...)
 		}
 	}
 	return out
@@ -281,10 +328,12 @@ func (r *Router) Next() (next time.Time) {
 	return next
 }
 
-func deliver(m Message, prefix string, urls []string) (out []Delivery) {
+// deliver makes one message for each receiver.
+func (r *Router) deliver(m Message, prefix string, urls []string) (out []Delivery) {
 	slices.Sort(urls)
 	for _, url := range slices.Compact(urls) {
-		out = append(out, Delivery{url, m.Title, prefix + m.Text, m.Severity})
+		title, text, fault := r.formatOf(url).apply(m, prefix)
+		out = append(out, Delivery{url, title, text, m.Severity, fault})
 	}
 	return out
 }

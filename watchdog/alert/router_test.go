@@ -27,7 +27,7 @@ func urls(all []Delivery) string {
 }
 
 func TestRouter(t *testing.T) {
-	r := &Router{Host: "h", Every: time.Hour, Sinks: []Sink{{recovery.Info, "info"}, {recovery.Warning, "warn"}, {recovery.Critical, "crit"}}, Escalations: []Escalation{{15 * time.Minute, "boss"}, {time.Hour, "ceo"}}}
+	r := &Router{Host: "h", Every: time.Hour, Sinks: []Sink{{MinSeverity: recovery.Info, URL: "info"}, {MinSeverity: recovery.Warning, URL: "warn"}, {MinSeverity: recovery.Critical, URL: "crit"}}, Escalations: []Escalation{{15 * time.Minute, "boss"}, {time.Hour, "ceo"}}}
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i, c := range []struct {
 		after time.Duration
@@ -73,7 +73,7 @@ func TestRouter(t *testing.T) {
 // saved.
 func TestRouterRestored(t *testing.T) {
 	fresh := func() *Router {
-		return &Router{Host: "h", Every: time.Hour, Sinks: []Sink{{recovery.Warning, "slack://TOKEN@x"}}, Escalations: []Escalation{{15 * time.Minute, "boss"}}}
+		return &Router{Host: "h", Every: time.Hour, Sinks: []Sink{{MinSeverity: recovery.Warning, URL: "slack://TOKEN@x"}}, Escalations: []Escalation{{15 * time.Minute, "boss"}}}
 	}
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r := fresh()

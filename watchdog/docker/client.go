@@ -175,6 +175,17 @@ func (c *Client) Restart(ctx context.Context, id string, timeout *int) error {
 	return goneOr(err)
 }
 
+// Stop returns ErrGone for a container that is not there; timeout is as in
+// Restart. One that is down already is no error.
+func (c *Client) Stop(ctx context.Context, id string, timeout *int) error {
+	api, err := c.connected(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = api.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: timeout})
+	return goneOr(err)
+}
+
 // Start returns ErrGone for a container that is not there.
 func (c *Client) Start(ctx context.Context, id string) error {
 	api, err := c.connected(ctx)

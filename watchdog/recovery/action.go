@@ -19,9 +19,12 @@ type ActionKind string
 const (
 	DoRestart ActionKind = "restart"
 	DoStart   ActionKind = "start"
+	DoStop    ActionKind = "stop"
 	DoCascade ActionKind = "cascade"
 	DoAlert   ActionKind = "alert"
 	DoLog     ActionKind = "log"
+	// DoGather asks for evidence of a container that is about to be restarted.
+	DoGather ActionKind = "gather"
 	// DoLook asks for the inspection of containers that a report may mean.
 	DoLook ActionKind = "look"
 	// DoForget drops what others keep of a service that has ended.
@@ -38,7 +41,7 @@ type Action struct {
 	ID, Name string
 	// Phase is the one that the service is in after the decision.
 	Phase Phase
-	// Container is what a restart is about.
+	// Container is what a restart or a stop is about.
 	Container Container
 	Policy    Policy
 	Attempt   int
@@ -48,7 +51,7 @@ type Action struct {
 	// probe printed.
 	Cause, Output string
 	// Evidence is the id under which is kept what was known before a restart,
-	// and Lines the end of the container's log then; the daemon sets both.
+	// and Lines the end of the container's log then, which the daemon sets.
 	Evidence, Lines string
 	// IDs are the containers to look at.
 	IDs []string

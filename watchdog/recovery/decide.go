@@ -31,6 +31,8 @@ const (
 	ForStart HoldKind = "start"
 	// ForPerson: the causes change.
 	ForPerson HoldKind = "person"
+	// ForNotified: its action is to notify people, who mend it or reset it.
+	ForNotified HoldKind = "notified"
 	// ForHost: the host is not overloaded any more.
 	ForHost HoldKind = "host"
 )
@@ -54,7 +56,7 @@ func (h Hold) String() string {
 		return "its own probes, after " + h.On
 	case ForStart:
 		return "its target to start"
-	case ForPerson:
+	case ForPerson, ForNotified:
 		return "a person"
 	case ForHost:
 		return "the overloaded host"
@@ -266,6 +268,11 @@ func (m *Machine) rejudge(s *Service, now time.Time) []Action {
 	switch s.Hold.Kind {
 	case ForRecreation:
 		return nil
+	case ForNotified:
+		if s.policy.Remedy == RemedyNotify {
+			return nil
+		}
+		return m.plan(s, now) // its labels have changed
 	case ForOwner:
 		return m.ownerMissed(s, now)
 	}

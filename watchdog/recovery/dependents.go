@@ -63,7 +63,9 @@ func (s Settings) DependentsOf(all []Container, x Container) []Dependent {
 		for _, c := range all {
 			if _, known := in[c.ID]; !known && c.ID != x.ID && c.State == "running" && !s.excluded(c) && dependsOn(c, on) {
 				in[c.ID] = c
-				queue = append(queue, c)
+				if policy, _ := s.For(c); policy.remedy() == RemedyRestart { // else nothing becomes of it that others had to follow
+					queue = append(queue, c)
+				}
 			}
 		}
 	}
@@ -175,7 +177,7 @@ func (m *Machine) staleDependents(owner Container, now time.Time) (out []Action)
 		}
 		s := m.service(j.Container)
 		stale := j.State == "running" && j.StartedAt.Before(owner.StartedAt) && !j.followed.Equal(owner.StartedAt)
-		if stale && s != nil && s.policy.DryRun && j.asked.Equal(owner.StartedAt) {
+		if stale && s != nil && !s.policy.restarts() && j.asked.Equal(owner.StartedAt) {
 			continue // that it would follow was reported
 		}
 		if !stale && !(j.State != "running" && (j.Error != "" || s != nil && s.Phase == Held)) {
@@ -223,9 +225,11 @@ func (m *Machine) makeFollow(d Dependent, of string, now time.Time) []Action {
 		m.Services[s.Key], m.byID[c.ID] = s, s.Key
 	}
 	switch {
-	case s.ID != c.ID, s.inFlight(), s.Phase == GivenUp, s.Phase == Rehearsed,
+	case s.ID != c.ID, s.inFlight(), s.Phase == GivenUp, s.Phase == ShutDown, s.Phase == Rehearsed,
+		s.Phase == Held && s.Hold.Kind == ForNotified,
 		s.Phase == Waiting && s.After != "",
-		s.Phase == Verifying && !s.Life.Started.Before(m.startOf(of)):
+		s.Phase == Verifying && !s.Life.Started.Before(m.startOf(of)),
+		c.State == "paused", c.State == "running" && s.Life.stopping(now, patience(c)): // a person pauses it, or has asked it to stop
 		return nil
 	}
 	s.After, s.Needs = of, d.Needs

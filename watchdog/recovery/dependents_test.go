@@ -151,3 +151,17 @@ func TestDependentInADryRun(t *testing.T) {
 	}
 	want(t, m, Seen{with(side, func(c *Container) { c.Health, c.FailingStreak = "unhealthy", 1 })}, t0.Add(time.Hour), "warning:dry_run")
 }
+
+// One that nobody watches, restarted for another's sake, opens no incident of
+// which nobody would see the end.
+func TestUnwatchedDependentVanishes(t *testing.T) {
+	side := with(named("side", "healthy"), func(c *Container) { c.Labels = map[string]string{composeProject: "p", composeService: "side"} })
+	m := online(t, settings(), named("db", "healthy"))
+	want(t, m, Dependents{Of: "p/db/1", All: []Dependent{{Container: side}}}, t0, "restart0")
+	up := with(side, func(c *Container) { c.StartedAt, c.Health = t0.Add(time.Second), "starting" })
+	want(t, m, CallEnded{Key: "p/side/1", Seen: &up}, t0.Add(time.Second), "warning:restarted")
+	want(t, m, Seen{with(up, func(c *Container) { c.State, c.ExitCode = "exited", 1 })}, t0.Add(time.Minute), "")
+	if s := m.Services["p/side/1"]; s != nil && s.Open {
+		t.Errorf("%+v", *s)
+	}
+}

@@ -69,7 +69,7 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 	}
 	for _, s := range m.timed {
 		switch {
-		case s.inFlight(), s.Phase == Verifying && m.Overloaded():
+		case s.inFlight(), s.Phase == Verifying && m.Overloaded(), s.Phase == Waiting && s.evidence.asked:
 			running++
 		case s.Phase == Waiting && !s.Due.After(now) && !m.blocked(s) && !s.unseen:
 			due = append(due, s)
@@ -84,7 +84,7 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 			out = append(out, told...)
 			continue
 		}
-		own := s.After == "" && !s.policy.DryRun
+		own := s.After == "" && !s.policy.DryRun && (s.policy.Remedy != RemedyNotify || s.Asked)
 		if own && len(m.Restarts) >= m.Settings.MaxRestarts {
 			limited++
 			continue
@@ -92,13 +92,22 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 		if running >= most {
 			continue
 		}
+		if m.Gathers && !s.policy.DryRun && s.comesNext() != RemedyNotify && !s.evidence.taken {
+			running++
+			s.evidence.asked = true
+			out = append(out, Action{Kind: DoGather, Key: s.Key, ID: s.ID, Name: s.Name, Cause: s.Cause})
+			continue
+		}
 		out = append(out, m.step(s, Due, now)...)
-		if s.Phase == Restarting {
+		if s.inFlight() {
 			running++
 			if own {
 				m.Restarts = append(m.Restarts, now)
 			}
 		}
+	}
+	for _, s := range due {
+		s.evidence.taken, s.evidence.id = false, "" // what was not restarted is looked at anew
 	}
 	switch {
 	case limited > 0 && !m.Throttled:
@@ -110,6 +119,26 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 		out = append(out, Action{Kind: DoAlert, Event: EventThrottleOver, Severity: Info, Closes: true, Text: "the storm is over: no restart waits for the limit"})
 	}
 	return out
+}
+
+// evidence is what is gathered of a service before its restart. Until it is
+// there, the service waits as before: who stops it meanwhile has stopped it, and
+// one that becomes healthy is not restarted.
+type evidence struct {
+	asked, taken bool
+	id           string
+}
+
+// gathered lets the restart come for which evidence was asked.
+func (m *Machine) gathered(msg Gathered) {
+	s := m.Services[msg.Key]
+	if s == nil {
+		return
+	}
+	s.evidence = evidence{}
+	if s.Phase == Waiting && s.ID == msg.ID {
+		s.evidence = evidence{taken: true, id: msg.Evidence}
+	}
 }
 
 // Next is when time alone will change something; zero for never.

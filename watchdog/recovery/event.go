@@ -17,6 +17,10 @@ const (
 	EventRecovered          Event = "recovered"
 	EventHealthyAgain       Event = "healthy_again"
 	EventGaveUp             Event = "gave_up"
+	EventNotRestarted       Event = "not_restarted"
+	EventShuttingDown       Event = "shutting_down"
+	EventShutDown           Event = "shut_down"
+	EventStopFailed         Event = "stop_failed"
 	EventStable             Event = "stable"
 	EventReset              Event = "reset"
 	EventSnoozed            Event = "snoozed"
@@ -65,6 +69,7 @@ const (
 	EventStateNotLoaded    Event = "state_not_loaded"
 	EventStateNotSaved     Event = "state_not_saved"
 	EventAlertNotDelivered Event = "alert_not_delivered"
+	EventTemplateFailed    Event = "template_failed"
 	EventControlNotServed  Event = "control_not_served"
 	EventVariableIgnored   Event = "variable_ignored"
 	EventRemembered        Event = "remembered"
@@ -87,6 +92,10 @@ var Events = []struct {
 	{EventRecovered, "it is healthy again, which closes its incident; alert, info"},
 	{EventHealthyAgain, "it became healthy by itself before the restart was due"},
 	{EventGaveUp, "no attempts are left; alert, critical"},
+	{EventNotRestarted, "it needs a restart, and its action is another; alert, critical, or a warning after what it depends on was restarted"},
+	{EventShuttingDown, "the engine is asked to stop it, by --action stop or --on-give-up stop"},
+	{EventShutDown, "it is down, and stays so until somebody starts or recreates it, or resets it; alert, critical, unless it was given up before"},
+	{EventStopFailed, "the engine did not stop it; after three tries an alert, critical"},
 	{EventStable, "healthy for --stable-for: its attempts are cleared"},
 	{EventReset, "a person reset its attempts"},
 	{EventRecreated, "a new container took the place of one that was not healthy"},
@@ -117,7 +126,7 @@ var Events = []struct {
 	{EventEngineLost, "the engine has not answered for a minute; alert, critical"},
 	{EventEngineBack, "the engine answers again; alert, info"},
 	{EventStarted, "the watchdog watches; with --notify-start an alert, info"},
-	{EventListening, "/healthz, /metrics and /api/status are served"},
+	{EventListening, "the page, /healthz, /metrics and /api/status are served"},
 	{EventStopping, "it was asked to stop, and waits for restarts in flight"},
 	{EventStopped, "it has stopped"},
 	{EventStreamEnded, "the engine closed the stream of events"},
@@ -131,6 +140,7 @@ var Events = []struct {
 	{EventStateNotLoaded, "the state file could not be read"},
 	{EventStateNotSaved, "the state file could not be written; logged once per cause"},
 	{EventAlertNotDelivered, "a receiver did not take an alert after all tries"},
+	{EventTemplateFailed, "a template of --notify-title, --notify-text or a receiver could not be carried out; the alert went out in the built-in form"},
 	{EventControlNotServed, "the socket of status, history and reset could not be opened"},
 	{EventVariableIgnored, "a variable of docker-autoheal that has no effect here"},
 	{EventRemembered, "a service that the last run had given up or held"},

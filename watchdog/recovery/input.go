@@ -37,8 +37,8 @@ const (
 
 	DependencyUp // what it is held for is up again
 
-	CallSucceeded // the restart or start that was asked for has started it
-	CallHalfway   // the restart stopped it, and did not start it
+	CallSucceeded // the restart or start that was asked for has started it; after a stop: it was started again
+	CallHalfway   // the call stopped it, and did not start it
 	CallFailed    // it changed nothing
 	CallStopped   // somebody has stopped it meanwhile
 	CallGone      // there is no such container any more

@@ -111,6 +111,14 @@ func (l *Life) stoppedByUs() bool {
 	return slices.ContainsFunc(l.Marks, func(m Mark) bool { return m.Ours && m.Kind == Ended })
 }
 
+// asked says whether a call of this program asked it to stop, not longer ago
+// than the engine takes for that.
+func (l *Life) asked(now time.Time, stopWindow time.Duration) bool {
+	return slices.ContainsFunc(l.Marks, func(m Mark) bool {
+		return m.Ours && m.Kind == Asked && (stopWindow < 0 || now.Sub(m.Received) <= stopWindow)
+	})
+}
+
 // forgetOurs drops what an earlier call of this program left.
 func (l *Life) forgetOurs() {
 	l.Marks = slices.DeleteFunc(l.Marks, func(m Mark) bool { return m.Ours })

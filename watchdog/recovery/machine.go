@@ -17,6 +17,8 @@ type Machine struct {
 	Snoozes map[string]Snooze
 	// Throttled says that the rate limit is reached, and that people know.
 	Throttled bool
+	// Gathers says that evidence is taken before a restart, which waits for it.
+	Gathers bool
 	// Trace, if set, is called with every pair of the table that is passed.
 	Trace func(Phase, Input)
 
@@ -101,6 +103,8 @@ func (m *Machine) Take(msg Message, now time.Time) (out []Action) {
 		out = m.destroyed(msg.ID, now)
 	case CallEnded:
 		out = m.callEnded(msg, now)
+	case Gathered:
+		m.gathered(msg)
 	case Dependents:
 		out = m.dependents(msg, now)
 	case ResetAsked:

@@ -54,7 +54,7 @@ func summary(actions []Action) string {
 		switch a.Kind {
 		case DoRestart:
 			out = append(out, fmt.Sprintf("restart%d", a.Attempt))
-		case DoStart, DoCascade:
+		case DoStart, DoStop, DoCascade:
 			out = append(out, string(a.Kind))
 		case DoAlert:
 			out = append(out, string(a.Severity)+":"+string(a.Event))

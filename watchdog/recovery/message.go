@@ -38,6 +38,9 @@ type (
 		// Missing says that the container was inspected and is not there.
 		Missing bool
 	}
+	// Gathered is the end of a gathering of evidence, which is kept under an id;
+	// an empty one says that there is none.
+	Gathered struct{ Key, ID, Evidence string }
 	// Dependents are the containers to restart after a recovery, with what each
 	// of them needs.
 	Dependents struct {
@@ -81,6 +84,8 @@ func (StopDone) isMessage() {}
 func (Destroyed) isMessage() {}
 
 func (CallEnded) isMessage() {}
+
+func (Gathered) isMessage() {}
 
 func (Dependents) isMessage() {}
 

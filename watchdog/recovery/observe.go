@@ -32,11 +32,11 @@ func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 	if mark.Kind == Asked && !stops(mark.Signal, s.container.StopSignal) {
 		return nil
 	}
-	// A restart of ours that stops a running container causes one mark of each
+	// A restart or stop of ours that stops a running container causes one mark of each
 	// kind, which may be reported late; what comes twice is somebody else's.
-	stopping := s.Phase == Restarting && s.container.State == "running"
+	stopping := (s.Phase == Restarting || s.Phase == ShuttingDown) && s.container.State == "running"
 	late := s.Life.stoppedByUs() && !mark.At.After(s.LastRestart)
-	if s.Phase == Restarting && s.container.ID == "" { // an earlier run asked, and may not have been heard
+	if (s.Phase == Restarting || s.Phase == ShuttingDown) && s.container.ID == "" { // an earlier run asked, and may not have been heard
 		stopping = mark.Kind == Asked && mark.At.Sub(s.began) <= callReach || slices.ContainsFunc(s.Life.Marks, func(o Mark) bool { return o.Ours })
 	}
 	mark.Ours = (stopping || late) && !mark.At.Before(s.began) && !s.Life.ours(mark)
@@ -289,6 +289,9 @@ func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action)
 		return nil // of a life before
 	}
 	s.container, s.unseen = c, false
+	if s.met.IsZero() {
+		s.met = now
+	}
 	if s.Life.another(c.StartedAt) {
 		first := s.Life.Started.IsZero() || s.begun
 		s.begun = false
@@ -309,7 +312,7 @@ func (m *Machine) observe(s *Service, c Container, now time.Time) (out []Action)
 	return out
 }
 
-// callEnded is the end of a restart or start.
+// callEnded is the end of a restart, start or stop.
 func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	s := m.Services[e.Key]
 	if s == nil || !s.inFlight() {
@@ -319,6 +322,8 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	s.err, s.LastRestart = e.Err, now
 	in := CallFailed
 	switch c := e.Seen; {
+	case s.Phase == ShuttingDown:
+		in = m.stopEnded(s, e, now)
 	case e.Missing:
 		in = CallGone
 	case c == nil && e.Err == nil:
@@ -329,11 +334,14 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 		} else if s.Life.stopping(now, patience(s.container)) {
 			in = CallStopped
 		}
-	case e.Err == nil || s.Life.another(c.StartedAt):
-		in = CallSucceeded
+	case e.Err == nil || s.Life.another(c.StartedAt) && (c.State == "running" || !c.StartedAt.Before(began)):
+		in, s.met = CallSucceeded, now
 		s.Life.begin(c.StartedAt)
 	case c.State == "exited" || c.State == "created" || c.State == "dead":
 		in = CallHalfway
+		if s.Life.another(c.StartedAt) { // somebody restarted it just before, and the call stopped that life
+			s.Life.begin(c.StartedAt)
+		}
 		switch s.Life.ended(c.stopWindow()) {
 		case endByPerson:
 			in = CallStopped
@@ -359,6 +367,9 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 	if !s.Gone.IsZero() { // it was removed meanwhile
 		return append(out, m.step(s, Removed, now)...)
 	}
+	if e.Seen != nil && in == CallFailed { // somebody may have paused it meanwhile
+		out = append(out, m.seen(*e.Seen, now)...)
+	}
 	if e.Seen != nil && in == CallSucceeded {
 		if t := m.joined[s.ID]; t != nil {
 			t.life.doubtful = e.Seen.StartedAt // looked at behind the call, it is believed
@@ -366,6 +377,13 @@ func (m *Machine) callEnded(e CallEnded, now time.Time) []Action {
 		out = append(out, m.seen(*e.Seen, now)...)
 	}
 	return out
+}
+
+// StillStopping says whether a call that an earlier run of this program made is
+// still stopping the container: its end is yet to come.
+func (m *Machine) StillStopping(key string, c Container, now time.Time) bool {
+	s := m.Services[key]
+	return s != nil && s.inFlight() && c.State == "running" && !s.Life.another(c.StartedAt) && s.Life.asked(now, c.stopWindow())
 }
 
 // later is t where it lies behind since, and zero otherwise.

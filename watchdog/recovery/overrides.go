@@ -37,12 +37,12 @@ func (o Overrides) Apply(c Container) Container {
 	return c
 }
 
-// Check says what is wrong with an override; nil for nothing.
-func (o Override) Check() (problems []string) {
+// Check says what is wrong with an override, by these settings; nil for nothing.
+func (o Override) Check(s Settings) (problems []string) {
 	labels := map[string]string{}
 	for name, value := range o.Labels {
 		labels["watchdog."+name] = value
 	}
-	_, problems = Settings{}.For(Container{Labels: labels})
+	_, problems = s.For(Container{Labels: labels})
 	return problems
 }

@@ -27,7 +27,7 @@ func TestOverrides(t *testing.T) {
 	if got := o.Apply(Container{Name: "third"}).Labels; got != nil {
 		t.Errorf("%v", got)
 	}
-	if p := (Override{Labels: map[string]string{"max-attempts": "x", "nonsense": "1", "cascade": "no"}}).Check(); len(p) != 2 {
+	if p := (Override{Labels: map[string]string{"max-attempts": "x", "nonsense": "1", "cascade": "no"}}).Check(Settings{}); len(p) != 2 {
 		t.Errorf("%q", p)
 	}
 }

@@ -16,6 +16,7 @@ import (
 // Snooze is a pause that a person asked for.
 type Snooze struct {
 	Until  time.Time `json:"until"`
+	Asked  time.Time `json:"asked,omitzero"`
 	Reason string    `json:"reason,omitempty"`
 }
 
@@ -37,7 +38,7 @@ func (m *Machine) snooze(msg SnoozeAsked, now time.Time) (out []Action) {
 	if !msg.Until.After(now) {
 		return nil
 	}
-	s := Snooze{msg.Until, probe.Cut(probe.Clean(msg.Reason), maxReason)}
+	s := Snooze{msg.Until, now, probe.Cut(probe.Clean(msg.Reason), maxReason)}
 	text := "a person has snoozed it until " + clock(s.Until, now) + s.because()
 	if msg.Name == everyone {
 		m.Snoozes[everyone] = s

@@ -179,7 +179,7 @@ func (m *Machine) bad(p peer) (bad, handled bool) {
 	watched := s != nil && s.watched
 	if watched {
 		switch s.Phase {
-		case Waiting, Restarting, Launching, Verifying:
+		case Waiting, Restarting, Launching, Verifying, ShuttingDown:
 			return true, true
 		case Held:
 			return true, s.Open || s.Hold.Kind != ForPerson
@@ -188,7 +188,7 @@ func (m *Machine) bad(p peer) (bad, handled bool) {
 	handled = watched && (s.Phase != GivenUp || s.Open) // its next probes decide, or people know
 	switch {
 	case p.state != "running":
-		return true, watched && s.Phase == GivenUp && s.Open
+		return true, watched && (s.Phase == GivenUp || s.Phase == ShutDown) && s.Open
 	case p.health == "unhealthy":
 		return true, handled
 	case p.health == "starting":
@@ -211,7 +211,7 @@ func (p peer) mayReport(c Container) bool {
 // answersFor says whether c's word alone gets p restarted.
 func (m *Machine) answersFor(c Container, p peer) bool {
 	x := m.Services[m.byID[p.id]]
-	return x != nil && x.watched && !x.container.HasHealthcheck && x.Phase != GivenUp && p.mayReport(c)
+	return x != nil && x.watched && !x.container.HasHealthcheck && x.Phase != GivenUp && x.Phase != ShutDown && p.mayReport(c)
 }
 
 // word is what others report of a container that has no healthcheck.
@@ -227,10 +227,14 @@ const (
 // They have as long to see a restart of it as their own retries take.
 func (m *Machine) reported(x *Service, c Container, now time.Time) word {
 	by := m.reporter(x, c)
+	started := c.StartedAt
+	if x != nil && !x.met.IsZero() && x.met.Before(started) {
+		started = x.met // the engine's clock is ahead
+	}
 	switch {
 	case by == nil:
 		return none
-	case now.Sub(c.StartedAt) < by.container.verdictTime():
+	case now.Sub(started) < by.container.verdictTime():
 		return fresh
 	}
 	return counted

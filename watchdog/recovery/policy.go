@@ -39,7 +39,14 @@ type Policy struct {
 	HoldMax time.Duration
 	// QuietHours are times of the week in which nothing is restarted.
 	QuietHours QuietHours
-	// DryRun decides and reports, and restarts nothing.
+	// Remedy is what is done about a service that needs a restart, and
+	// StopOnGiveUp stops one that no restart has helped.
+	Remedy       Remedy
+	StopOnGiveUp bool
+	// Receivers are the names of those who receive its alerts; none: the default
+	// ones.
+	Receivers []string
+	// DryRun decides and reports, and restarts and stops nothing.
 	DryRun bool
 	// StopTimeout, in seconds, is given to the engine; nil leaves it to the
 	// container.
@@ -48,7 +55,7 @@ type Policy struct {
 
 // DefaultPolicy is what the flags default to.
 func DefaultPolicy() Policy {
-	return Policy{MaxAttempts: 3, Base: time.Second, Multiplier: 2, Max: 5 * time.Minute, Jitter: 0.1,
+	return Policy{MaxAttempts: 3, Base: time.Second, Multiplier: 2, Max: 5 * time.Minute, Jitter: 0.1, Remedy: RemedyRestart,
 		StableFor: 10 * time.Minute, RestartExited: true, Cascade: true, ByCause: true, HoldMax: 5 * time.Minute}
 }
 
@@ -152,6 +159,24 @@ func (p *Policy) override(name, value string) (known bool, err error) {
 		hours, err := ParseQuietHours(value)
 		if err == nil {
 			p.QuietHours = hours
+		}
+		return true, err
+	case "action":
+		r, err := ParseRemedy(value)
+		if err == nil {
+			p.Remedy = r
+		}
+		return true, err
+	case "on-give-up":
+		stop, err := ParseOnGiveUp(value)
+		if err == nil {
+			p.StopOnGiveUp = stop
+		}
+		return true, err
+	case "notify":
+		names, err := parseReceivers(value)
+		if err == nil {
+			p.Receivers = names
 		}
 		return true, err
 	case "dry-run":

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"fmt"
 	"maps"
 	"time"
 )
@@ -71,14 +72,13 @@ func (m *Machine) plan(s *Service, now time.Time) []Action {
 	if d := m.decide(s, now); d.hold.Kind != "" {
 		return m.holdBy(s, d, now)
 	}
-	if s.Attempts >= s.policy.MaxAttempts {
-		s.Phase, s.Due = GivenUp, time.Time{}
-		s.After, s.Needs, s.Hold = "", nil, Hold{}
-		out := []Action{s.alert(EventGaveUp, Critical, "gave up after %d restarts: %s; it is left alone until it is healthy, recreated, or reset", s.Attempts, s.Cause)}
-		return append(out, m.unfollowAll(s.Key, now)...)
+	if s.outOfAttempts() || s.Stops >= stopTries {
+		return m.giveUp(s, now)
 	}
 	s.Phase, s.Due, s.Hold = Waiting, now, Hold{}
-	if s.Attempts == 0 {
+	if s.Stops > 0 {
+		s.Due = s.nextStop(now)
+	} else if s.Attempts == 0 || s.policy.remedy() != RemedyRestart {
 		s.Due = s.FailingSince.Add(s.policy.UnhealthyFor)
 	} else if d := s.LastRestart.Add(s.policy.jittered(s.policy.Delay(s.Attempts), s.Key, s.Attempts)); d.After(now) {
 		s.Due = d
@@ -90,11 +90,17 @@ func (m *Machine) plan(s *Service, now time.Time) []Action {
 	if !s.Due.After(now) {
 		return nil
 	}
-	would := "restart"
-	if s.policy.DryRun {
-		would = "dry run: restart"
+	would := fmt.Sprintf("restart %d comes", s.Attempts+1)
+	switch s.policy.Remedy {
+	case RemedyStop:
+		would = "it is stopped"
+	case RemedyNotify:
+		would = "people are notified"
 	}
-	a := s.log(EventWaiting, Info, "%s %d comes in %s", would, s.Attempts+1, s.Due.Sub(now).Round(time.Millisecond))
+	if s.policy.DryRun {
+		would = "dry run: " + would
+	}
+	a := s.log(EventWaiting, Info, "%s in %s", would, s.Due.Sub(now).Round(time.Millisecond))
 	a.Delay = s.Due.Sub(now)
 	if len(look) > 0 {
 		return []Action{a, {Kind: DoLook, Key: s.Key, IDs: look}}
@@ -193,12 +199,15 @@ func (m *Machine) leave(s *Service, now time.Time) []Action {
 }
 
 func (m *Machine) vanish(s *Service, now time.Time) []Action {
+	if !s.watched { // restarted for another's sake: nobody would see the incident's end
+		return m.leave(s, now)
+	}
 	s.rest()
 	s.HealthySince = time.Time{}
 	if !s.once("vanished") {
 		return nil
 	}
-	return append([]Action{s.alert(EventVanished, Warning, "%s, and nobody saw why: left alone, since a person may have stopped it", s.container.State)}, m.unfollowAll(s.Key, now)...)
+	return append([]Action{s.alertBriefly(EventVanished, "%s, and nobody saw why: left alone, since a person may have stopped it", s.container.State)}, m.unfollowAll(s.Key, now)...)
 }
 
 // crashRestarts is how many restarts by its own policy without a healthy time
@@ -321,13 +330,18 @@ func (m *Machine) reset(s *Service, now time.Time) []Action {
 	orphan := s.Hold.Kind == ForRecreation
 	s.rest()
 	if c := s.container; s.Gone.IsZero() && !orphan && (c.State == "exited" || c.State == "created" || c.State == "dead") {
-		s.Phase, s.Due, s.Cause = Waiting, now, "reset by a person while it was down"
-		s.FailingSince = now
-		// The person who asks for it outranks the one who stopped it: from now on
-		// it is for this program to start it.
-		s.Life.Marks = []Mark{{Kind: Ended, At: s.Life.Started.Add(1), Received: now, ExitCode: c.ExitCode, Ours: true}}
+		s.startForReset(now)
 	}
 	return out
+}
+
+// startForReset has a container started that is down. The person who asks for
+// it outranks the one who stopped it, and the policy: from now on it is for
+// this program to start it.
+func (s *Service) startForReset(now time.Time) {
+	s.Phase, s.Due, s.Asked, s.Cause = Waiting, now, true, "reset by a person while it was down"
+	s.FailingSince = now
+	s.Life.Marks = []Mark{{Kind: Ended, At: s.Life.Started.Add(1), Received: now, ExitCode: s.container.ExitCode, Ours: true}}
 }
 
 func (m *Machine) resetCount(s *Service, _ time.Time) []Action {

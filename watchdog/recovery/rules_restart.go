@@ -30,16 +30,18 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 			return m.holdBy(s, d, now)
 		}
 	}
-	if s.policy.DryRun {
-		s.Phase, s.Due = Rehearsed, time.Time{}
-		text := "would be restarted: "
-		if s.After != "" {
-			text = "would be restarted after " + s.After + ": "
-		}
-		a := s.alert(EventDryRun, Warning, "dry run: %s%s", text, s.Cause)
-		s.Open, a.Closes = false, true
-		s.After, s.Needs = "", nil // nothing follows that was not restarted
-		return []Action{a}
+	switch r := s.policy.remedy(); {
+	case s.policy.DryRun:
+		return m.rehearse(s)
+	case s.comesNext() == RemedyRestart:
+	case r == RemedyRestart && !s.stopsAfterGivingUp():
+		return m.giveUp(s, now)
+	case r != RemedyRestart && s.After != "" && s.container.State == "running":
+		return m.notFollowed(s, now)
+	case r == RemedyNotify:
+		return m.notifyAlone(s, now)
+	default:
+		return m.beginStop(s, now)
 	}
 	if s.container.NetworkOf != "" {
 		if owner, ready := m.owner(s.container); !ready {
@@ -51,12 +53,25 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 		s.Attempts++
 		text = fmt.Sprintf("restart %d of %d", s.Attempts, s.policy.MaxAttempts)
 	}
-	s.Phase, s.Due, s.LastRestart, s.began = Restarting, time.Time{}, now, now
+	s.Phase, s.Due, s.LastRestart, s.began, s.Asked = Restarting, time.Time{}, now, now, false
 	if s.container.State == "running" { // else they say why it is down
 		s.Life.forgetOurs()
 	}
 	a := s.log(EventRestarting, Info, "%s", text)
-	a.Kind, a.Container, a.Output = DoRestart, s.container, s.Output
+	a.Kind, a.Container, a.Output, a.Evidence = DoRestart, s.container, s.Output, s.evidence.id
+	return []Action{a}
+}
+
+// rehearse says what would be done, but for --dry-run.
+func (m *Machine) rehearse(s *Service) []Action {
+	s.Phase, s.Due = Rehearsed, time.Time{}
+	would := map[Remedy]string{RemedyRestart: "restarted", RemedyStop: "stopped", RemedyNotify: "reported, and not restarted"}[s.policy.remedy()]
+	if s.After != "" {
+		would += " after " + s.After
+	}
+	a := s.alert(EventDryRun, Warning, "dry run: would be %s: %s", would, s.Cause)
+	s.Open, a.Closes = false, true
+	s.After, s.Needs = "", nil // nothing follows that was not restarted
 	return []Action{a}
 }
 

@@ -26,10 +26,16 @@ func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, no
 		for i := range s.Life.Marks {
 			s.Life.Marks[i].Received = past(s.Life.Marks[i].Received)
 		}
+		if ahead := s.Hold.Since.Sub(now); ahead > 0 { // a hold lasts as long as before the clock was set back
+			s.Hold.Since = now
+			if !s.Due.IsZero() {
+				s.Due = s.Due.Add(-ahead)
+			}
+		}
 		if latest := now.Add(m.longestWait(s)); s.Due.After(latest) {
 			s.Due = latest
 		}
-		if s.inFlight() {
+		if s.inFlight() && s.Phase != Launching { // which began after the stop that it mends
 			s.began = s.LastRestart
 		}
 		m.Services[key] = s
@@ -44,9 +50,14 @@ func (m *Machine) Restore(services map[string]*Service, restarts []time.Time, no
 	slices.SortFunc(m.Restarts, time.Time.Compare)
 }
 
-// RestoreSnoozes takes over the pauses that people asked an earlier run for.
+// RestoreSnoozes takes over the pauses that people asked an earlier run for. One
+// that was asked for in what is the future now, since the clock was set back,
+// begins anew.
 func (m *Machine) RestoreSnoozes(all map[string]Snooze, now time.Time) {
 	for key, s := range all {
+		if s.Asked.After(now) {
+			s.Asked, s.Until = now, now.Add(s.Until.Sub(s.Asked))
+		}
 		if longest := now.Add(LongestSnooze); s.Until.After(longest) {
 			s.Until = longest
 		}
@@ -94,8 +105,8 @@ func (m *Machine) Changed() bool {
 type signature struct {
 	id, after, holdOn         string
 	phase                     Phase
-	attempts, marks           int
-	open, gone                bool
+	attempts, stops, marks    int
+	open, gone, asked         bool
 	due, lastRestart, started int64
 }
 
@@ -103,7 +114,7 @@ func (s *Service) signature() signature {
 	if !s.Persistent() {
 		return signature{}
 	}
-	return signature{s.ID, s.After, string(s.Hold.Kind) + s.Hold.On, s.Phase, s.Attempts, len(s.Life.Marks), s.Open, !s.Gone.IsZero(),
+	return signature{s.ID, s.After, string(s.Hold.Kind) + s.Hold.On, s.Phase, s.Attempts, s.Stops, len(s.Life.Marks), s.Open, !s.Gone.IsZero(), s.Asked,
 		s.Due.UnixNano(), s.LastRestart.UnixNano(), s.Life.Started.UnixNano()}
 }
 

@@ -55,3 +55,35 @@ func TestCutOffCallAndEvents(t *testing.T) {
 		want(t, m, CallEnded{Key: "app", Seen: &down, Err: errors.New("cut off")}, t0, wanted)
 	}
 }
+
+// A run that was ended between a restart that failed half-way and the start
+// behind it: the events of that restart come late, and are not a person's.
+func TestCutOffStartAndEvents(t *testing.T) {
+	began, ended := t0.Add(-time.Minute), t0.Add(-time.Minute+time.Second)
+	m := NewMachine(settings())
+	m.Restore(map[string]*Service{"app": {Key: "app", ID: "id1", Name: "app", Phase: Launching, Attempts: 1, LastRestart: ended.Add(time.Millisecond),
+		Life: Life{Started: t0.Add(-time.Hour), Marks: []Mark{{Kind: Ended, At: ended, Received: ended, ExitCode: 143, Ours: true}}}}}, nil, t0)
+	m.Apply(Signalled{"id1", "15", began}, t0)
+	m.Apply(Exited{"id1", 143, ended}, t0)
+	m.Apply(StopDone{"id1", ended.Add(1)}, t0)
+	down := with(container("unhealthy"), func(c *Container) { c.State, c.ExitCode, c.FinishedAt = "exited", 143, ended })
+	want(t, m, CallEnded{Key: "app", Seen: &down, Err: errors.New("cut off")}, t0, "")
+	m.Apply(Online{}, t0)
+	want(t, m, Tick{}, t0.Add(2*time.Second), "restart2")
+}
+
+// A clock that was set back lengthens no hold.
+func TestHoldAndClock(t *testing.T) {
+	ahead := t0.Add(20 * time.Hour)
+	m := NewMachine(settings())
+	m.Restore(map[string]*Service{
+		"app":   {Key: "app", ID: "id1", Name: "app", Phase: Held, Hold: Hold{ForStart, "", ahead}, Due: ahead.Add(5 * time.Minute), Life: Life{Started: t0.Add(-time.Hour)}},
+		"other": {Key: "other", ID: "id2", Name: "other", Phase: Held, Hold: Hold{ForDependency, "app", ahead}},
+	}, nil, t0)
+	if s := m.Services["app"]; !s.Due.Equal(t0.Add(5*time.Minute)) || !s.Hold.Since.Equal(t0) {
+		t.Errorf("held since %s until %s", s.Hold.Since, s.Due)
+	}
+	if s := m.Services["other"]; !s.Due.IsZero() {
+		t.Errorf("due at %s", s.Due)
+	}
+}

@@ -16,6 +16,12 @@ type Service struct {
 	Due   time.Time `json:"due,omitzero"`
 	// Attempts counts restarts since the service was last stable.
 	Attempts int `json:"attempts,omitempty"`
+	// Stops counts how often the engine was asked to stop it since it last ran
+	// as it should.
+	Stops int `json:"stops,omitempty"`
+	// Asked says that a person has asked for a start, which comes whatever the
+	// policy is.
+	Asked bool `json:"asked,omitempty"`
 	// LastRestart is when the last call began or, once it is over, ended.
 	LastRestart time.Time `json:"last_restart,omitzero"`
 	// FailingSince and HealthySince are zero where they do not apply.
@@ -45,8 +51,9 @@ type Service struct {
 	policy    *Policy // shared by those whose labels change nothing
 	container Container
 	watched   bool
-	input     Input           // that the rule answers
-	lastEnd   ending          // how the life before this one ended
+	input     Input  // that the rule answers
+	lastEnd   ending // how the life before this one ended
+	evidence  evidence
 	noticed   map[string]bool // what was reported once of the state that it is in
 	warned    map[string]bool // what was reported once of its labels
 	unseen    bool            // a list shows another state: it has to be inspected
@@ -71,12 +78,15 @@ func (s *Service) settled(c Container) time.Time {
 }
 
 // inFlight says whether a call to the engine is under way.
-func (s *Service) inFlight() bool { return s.Phase == Restarting || s.Phase == Launching }
+func (s *Service) inFlight() bool {
+	return s.Phase == Restarting || s.Phase == Launching || s.Phase == ShuttingDown
+}
 
 // rest ends whatever was going on; attempts stay.
 func (s *Service) rest() {
 	s.Phase, s.Due = Idle, time.Time{}
 	s.After, s.Needs, s.Hold, s.Released = "", nil, Hold{}, false
+	s.Stops, s.Asked = 0, false
 	s.FailingSince = time.Time{}
 }
 

@@ -1,11 +1,14 @@
 package recovery
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"healthcheck/probe"
 )
 
 // Settings say what is watched and how.
@@ -24,6 +27,43 @@ type Settings struct {
 	// over all containers.
 	MaxConcurrent, MaxRestarts int
 	Window                     time.Duration
+	// Receivers are the names that a label may name; nil: nobody knows, and any
+	// name will do.
+	Receivers []string
+}
+
+// DefaultReceivers is the name of those who receive the alerts of services that
+// name nobody.
+const DefaultReceivers = "default"
+
+// maxReceivers bounds how many receivers a label names.
+const maxReceivers = 16
+
+// parseReceivers reads names with commas between them.
+func parseReceivers(value string) (names []string, err error) {
+	for name := range strings.SplitSeq(value, ",") {
+		name = strings.Trim(name, " \t\"'")
+		switch {
+		case strings.Contains(name, "://"):
+			return nil, errors.New("an address does not belong there, but the name of a receiver in the configuration file")
+		case name != "" && !slices.Contains(names, name):
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 || len(names) > maxReceivers {
+		return nil, fmt.Errorf("want 1 to %d names of receivers, with commas between them", maxReceivers)
+	}
+	return names, nil
+}
+
+// unknown lists the receivers that a label names and the configuration does not.
+func (s Settings) unknown(names []string) (wrong []string) {
+	for _, name := range names {
+		if s.Receivers != nil && name != DefaultReceivers && !slices.Contains(s.Receivers, name) {
+			wrong = append(wrong, fmt.Sprintf("label watchdog.notify: there is no receiver %q; the default ones apply", probe.Cut(name, maxName)))
+		}
+	}
+	return wrong
 }
 
 // Watched says whether a container is to be recovered. Opting out wins over
@@ -124,7 +164,7 @@ func (s Settings) For(c Container) (Policy, []string) {
 			wrong = append(wrong, fmt.Sprintf("label %s: there is no such setting", label))
 		}
 	}
-	return p, wrong
+	return p, append(wrong, s.unknown(p.Receivers)...)
 }
 
 // Reason says why a container is watched; empty where it is not.

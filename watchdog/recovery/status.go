@@ -19,6 +19,8 @@ type ServiceStatus struct {
 	Due         time.Time `json:"due,omitzero"`
 	LastRestart time.Time `json:"last_restart,omitzero"`
 	Cause       string    `json:"cause,omitempty"`
+	// Next is what is done to a service that waits, when its time comes.
+	Next Remedy `json:"next,omitempty"`
 	// Waits is what a held or dependent service waits for.
 	Waits        string    `json:"waits_for,omitempty"`
 	HealthySince time.Time `json:"healthy_since,omitzero"`
@@ -28,6 +30,24 @@ type ServiceStatus struct {
 	Paused      string    `json:"paused,omitempty"`
 }
 
+// health is the container's health or, without one, its state.
+func (s *Service) health() string {
+	if s.container.State != "running" {
+		return s.container.State
+	}
+	return cmp.Or(s.container.Health, s.container.State)
+}
+
+// Standing is the phase and the health of a watched service, as Status has
+// them; false for one that is not watched or gone.
+func (m *Machine) Standing(key string) (phase Phase, health string, ok bool) {
+	s := m.Services[key]
+	if s == nil || !s.watched || !s.Gone.IsZero() {
+		return Idle, "", false
+	}
+	return s.Phase, s.health(), true
+}
+
 // Status lists the watched services by name, as they are now.
 func (m *Machine) Status(now time.Time) []ServiceStatus {
 	out := make([]ServiceStatus, 0, len(m.Services))
@@ -35,12 +55,11 @@ func (m *Machine) Status(now time.Time) []ServiceStatus {
 		if !s.watched || !s.Gone.IsZero() {
 			continue
 		}
-		health := cmp.Or(s.container.Health, s.container.State)
-		if s.container.State != "running" {
-			health = s.container.State
-		}
-		v := ServiceStatus{Service: s.Key, Container: s.Name, ID: ShortID(s.ID), Health: health, Phase: s.Phase.String(), Attempts: s.Attempts,
+		v := ServiceStatus{Service: s.Key, Container: s.Name, ID: ShortID(s.ID), Health: s.health(), Phase: s.Phase.String(), Attempts: s.Attempts,
 			MaxAttempts: s.policy.MaxAttempts, Due: s.Due, LastRestart: s.LastRestart, HealthySince: s.HealthySince}
+		if s.Phase == Waiting {
+			v.Next = s.comesNext()
+		}
 		if s.Phase != Idle {
 			v.Cause, v.Waits = s.Cause, cmp.Or(s.Hold.String(), s.After)
 		}

@@ -21,10 +21,13 @@ const (
 	Held       Phase = "held"       // a restart would not help before something else happens
 	Rehearsed  Phase = "rehearsed"  // a dry run has reported the restart
 	GivenUp    Phase = "given up"   // no restart helps: a person must
+
+	ShuttingDown Phase = "stopping" // the engine is stopping it, since its policy says so
+	ShutDown     Phase = "stopped"  // it is down, since its policy says so, until a person starts it
 )
 
 // Phases lists them in the order of the table.
-var Phases = []Phase{Idle, Waiting, Restarting, Launching, Verifying, Held, Rehearsed, GivenUp}
+var Phases = []Phase{Idle, Waiting, Restarting, Launching, Verifying, Held, Rehearsed, GivenUp, ShuttingDown, ShutDown}
 
 // String is the phase as people read it.
 func (p Phase) String() string {
@@ -76,7 +79,7 @@ var (
 	clearStable    = rule{"clear the attempts", nil, (*Machine).clearStable}
 	follow         = rule{"restart after what it depends on", []Phase{Waiting}, (*Machine).follow}
 	unfollow       = rule{"leave it alone", []Phase{Idle}, (*Machine).unfollow}
-	begin          = rule{"restart; the attempt counts from here; hold, if its causes ask for that", []Phase{Restarting, Held, Rehearsed}, (*Machine).begin}
+	begin          = rule{"restart, the attempt counts from here; stop or notify, if its action says so; hold, if its causes ask for that", []Phase{Restarting, ShuttingDown, ShutDown, Held, Rehearsed, GivenUp, Idle}, (*Machine).begin}
 	byItself       = rule{"healthy by itself", []Phase{Idle, Waiting}, (*Machine).healthyWhileWaiting}
 	probesAnew     = rule{"its probes begin anew", []Phase{Idle, Waiting}, (*Machine).startingWhileWaiting}
 	verify         = rule{"it has to become healthy", []Phase{Verifying}, (*Machine).verify}
@@ -89,6 +92,10 @@ var (
 	dependencyUp   = rule{"let it become healthy by itself; restart it if it does not run", []Phase{Waiting, GivenUp, Rehearsed, Idle}, (*Machine).dependencyUp}
 	release        = rule{"restart it, whatever its causes", []Phase{Waiting, GivenUp, Rehearsed, Idle}, (*Machine).release}
 	verdictDue     = rule{"alive without a healthcheck: recovered; else it did not help", []Phase{Idle, Waiting, Held, GivenUp}, (*Machine).verdictDue}
+	shutDown       = rule{"it is down: leave it so", []Phase{ShutDown, Waiting}, (*Machine).shutDown}
+	stopFailed     = rule{"try again, or alert", []Phase{Waiting, Held, GivenUp, Idle}, (*Machine).stopFailed}
+	startedAgain   = rule{"watch anew; attempts are cleared", []Phase{Idle}, (*Machine).startedAgain}
+	resetStopping  = rule{"clear the attempts; start it once it is down", nil, (*Machine).resetWhileStopping}
 	selfRecovered  = rule{"recovered by itself", []Phase{Idle}, (*Machine).recoveredByItself}
 )
 
@@ -321,6 +328,42 @@ func ruleFor(p Phase, in Input) rule {
 		case Due, Stable, Follow, Unfollow, DependencyUp, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
 			return ignore
 		}
+	case ShuttingDown:
+		switch in {
+		case CallSucceeded:
+			return startedAgain
+		case CallHalfway:
+			return shutDown
+		case CallFailed:
+			return stopFailed
+		case CallStopped:
+			return leave
+		case CallGone:
+			return callGone
+		case Removed:
+			return removeLater
+		case Reset:
+			return resetStopping
+		case Healthy, Starting, Failing, Paused, Stopping, Down, Finished, Died, EndedByUs, Vanished, Revived, Unjoined, Orphaned, Recreated, OptedOut:
+			return inFlight
+		case NewLife, Due, Stable, Follow, Unfollow, DependencyUp:
+			return ignore
+		}
+	case ShutDown:
+		switch in {
+		case Healthy, Starting, Failing, NewLife:
+			return startedAgain
+		case Recreated:
+			return replaceAnew
+		case Removed:
+			return removeGivenUp
+		case OptedOut:
+			return optOut
+		case Reset:
+			return resetRule
+		case Paused, Stopping, Down, Finished, Died, EndedByUs, Vanished, Revived, Unjoined, Orphaned, Due, Stable, Follow, Unfollow, DependencyUp, CallSucceeded, CallHalfway, CallFailed, CallStopped, CallGone:
+			return ignore
+		}
 	}
 	panic(fmt.Sprintf("no transition for phase %q and input %d", p, int(in)))
 }
@@ -329,7 +372,7 @@ func ruleFor(p Phase, in Input) rule {
 // simulation has to reach it.
 func Matters(p Phase, in Input) bool {
 	r := ruleFor(p, in)
-	return r.name != ignore.name && !(p == Launching && r.name == inFlight.name) // which is what Restarting does
+	return r.name != ignore.name && !(p != Restarting && r.name == inFlight.name) // which is what Restarting does
 }
 
 // step feeds one input to a service.

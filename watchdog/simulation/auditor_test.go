@@ -3,6 +3,7 @@ package simulation
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,8 +22,9 @@ type auditor struct {
 	calls     []*request  // restarts and starts in flight, of this life
 	looks     map[*request]view
 	mailboxes map[string]*mailbox
-	lost      bool // the state was lost: the next life begins with nothing
-	largest   int  // what was remembered at most
+	snoozes   map[string]nap // by service, and of all under the empty key
+	lost      bool           // the state was lost: the next life begins with nothing
+	largest   int            // what was remembered at most
 }
 
 // account is what is known of the restarts of a service.
@@ -35,13 +37,18 @@ type account struct {
 	// asked says that a person asked for it, whatever its state is, and failed
 	// that the last call did.
 	asked, failed bool
+	// waits says that the answer to a call has not come.
+	waits bool
 	// released says that the watchdog said that a hold went on for too long, and
 	// that it was not healthy since.
 	released bool
 }
 
+// nap is a time in which a person wants no restart.
+type nap struct{ from, until time.Time }
+
 func newAuditor(w *world) *auditor {
-	a := &auditor{w: w, services: map[string]*account{}, looks: map[*request]view{}, mailboxes: map[string]*mailbox{}}
+	a := &auditor{w: w, services: map[string]*account{}, looks: map[*request]view{}, mailboxes: map[string]*mailbox{}, snoozes: map[string]nap{}}
 	for _, s := range w.history.specs {
 		a.services[s.service] = &account{anew: true}
 	}
@@ -78,8 +85,16 @@ func (a *auditor) forgotten() { a.lost = true }
 
 // stepped is a clock that was set: pauses and times of health are not what they
 // were.
-func (a *auditor) stepped() {
+func (a *auditor) stepped(step time.Duration) {
 	a.restarts = nil
+	for key, n := range a.snoozes {
+		if now := time.Now(); now.Before(n.from.Add(step)) {
+			n = nap{now, now.Add(n.until.Sub(n.from))} // it begins anew
+		} else {
+			n = nap{n.from.Add(step), n.until.Add(step)}
+		}
+		a.snoozes[key] = n
+	}
 	for _, s := range a.services {
 		s.anew, s.lastEnd = true, time.Time{}
 	}
@@ -89,10 +104,14 @@ func (a *auditor) stepped() {
 func (a *auditor) born(saved store.State) {
 	a.calls = nil
 	clear(a.looks)
+	for _, s := range a.services {
+		s.waits = false
+	}
 	if a.lost || a.w.disk.doubt {
 		a.lost, a.w.disk.doubt = false, false
+		clear(a.snoozes)
 		for _, s := range a.services {
-			s.anew, s.lastEnd = true, time.Time{}
+			s.anew, s.lastEnd, s.released = true, time.Time{}, true
 		}
 		for _, c := range a.w.engine.containers {
 			c.told, c.doubtful = known{}, true
@@ -111,17 +130,18 @@ func (a *auditor) born(saved store.State) {
 
 // died is the end of a life.
 func (a *auditor) died() {
-	if a.w.disk.failing {
+	if a.w.disk.failing || a.w.disk.late() {
 		a.w.disk.doubt = true
 	}
 	for _, m := range a.mailboxes {
 		m.killed()
 	}
+	maps.DeleteFunc(a.snoozes, func(_ string, n nap) bool { return !n.until.After(time.Now()) }) // the next life knows nothing of them
 	l := a.w.life
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range a.w.engine.containers { // a call that was not made counts all the same
-		if in, s := l.intents[recovery.ShortID(c.id)], a.services[c.service]; in.attempt > s.attempt {
+		if in, s := l.intents[recovery.ShortID(c.id)], a.services[c.service]; !in.follows && in.at.After(s.lastOwn) {
 			s.attempt, s.lastOwn = in.attempt, time.Now()
 		}
 	}
@@ -172,7 +192,7 @@ func (a *auditor) answered(r *request, got answer) {
 			return
 		}
 		c.seen = v
-		if v.health == "healthy" && !a.inFlight(c) {
+		if v.health == "healthy" && !a.inFlight(c) && !a.services[c.service].waits {
 			a.w.mu.Lock()
 			a.services[c.service].released = false
 			a.w.mu.Unlock()
@@ -181,10 +201,10 @@ func (a *auditor) answered(r *request, got answer) {
 		if c.stopped && v.state != "running" {
 			c.told.down = true
 		}
-	case "restart", "start":
+	case "restart", "start", "stop":
 		a.calls = slices.DeleteFunc(a.calls, func(o *request) bool { return o == r })
 		if c != nil {
-			a.services[c.service].lastEnd = time.Now()
+			a.services[c.service].lastEnd, a.services[c.service].waits = time.Now(), false
 			a.services[c.service].failed = got.err != nil || got.resp.StatusCode >= 400
 		}
 	}
@@ -192,7 +212,7 @@ func (a *auditor) answered(r *request, got answer) {
 
 // asked is a call that the watchdog makes.
 func (a *auditor) asked(r *request) {
-	if r.kind == "restart" || r.kind == "start" {
+	if r.kind == "restart" || r.kind == "start" || r.kind == "stop" {
 		a.askedRestart(r)
 	}
 }
@@ -215,6 +235,7 @@ func (a *auditor) askedRestart(r *request) {
 	if c == nil {
 		return // it was removed, and the answer says so
 	}
+	a.services[c.service].waits = true
 	defer func() { a.services[c.service].asked = false }()
 	w.count("asked for a " + r.kind)
 	c.raced = c.raced || c.stopped && c.ending && !c.toldStopped()
@@ -230,13 +251,27 @@ func (a *auditor) askedRestart(r *request) {
 		w.fail("dry run", "%s is restarted", c.name)
 	}
 	a.saved(r, c)
-	if r.kind == "start" {
-		return
-	}
 	w.life.mu.Lock()
 	in, told := w.life.intents[recovery.ShortID(c.id)], w.life.overloaded
 	w.life.mu.Unlock()
+	a.awake(c, in)
 	policy, _ := settings(w.people.all).For(recovery.Container{Labels: c.fullLabels()})
+	switch {
+	case r.kind == "stop":
+		a.askedStop(c, s, policy)
+		return
+	case c.halted && !c.wanted && !c.doubtful:
+		w.fail("what it stopped", "%s was stopped by the watchdog, and a %s is asked for: %s", c.name, r.kind, a.saidOf(c))
+	}
+	if r.kind == "start" {
+		return
+	}
+	if took := time.Since(in.at); took > mostDelay {
+		w.fail("evidence", "%s is restarted %s after the decision", c.name, took)
+	}
+	if policy.Remedy != recovery.RemedyRestart && !s.asked {
+		w.fail("actions", "%s is restarted, and its action is %s", c.name, policy.Remedy)
+	}
 	if in.follows {
 		w.count("restarts of dependents")
 		return
@@ -246,17 +281,69 @@ func (a *auditor) askedRestart(r *request) {
 	released := s.released
 	w.mu.Unlock()
 	if told && policy.ByCause && c.seen.state == "running" && (!released || len(a.calls) > 1) {
-		w.fail("overload", "%s is restarted while the host is overloaded", c.name)
+		w.fail("overload", "%s is restarted while the host is overloaded (released %v, %d calls in flight): %s", c.name, released, len(a.calls), a.saidOf(c))
 	}
 	a.count(c, s, in, policy, now)
 	a.reason(c, s, policy)
+}
+
+// askedStop checks a call that stops a container.
+func (a *auditor) askedStop(c *container, s *account, policy recovery.Policy) {
+	w := a.w
+	w.life.mu.Lock()
+	told := w.life.overloaded
+	w.life.mu.Unlock()
+	w.mu.Lock()
+	released := s.released
+	w.mu.Unlock()
+	switch {
+	case policy.Remedy == recovery.RemedyNotify, policy.Remedy == recovery.RemedyRestart && !policy.StopOnGiveUp:
+		w.fail("actions", "%s is stopped, and its action is %s", c.name, policy.Remedy)
+	case policy.Remedy == recovery.RemedyRestart && s.attempt < policy.MaxAttempts && !s.anew:
+		w.fail("actions", "%s is stopped after %d attempts of %d", c.name, s.attempt, policy.MaxAttempts)
+	case told && policy.ByCause && c.seen.state == "running" && !released:
+		w.fail("overload", "%s is stopped while the host is overloaded", c.name)
+	}
+	set, now := settings(false), time.Now()
+	a.restarts = slices.DeleteFunc(a.restarts, func(t time.Time) bool { return now.Sub(t) >= set.Window })
+	if a.restarts = append(a.restarts, now); len(a.restarts) > set.MaxRestarts {
+		w.fail("limits", "%d restarts and stops in %s", len(a.restarts), set.Window)
+	}
+	a.reason(c, s, policy)
+}
+
+// mostDelay is how long a restart may come after its decision: what the disk
+// and the evidence may take, and a call that is slow to arrive.
+const mostDelay = 4*time.Second + 2*longestLatency
+
+// snoozed notes a snooze of so many services.
+func (a *auditor) snoozed(key string, until time.Time, services int) {
+	if services > 0 {
+		a.snoozes[key] = nap{time.Now(), until}
+	}
+}
+
+// resumed notes the end of a snooze; that of all ends each service's.
+func (a *auditor) resumed(key string) {
+	if delete(a.snoozes, key); key == "" {
+		clear(a.snoozes)
+	}
+}
+
+// awake checks that nobody has snoozed what was decided.
+func (a *auditor) awake(c *container, in intent) {
+	for _, key := range []string{"", c.key()} {
+		if n := a.snoozes[key]; in.at.After(n.from) && in.at.Before(n.until) {
+			a.w.fail("snoozes", "the restart of %s was decided at %s, and it is snoozed until %s", c.name, stamp(in.at), stamp(n.until))
+		}
+	}
 }
 
 // count checks the number of restarts, and the pauses between them.
 func (a *auditor) count(c *container, s *account, in intent, policy recovery.Policy, now time.Time) {
 	w := a.w
 	switch {
-	case in.attempt > policy.MaxAttempts:
+	case in.attempt > policy.MaxAttempts && !s.asked: // a person who resets it outranks the policy
 		w.fail("attempts", "restart %d of %s, at most %d", in.attempt, c.name, policy.MaxAttempts)
 	case in.attempt == s.attempt+1, s.anew:
 	case in.attempt == 1 && now.Sub(s.lastOwn) >= policy.StableFor:
@@ -323,7 +410,7 @@ func (c *container) isCulprit() bool {
 // saved checks that a restart was saved before it was asked for.
 func (a *auditor) saved(r *request, c *container) {
 	w := a.w
-	if w.disk.failing {
+	if w.disk.failing || w.disk.doubt || w.disk.late() {
 		return
 	}
 	state, err := w.life.file.Load(time.Now())
@@ -333,7 +420,7 @@ func (a *auditor) saved(r *request, c *container) {
 	}
 	for _, s := range state.Services {
 		if s.ID == c.id {
-			if s.Phase != recovery.Restarting && s.Phase != recovery.Launching {
+			if s.Phase != recovery.Restarting && s.Phase != recovery.Launching && s.Phase != recovery.ShuttingDown {
 				w.fail("store", "%s of %s is asked for, and saved as %s", r.kind, c.name, s.Phase)
 			}
 			return

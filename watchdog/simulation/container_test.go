@@ -57,6 +57,7 @@ type container struct {
 	log       []result
 	started   time.Time // by the engine's clock, which was wrong by startSkew
 	startSkew time.Duration
+	priorSkew time.Duration // and of the one before
 	finished  time.Time
 	exit      int
 	oom       bool
@@ -75,6 +76,7 @@ type container struct {
 	stoppedAt int // the number of events before that
 	told      known
 	wanted    bool   // a person asked the watchdog for it since
+	halted    bool   // the watchdog has stopped it, and nobody has started it since
 	raced     bool   // it was stopped while the watchdog's own call was under way: they look alike
 	doubtful  bool   // its end was told by a clock that was wrong, or to a watchdog that has forgotten it
 	seen      view   // what the watchdog was told of it last

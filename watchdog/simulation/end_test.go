@@ -60,8 +60,14 @@ func (a *auditor) settled(c *container, s recovery.ServiceStatus, open bool, all
 	}
 	watching := s.Phase == recovery.Idle.String()
 	switch {
-	case s.Phase == recovery.Waiting.String(), s.Phase == recovery.Restarting.String(), s.Phase == recovery.Launching.String(), s.Phase == recovery.Verifying.String():
+	case s.Phase == recovery.Waiting.String(), s.Phase == recovery.Restarting.String(), s.Phase == recovery.Launching.String(), s.Phase == recovery.Verifying.String(), s.Phase == recovery.ShuttingDown.String():
 		fail("no end")
+	case s.Phase == recovery.ShutDown.String():
+		if c.state == "running" || !open {
+			fail("stopped by the watchdog, and it runs, or nobody knows")
+		}
+	case c.halted && !c.wanted && !c.doubtful && !open:
+		fail("stopped by the watchdog, and nobody knows")
 	case c.state == "running" && (c.health == "healthy" || !c.checked && s.Phase == recovery.Idle.String()):
 		if !watching {
 			if s.Phase != recovery.Held.String() || !strings.Contains(s.Waits, "recreation") {

@@ -73,6 +73,9 @@ func (e *engine) create(s spec) *container {
 	c := &container{spec: s, e: e, state: "created", name: s.service}
 	c.id = fmt.Sprintf("%012x%052x", e.ids*0x9e3779b1%(1<<48), e.ids)
 	c.r = rand.New(rand.NewPCG(e.w.history.seed, uint64(e.ids)))
+	if e.calm {
+		c.flaps, c.leak, c.job = 0, 0, 0
+	}
 	if s.compose {
 		c.name = "p-" + s.service + "-1"
 	}
@@ -143,8 +146,11 @@ func (c *container) begin() error {
 		}
 	}
 	c.state, c.started, c.began, c.err, c.exit, c.oom = "running", c.e.clock(), time.Now(), "", 0, false
-	c.startSkew = c.e.skew
-	c.stopped, c.told, c.byHand, c.wanted = false, known{}, false, false
+	c.priorSkew, c.startSkew = c.startSkew, c.e.skew
+	if c.halted { // whoever starts it again, it has all its attempts
+		c.e.w.audit.removed(c)
+	}
+	c.stopped, c.told, c.byHand, c.wanted, c.halted = false, known{}, false, false, false
 	if t := c.trouble; t != nil && t.restarts > 0 {
 		if t.restarts--; t.restarts == 0 {
 			c.trouble = nil
@@ -169,7 +175,8 @@ func (c *container) begin() error {
 func (c *container) over(code int, oom bool) {
 	c.changed()
 	c.gen++
-	c.doubtful, c.wanted = c.e.skew != 0 || c.startSkew != 0, false
+	c.doubtful = c.e.skew != 0 || c.startSkew != 0 || c.priorSkew != 0
+	c.wanted = c.wanted && c.e.w.audit.inFlight(c) // who reset it while the watchdog stops it wants it up
 	c.state, c.exit, c.oom, c.finished, c.ending = "exited", code, oom, c.e.clock(), false
 	if c.checked {
 		c.health = "unhealthy" // as the engine leaves it, without a word

@@ -37,9 +37,21 @@ func (p *people) happen(a act, r *rand.Rand) {
 		if r.IntN(2) == 0 {
 			e.faults.calls = append(e.faults.calls, callFault{"start", []string{"500", "lost", "reset", "long"}[r.IntN(4)], 1})
 		}
+		if r.IntN(2) == 0 {
+			e.faults.calls = append(e.faults.calls, callFault{"stop", []string{"500", "403", "lost", "reset", "long"}[r.IntN(5)], 1 + r.IntN(4)})
+		}
 	case "disk":
 		w.fill(true)
 		w.after(seconds(r, 1, 300), func() { w.fill(false) })
+	case "disk hangs":
+		w.hang(true)
+		w.after(seconds(r, 1, 300), func() { w.hang(false) })
+	case "evidence":
+		e.faults.calls = append(e.faults.calls, callFault{"evidence " + []string{"json", "logs", "top", "stats"}[r.IntN(4)], []string{"500", "403", "reset", "garbage", "hang", "404"}[r.IntN(6)], 1 + r.IntN(4)})
+	case "snooze all":
+		p.snooze("", r)
+	case "resume all":
+		p.resume("")
 	case "receiver":
 		url := []string{"all", "critical", "escalation"}[r.IntN(3)]
 		p.deaf[url] = time.Now().Add([]time.Duration{seconds(r, 1, 100), seconds(r, 100, 2000)}[r.IntN(2)])
@@ -56,7 +68,7 @@ func (p *people) happen(a act, r *rand.Rand) {
 		p.corrupt = a.kind == "corrupt"
 		p.again(r)
 	case "kill at":
-		p.killNext = []string{"restart asked", "restart answered", "start asked", "send asked", "inspect asked", "send answered"}[r.IntN(6)]
+		p.killNext = []string{"restart asked", "restart answered", "start asked", "stop asked", "stop answered", "send asked", "inspect asked", "send answered"}[r.IntN(8)]
 	case "term", "switch":
 		p.switchAll(a.kind == "switch")
 		if r.IntN(2) == 0 {

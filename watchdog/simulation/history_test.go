@@ -34,12 +34,12 @@ func (a act) String() string {
 // one container, and can be aimed at one that is in a certain phase.
 var deeds = map[string]int{
 	"break": 30, "mend": 10, "die": 8, "finish": 3, "oom": 2, "stop": 6, "kill": 2, "start": 10, "restart": 4, "pause": 4,
-	"rename": 2, "recreate": 5, "remove": 3, "reset": 5, "hup": 1, "vanish": 3, "flood": 1, "orphan": 3,
+	"rename": 2, "recreate": 5, "remove": 3, "reset": 5, "hup": 1, "vanish": 3, "flood": 1, "orphan": 3, "snooze": 4, "resume": 2,
 }
 
 var happenings = map[string]int{
 	"events": 6, "cut": 5, "down": 3, "reboot": 1, "slow": 2, "calls": 8, "restarts": 8, "disk": 2, "receiver": 4, "clock": 2,
-	"killed": 5, "kill at": 5, "term": 2, "switch": 2, "overload": 2, "corrupt": 1,
+	"killed": 5, "kill at": 5, "term": 2, "switch": 2, "overload": 2, "corrupt": 1, "disk hangs": 2, "evidence": 3, "snooze all": 1, "resume all": 1,
 }
 
 // pick takes one by its weight.
@@ -164,6 +164,10 @@ func newSpecs(r *rand.Rand) (all []spec) {
 	add(spec{service: "oneoff", checked: true, compose: true, labels: map[string]string{"com.docker.compose.oneoff": "True"}})
 	add(spec{service: "loose", checked: true, labels: map[string]string{"watchdog.enable": ""}})
 	add(spec{service: "loosenet", checked: true, networkOf: "db", labels: map[string]string{"watchdog.enable": ""}})
+	add(spec{service: "told", checked: true, compose: true, needs: []string{"db"}, policy: own[r.IntN(4)], labels: map[string]string{"watchdog.action": "notify", "com.docker.compose.depends_on": "db:service_started:true"}})
+	add(spec{service: "stops", checked: true, policy: own[r.IntN(4)], labels: map[string]string{"watchdog.action": "stop"}})
+	add(spec{service: "guests", checked: true, networkOf: "hub", policy: own[r.IntN(4)], labels: map[string]string{"watchdog.action": []string{"stop", "notify"}[r.IntN(2)]}})
+	add(spec{service: "givesup", checked: true, policy: own[r.IntN(4)], labels: map[string]string{"watchdog.on-give-up": "stop", "watchdog.max-attempts": fmt.Sprint(r.IntN(3))}})
 	for i := range r.IntN(6) {
 		enable := []string{"", "true", "true"}[r.IntN(3)]
 		add(spec{service: fmt.Sprint("app", i), checked: true, policy: own[r.IntN(4)], labels: map[string]string{"watchdog.enable": enable, "watchdog.unknown": "\x1b[31m"}})

@@ -40,13 +40,20 @@ type life struct {
 type intent struct {
 	attempt int
 	follows bool
+	at      time.Time
 }
 
 // disk is where the state is kept.
 type disk struct {
 	failing bool
-	doubt   bool // something may not have been saved
+	hanging chan struct{} // closed when it no longer hangs
+	freed   time.Time     // when it last ceased to hang
+	doubt   bool          // something may not have been saved
 }
+
+// late says that a decision may not be saved: the disk hangs, or what waited
+// for it is being written.
+func (d *disk) late() bool { return d.hanging != nil || time.Since(d.freed) < time.Second }
 
 // receivers are who gets alerts, and from which severity on.
 var sinks = []alert.Sink{{MinSeverity: recovery.Info, URL: "all"}, {MinSeverity: recovery.Critical, URL: "critical"}}
@@ -73,7 +80,7 @@ func (w *world) start() {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		panic(err)
 	}
-	l.file = store.File{Path: filepath.Join(dir, "state.json")}
+	l.file = store.File{Path: filepath.Join(dir, "state.json"), Hang: l.hang}
 	if w.lives > 1 {
 		w.bequeath(filepath.Join(w.dir, "left"), dir)
 	}
@@ -103,6 +110,12 @@ func (w *world) start() {
 			}
 		}}
 	l.notifier.Changed = l.daemon.AlertsChanged
+	if w.history.seed%3 > 0 {
+		l.daemon.EvidenceLines = int(w.history.seed % 2)
+		l.daemon.Evidence = func(ctx context.Context, id string) docker.Evidence {
+			return engine.Evidence(context.WithValue(ctx, forEvidence{}, true), id)
+		}
+	}
 	sending, stopSending := context.WithCancel(context.Background())
 	ctx, cancel := context.WithCancel(context.Background())
 	l.stop = cancel
@@ -140,6 +153,7 @@ func (w *world) kill() {
 // leave moves what is on the disk out of the reach of the life that ends.
 func (w *world) leave() {
 	w.fill(false)
+	w.disk.doubt = w.disk.doubt || w.disk.late()
 	os.RemoveAll(filepath.Join(w.dir, "left"))
 	if err := os.Rename(filepath.Dir(w.life.file.Path), filepath.Join(w.dir, "left")); err != nil {
 		panic(err)
@@ -156,7 +170,7 @@ func (w *world) bequeath(from, to string) {
 		}
 		if step := w.people.clockStep; step != 0 && name == "state.json" {
 			data = stepTimes(data, step)
-			w.audit.stepped()
+			w.audit.stepped(step)
 		}
 		if w.people.corrupt {
 			data = data[:len(data)*2/3]
@@ -176,7 +190,7 @@ func (w *world) bequeath(from, to string) {
 
 // savedTime is a time by the watchdog's own clock in the state file. Those by the
 // engine's stay what the engine says.
-var savedTime = regexp.MustCompile(`"(saved|due|last_restart|failing_since|healthy_since|gone|received|opened|critical)":"([^"]+)"`)
+var savedTime = regexp.MustCompile(`"((?:hold":\{[^{}]*"since)|saved|until|asked|due|last_restart|failing_since|healthy_since|gone|received|opened|critical)":"([^"]+)"`)
 
 // stepTimes is what a state looks like to a watchdog whose clock was set.
 func stepTimes(data []byte, step time.Duration) []byte {
@@ -186,7 +200,7 @@ func stepTimes(data []byte, step time.Duration) []byte {
 		if err != nil {
 			return text
 		}
-		return fmt.Appendf(nil, "%q:%q", m[1], t.Add(step).Format(time.RFC3339Nano))
+		return fmt.Appendf(nil, `"%s":%q`, m[1], t.Add(step).Format(time.RFC3339Nano))
 	})
 }
 
@@ -204,6 +218,34 @@ func (w *world) fill(on bool) {
 	}
 	os.Remove(dir)
 	os.Rename(dir+".away", dir)
+}
+
+// hang lets the disk hang, or no longer.
+func (w *world) hang(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case on && w.disk.hanging == nil:
+		w.disk.hanging = make(chan struct{})
+	case !on && w.disk.hanging != nil:
+		close(w.disk.hanging)
+		w.disk.hanging, w.disk.freed = nil, time.Now()
+	}
+}
+
+// hang waits as long as the disk hangs; what a life that was killed would write
+// then is not written.
+func (l *life) hang() {
+	l.w.mu.Lock()
+	hanging := l.w.disk.hanging
+	l.w.mu.Unlock()
+	if hanging == nil {
+		return
+	}
+	select {
+	case <-hanging:
+	case <-l.killed:
+	}
 }
 
 // logHandler reads the log of one life.
@@ -252,7 +294,7 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 	defer h.life.mu.Unlock()
 	switch event {
 	case recovery.EventRestarting:
-		h.life.intents[id] = intent{attempt, strings.HasPrefix(r.Message, "restart after ")}
+		h.life.intents[id] = intent{attempt, strings.HasPrefix(r.Message, "restart after "), time.Now()}
 	case recovery.EventAlertNotDelivered:
 		if receiver > 0 && strings.HasPrefix(r.Message, "an alert was not delivered") {
 			w.audit.mailboxes[[]string{"all", "critical", "escalation"}[receiver-1]].lossy = true

@@ -108,6 +108,10 @@ func (a *auditor) brief(subject, text string) bool {
 			}
 		}
 	}
+	if strings.HasPrefix(text, "not restarted, since its action is ") && strings.HasSuffix(text, " was restarted") {
+		a.w.count("not restarted after another")
+		return true
+	}
 	return strings.HasPrefix(text, "dry run: ") || strings.HasPrefix(text, "unhealthy after a restart, and not watched")
 }
 

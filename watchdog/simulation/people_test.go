@@ -46,6 +46,7 @@ func (p *people) rest() {
 	clear(p.deaf)
 	p.killNext = ""
 	w.fill(false)
+	w.hang(false)
 	if w.life == nil {
 		w.start()
 	}
@@ -141,7 +142,7 @@ func (p *people) deed(kind string, c *container, r *rand.Rand) {
 			}
 			c.stop("15", 10*time.Second, func() {
 				if c.state != "running" && c.begin() != nil {
-					c.doubtful = true // it looks like one that was stopped
+					c.doubtful, c.stopped, c.wanted = true, false, true // it looks like one that was stopped, and somebody wants it up
 				}
 				c.count = 0
 				done()
@@ -190,6 +191,10 @@ func (p *people) deed(kind string, c *container, r *rand.Rand) {
 		})
 	case "reset":
 		p.reset(c)
+	case "snooze":
+		p.snooze(c.key(), r)
+	case "resume":
+		p.resume(c.key())
 	case "flood":
 		for range ringLength {
 			w.engine.emit("kill", c, map[string]string{"signal": "10"})
@@ -213,7 +218,9 @@ func (p *people) startAgain(c *container) {
 	c.do(func(done func()) {
 		if p.w.engine.containers[c.id] != nil && (c.state == "exited" || c.state == "created") {
 			c.count = 0
-			c.begin()
+			if c.begin() != nil {
+				c.wanted = true // whoever started it wants it up
+			}
 		}
 		done()
 	})
@@ -262,6 +269,30 @@ func (p *people) reset(c *container) {
 	defer cancel()
 	p.w.audit.reset(c)
 	p.w.life.daemon.Reset(ctx, c.key())
+	synctest.Wait()
+}
+
+// snooze is watchdog snooze, of all services where the key is empty.
+func (p *people) snooze(key string, r *rand.Rand) {
+	if p.w.life == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	until := time.Now().Add(seconds(r, 5, 1200))
+	p.w.audit.snoozed(key, until, p.w.life.daemon.Snooze(ctx, key, until, "it is being worked on"))
+	synctest.Wait()
+}
+
+// resume is watchdog resume.
+func (p *people) resume(key string) {
+	if p.w.life == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	p.w.audit.resumed(key)
+	p.w.life.daemon.Resume(ctx, key)
 	synctest.Wait()
 }
 

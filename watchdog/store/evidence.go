@@ -64,6 +64,7 @@ func (f File) WriteEvidence(e Evidence) error {
 	if f.Path == "" {
 		return nil
 	}
+	f.wait()
 	dir := f.evidenceDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("%s: %w", dir, reason(err))

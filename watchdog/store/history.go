@@ -30,6 +30,12 @@ type Decision struct {
 	Took float64 `json:"took_seconds,omitempty"`
 	// Evidence is the id of what was known before a restart.
 	Evidence string `json:"evidence,omitempty"`
+	// Phase is the one that the service is in after the decision.
+	Phase recovery.Phase `json:"phase,omitempty"`
+	// Alert says that people were notified, and Closes that with this the
+	// incident is over.
+	Alert  bool `json:"alert,omitempty"`
+	Closes bool `json:"closes,omitempty"`
 }
 
 // historyLength is how many decisions are kept; the file holds up to twice as
@@ -74,6 +80,7 @@ func (f File) AppendHistory(more []Decision) error {
 	if f.Path == "" || len(more) == 0 {
 		return nil
 	}
+	f.wait()
 	file, err := os.OpenFile(f.historyPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.historyPath(), reason(err))
@@ -94,6 +101,7 @@ func (f File) RewriteHistory(h History) error {
 	if f.Path == "" {
 		return nil
 	}
+	f.wait()
 	if err := renameio.WriteFile(f.historyPath(), encodeLines(h), 0o600); err != nil {
 		return fmt.Errorf("%s: %w", f.historyPath(), reason(err))
 	}

@@ -23,6 +23,16 @@ import (
 type File struct {
 	// Path of the state file; empty keeps nothing.
 	Path string
+	// Hang, if set, is called before each write: the simulation's disk hangs
+	// in it.
+	Hang func()
+}
+
+// wait is for a disk that hangs.
+func (f File) wait() {
+	if f.Hang != nil {
+		f.Hang()
+	}
 }
 
 // State is the file's content.
@@ -138,6 +148,7 @@ func (f File) Write(data []byte) error {
 	if f.Path == "" {
 		return nil
 	}
+	f.wait()
 	err := os.MkdirAll(filepath.Dir(f.Path), 0o700)
 	if err == nil {
 		err = renameio.WriteFile(f.Path, data, 0o600)

@@ -36,7 +36,7 @@ func TestFile(t *testing.T) {
 	settings := recovery.Settings{Policy: recovery.DefaultPolicy(), MaxConcurrent: 4, MaxRestarts: 20, Window: 5 * time.Minute}
 	settings.Jitter = 0
 	dir := t.TempDir()
-	file := File{filepath.Join(dir, "sub", "state.json")}
+	file := File{Path: filepath.Join(dir, "sub", "state.json")}
 	m := machine(settings)
 	data, err := Encode(State{Saved: t0, Services: m.PersistentServices(), Restarts: m.Restarts})
 	if err != nil {
@@ -82,10 +82,10 @@ func TestFile(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (File{filepath.Join(dir, "fifo")}).Load(t0); err == nil {
+	if _, err := (File{Path: filepath.Join(dir, "fifo")}).Load(t0); err == nil {
 		t.Error("a FIFO was read")
 	}
-	if err := (File{filepath.Join(dir, "fifo", "x")}).Write(data); err == nil {
+	if err := (File{Path: filepath.Join(dir, "fifo", "x")}).Write(data); err == nil {
 		t.Error("saved below a file")
 	}
 }

@@ -22,7 +22,7 @@ func decisions(from, to int) (all []Decision) {
 // the newest state is written, and nothing of the history is missing.
 func TestWriterOnADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		file := File{filepath.Join(t.TempDir(), "state.json")}
+		file := File{Path: filepath.Join(t.TempDir(), "state.json")}
 		w := NewWriter(file, nil)
 		answers := make(chan struct{})
 		w.write = func(data []byte) error { <-answers; return file.Write(data) }
@@ -53,7 +53,7 @@ func TestWriterOnADiskThatHangs(t *testing.T) {
 // length, and after a write that failed.
 func TestHistoryFile(t *testing.T) {
 	dir := t.TempDir()
-	file := File{filepath.Join(dir, "state.json")}
+	file := File{Path: filepath.Join(dir, "state.json")}
 	w := NewWriter(file, nil)
 	save := func(more []Decision) {
 		t.Helper()
@@ -112,7 +112,7 @@ func TestHostileFiles(t *testing.T) {
 		},
 		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
 	} {
-		file := File{filepath.Join(t.TempDir(), "state.json")}
+		file := File{Path: filepath.Join(t.TempDir(), "state.json")}
 		for _, path := range []string{file.Path, file.historyPath()} {
 			if err := plant(path); err != nil {
 				t.Fatal(err)
@@ -132,7 +132,7 @@ func TestHostileFiles(t *testing.T) {
 
 // One watchdog at a time.
 func TestLock(t *testing.T) {
-	file := File{filepath.Join(t.TempDir(), "sub", "state.json")}
+	file := File{Path: filepath.Join(t.TempDir(), "sub", "state.json")}
 	release, err := file.Lock()
 	if err != nil {
 		t.Fatal(err)

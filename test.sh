@@ -72,7 +72,7 @@ format() {
 }
 
 # The modules that are vetted; tag root holds the unit tests that need root.
-modules=(. e2e examples/kubernetes)
+modules=(. e2e examples/kubernetes release)
 
 vet() {
 	for module in "${modules[@]}"; do
@@ -184,6 +184,14 @@ tools() {
 	need promtool prometheus
 	need prometheus prometheus
 	need chromium chromium
+	need systemd-analyze systemd
+	need strace strace
+	need rpm rpm
+	need fish fish
+	need zsh zsh
+	need man man-db
+	need mandoc mandoc
+	need col bsdextrautils
 	need busybox busybox-static # for an image with a shell
 	need mariadbd mariadb-server
 	need redis-server redis-server

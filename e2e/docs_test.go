@@ -93,7 +93,7 @@ func TestImportsAreThoseOfTheArchitecture(t *testing.T) {
 func TestPagesNameRealFlags(t *testing.T) {
 	known := map[string]bool{}
 	flag := regexp.MustCompile(`--[a-z][a-z-]+`)
-	for _, help := range [][]string{{"healthcheck", "--help"}, {"healthcheck", "gpu", "--help"}, {"healthcheck", "wait", "--help"}, {"watchdog", "run", "--help"}, {"watchdog", "status", "--help"}, {"watchdog", "history", "--help"}, {"watchdog", "snooze", "--help"}, {"watchdog", "lint", "--help"}} {
+	for _, help := range [][]string{{"healthcheck", "--help"}, {"healthcheck", "gpu", "--help"}, {"healthcheck", "wait", "--help"}, {"watchdog", "run", "--help"}, {"watchdog", "status", "--help"}, {"watchdog", "history", "--help"}, {"watchdog", "snooze", "--help"}, {"watchdog", "notify", "--help"}, {"watchdog", "lint", "--help"}} {
 		out, code := output(t, nil, filepath.Join(bin, help[0]), help[1:]...)
 		if code != 0 {
 			t.Fatal(out)
@@ -105,7 +105,7 @@ func TestPagesNameRealFlags(t *testing.T) {
 			}
 		}
 	}
-	for _, f := range strings.Fields("--interval --timeout --start-period --retries --from --max-time --cacert --unix-socket --noproxy --build-arg --runs --gpus --init --connect --cert --key --capath --resolve --data-binary --http --compressed --haproxy-protocol --disable-log-stats --enable-metrics --metrics") { // Docker's, curl's, MariaDB's, the model servers'
+	for _, f := range strings.Fields("--interval --timeout --start-period --retries --from --max-time --cacert --unix-socket --noproxy --build-arg --runs --gpus --init --connect --cert --key --capath --resolve --data-binary --http --compressed --haproxy-protocol --disable-log-stats --enable-metrics --metrics --now") { // Docker's, curl's, MariaDB's, systemctl's, the model servers'
 		known[f] = true
 	}
 	for page, text := range pages(t) {

@@ -191,6 +191,9 @@ func TestPageInChromium(t *testing.T) {
 	// A watchdog that has ended is no green page, and one that is back is.
 	d.stop(t)
 	becomes(t, phone, "it says that it may be old", `document.body.classList.contains("stale") && document.getElementById("link").textContent.startsWith("not connected")`)
+	if !eval[bool](t, phone, `(() => { scrollTo(0, document.body.scrollHeight); const r = document.getElementById("link").getBoundingClientRect(); return scrollY > 100 && r.top >= 0 && r.bottom <= innerHeight; })()`) {
+		t.Error("somebody who has scrolled down does not see that")
+	}
 	d.start(t)
 	becomes(t, phone, "it is live again", `!document.body.classList.contains("stale") && document.getElementById("link").textContent === "live"`)
 	// One that nobody sees asks for nothing, and is as it is now when it is seen.

@@ -117,7 +117,7 @@ func TestRelease(t *testing.T) {
 	if out, code := output(t, nil, "diff", "-r", dist, again); code != 0 {
 		t.Errorf("two builds differ: %s", out)
 	}
-	if out, code := output(t, nil, "sh", "-c", `cd "$0" && sha256sum --check --strict SHA256SUMS && wc -l <SHA256SUMS`, dist); code != 0 || !strings.HasSuffix(out, "\n8\n") {
+	if out, code := output(t, nil, "sh", "-c", `cd "$0" && sha256sum --check --strict SHA256SUMS && wc -l <SHA256SUMS`, dist); code != 0 || !strings.HasSuffix(out, "\n12\n") {
 		t.Errorf("the checksums: %s", out)
 	}
 	for file, want := range map[string]string{"healthcheck-linux-amd64": "x86-64", "watchdog-linux-amd64": "x86-64", "healthcheck-linux-arm64": "ARM aarch64", "watchdog-linux-arm64": "ARM aarch64"} {
@@ -131,6 +131,7 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%s is for %q, want %q", file, machine, want)
 		}
 	}
+	t.Run("packages", func(t *testing.T) { testPackages(t, dist) })
 	t.Run("image", func(t *testing.T) { testReleaseImage(t, dist) })
 	t.Run("image of the files", func(t *testing.T) {
 		tag := runName("dist")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds a release: both programs for both architectures, what they are made
-# of (CycloneDX), checksums, and the image's Dockerfile beside them.
+# of (CycloneDX), packages for Debian and for RPM, checksums, and the image's
+# Dockerfile beside them.
 #
 #   release/build.sh VERSION [DIR]      DIR is dist if not given
 #
@@ -18,7 +19,7 @@ cd "$(dirname "$0")/.."
 export CGO_ENABLED=0 GOOS=linux GOFLAGS= GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= GODEBUG= SOURCE_DATE_EPOCH=0
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
-GOOS='' GOARCH='' go -C release build -trimpath -o "$tools/" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+GOOS='' GOARCH='' go -C release build -trimpath -o "$tools/" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod ./package
 
 for arch in amd64 arm64; do
 	for program in healthcheck watchdog; do
@@ -30,6 +31,7 @@ for arch in amd64 arm64; do
 			{ cat "$tools/log" >&2; exit 1; }
 	done
 done
+"$tools/package" "$version" "$out"
 # The image of these files: the last stage of ../Dockerfile.
 mkdir "$out/state"
 {
@@ -38,4 +40,4 @@ mkdir "$out/state"
 	sed '1,/^FROM scratch$/d; s/--from=build //; s|/out/healthcheck /out/watchdog /|healthcheck-linux-${TARGETARCH} /healthcheck\nCOPY watchdog-linux-${TARGETARCH} /watchdog|; s|/out/state|state|' Dockerfile
 } >"$out/Dockerfile"
 cd "$out"
-sha256sum -- *-linux-* >SHA256SUMS
+sha256sum -- *-linux-* *.deb *.rpm >SHA256SUMS

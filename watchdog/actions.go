@@ -89,7 +89,7 @@ func (d *Daemon) decided(now time.Time, actions ...recovery.Action) {
 	urgent := !now.Before(s.from)
 	for i, a := range actions {
 		switch a.Kind {
-		case recovery.DoLook: // others may be waiting for what is seen, or gathered
+		case recovery.DoLook: // others may be waiting for what is seen
 			for _, id := range a.IDs {
 				d.inspect(id)
 			}

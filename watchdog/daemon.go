@@ -98,7 +98,8 @@ type Daemon struct {
 	alertsOnce  sync.Once
 	alerts      chan struct{} // that the alerts' state is worth saving
 
-	beat atomic.Int64 // when the loop last ran, in Unix nanoseconds
+	beat   atomic.Int64 // when the loop last ran, in Unix nanoseconds
+	ending atomic.Bool  // the loop has ended, and what is in flight is waited for
 }
 
 const (
@@ -258,6 +259,7 @@ func (d *Daemon) loop(ctx context.Context) {
 
 // finish waits for what is in flight and saves.
 func (d *Daemon) finish() {
+	d.ending.Store(true)
 	if d.restarting > 0 {
 		d.Log.Info("stopping: waiting for the restarts in flight", "event", recovery.EventStopping, "restarts", d.restarting)
 	}
@@ -277,10 +279,19 @@ func (d *Daemon) finish() {
 	d.settle(time.Now())
 }
 
+// Stalled says that the loop does not turn any more; nil while it does, and
+// while Run waits for restarts in flight at its end.
+func (d *Daemon) Stalled(now time.Time) error {
+	if age := now.Sub(time.Unix(0, d.beat.Load())); age > stalledAfter && !d.ending.Load() {
+		return fmt.Errorf("the loop has not turned for %s", age.Round(time.Second))
+	}
+	return nil
+}
+
 // Health says what is wrong with the program itself; nil for nothing.
 func (d *Daemon) Health(now time.Time) error {
-	if age := now.Sub(time.Unix(0, d.beat.Load())); age > stalledAfter {
-		return fmt.Errorf("the loop has not turned for %s", age.Round(time.Second))
+	if err := d.Stalled(now); err != nil {
+		return err
 	}
 	if since := d.connection.downSince(); !since.IsZero() && now.Sub(since) > lostAfter {
 		return fmt.Errorf("the engine cannot be reached since %s", now.Sub(since).Round(time.Second))

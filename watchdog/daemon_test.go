@@ -543,6 +543,10 @@ func TestShutdownTime(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		cancel()
+		time.Sleep(2 * stalledAfter)
+		if err := d.Stalled(time.Now()); err != nil {
+			t.Errorf("while it waits for the restart: %v", err)
+		}
 		<-ended
 		synctest.Wait()
 		if took, most := time.Since(begin), ShutdownTime(EngineStopTimeout); calls != 2 || took > most || took < most*4/5 {

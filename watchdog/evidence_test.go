@@ -97,7 +97,7 @@ func TestDaemonTakesEvidence(t *testing.T) {
 				if c.hangs {
 					close(free)
 				}
-				time.Sleep(longestGap) // what is no restart is said a little later behind a disk that hung
+				time.Sleep(longestGap) // behind a slow save the next one waits, and what it reports
 				synctest.Wait()
 				id := ""
 				for _, decision := range d.History(ctx) {

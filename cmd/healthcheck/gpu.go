@@ -103,9 +103,9 @@ type gpuOptions struct {
 	all, split, help bool
 }
 
-// runGPU is the command healthcheck gpu.
-func runGPU(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o := gpuOptions{timeout: durationValue(defaultTimeout), reserve: 1024}
+// newGPUFlags declares the flags of healthcheck gpu and its fit.
+func newGPUFlags() (*pflag.FlagSet, *gpuOptions) {
+	o := &gpuOptions{timeout: durationValue(defaultTimeout), reserve: 1024}
 	fs := pflag.NewFlagSet("gpu", pflag.ContinueOnError)
 	fs.Usage = func() {}
 	fs.StringVar(&o.output, "output", "text", "")
@@ -116,6 +116,12 @@ func runGPU(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.BoolVar(&o.all, "all", false, "")
 	fs.BoolVar(&o.split, "split", false, "")
 	fs.BoolVarP(&o.help, "help", "h", false, "")
+	return fs, o
+}
+
+// runGPU is the command healthcheck gpu.
+func runGPU(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs, o := newGPUFlags()
 	if err := fs.Parse(args); err != nil {
 		return fail(stderr, flags.ParseError("healthcheck", fs, err, example))
 	}

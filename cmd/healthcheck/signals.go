@@ -20,6 +20,8 @@ import (
 var handlerPC, restorerPC uintptr
 
 // handlerFD is the eventfd that the handler writes to.
+//
+//lint:ignore U1000 the assembly reads it
 var handlerFD uint64
 
 // kernelAction is the kernel's struct sigaction, which is not the C library's.

@@ -129,6 +129,12 @@ func runDaemon(ctx context.Context, g given, stdout, stderr io.Writer) int {
 			}
 		}
 	}()
+	manager := newSupervisor(g.environ)
+	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx)) // a restart that is waited for at the end is work, too
+	defer stopAlive()
+	go manager.keepAlive(alive, func(now time.Time) bool { return daemon.Stalled(now) == nil })
+	manager.notify(notifyReady)
+	context.AfterFunc(ctx, func() { manager.notify(notifyStopping) })
 	daemon.Run(ctx)
 	log.Info("stopped", "event", recovery.EventStopped)
 	return 0

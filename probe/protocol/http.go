@@ -235,10 +235,15 @@ func (h *httpCheck) redirect(req *request, resp *response) (*request, error) {
 		next.host = req.host
 		return next, nil
 	}
-	for name := range next.header {
+	dropSecrets(next.header)
+	return next, nil
+}
+
+// dropSecrets removes the headers that may be credentials.
+func dropSecrets(header textproto.MIMEHeader) {
+	for name := range header {
 		if !isPlainHeader(textproto.CanonicalMIMEHeaderKey(name)) {
-			next.header.Del(name)
+			delete(header, name)
 		}
 	}
-	return next, nil
 }

@@ -51,7 +51,7 @@ var modelKinds = []modelKind{
 		{"llamacpp:n_decode_total", stepRole}, {"llamacpp:prompt_tokens_total", moveRole}, {"llamacpp:tokens_predicted_total", moveRole},
 		{"llamacpp:requests_processing", pendingRole}, {"llamacpp:requests_deferred", pendingRole},
 	}}},
-	{"triton", "8000", "/v2/health/ready", "", "", &engineMetrics{engine: "model", hint: noFigures + "Triton has them on metrics_port= (8002), unless it was told --allow-metrics=false", series: []engineSeries{
+	{"triton", "8000", "/v2/health/ready", "", "", &engineMetrics{late: true, engine: "model", hint: noFigures + "Triton has them on metrics_port= (8002), unless it was told --allow-metrics=false", series: []engineSeries{
 		{"nv_inference_exec_count", stepRole}, {"nv_inference_request_success", moveRole}, {"nv_inference_request_failure", moveRole},
 		{"nv_inference_pending_request_count", pendingRole},
 	}}},

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -272,6 +273,55 @@ func TestProgressOfOneModel(t *testing.T) {
 		wantHealthy(t, f, err, "9 pending")
 		_, err = s.probe(t, target, patience)
 		wantFailure(t, err, probe.StageLimit, `nv_inference_exec_count of model "llama" stands at 7 with 9 pending`)
+	}
+}
+
+// Ports that know no TLS, of servers that are asked by TLS, get no credentials.
+func TestNothingSecretGoesInTheClear(t *testing.T) {
+	var mu sync.Mutex
+	var seen []http.Header
+	note := func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, r.Header)
+		io.WriteString(w, recordedBody(t, "triton/metrics"))
+	}
+	clear := httptest.NewServer(http.HandlerFunc(note))
+	defer clear.Close()
+	triton := httptest.NewTLSServer(http.HandlerFunc(note))
+	defer triton.Close()
+	addr := strings.TrimPrefix(clear.URL, "http://")
+	_, port, _ := strings.Cut(addr, ":")
+	o := testOptions(t)
+	dir := t.TempDir()
+	o.Kept, o.Container = func() kept.Dir { return kept.Dir{Path: dir} }, func() string { return "c" }
+	f, err := probeWith(t, ModelServer, "tritons"+strings.TrimPrefix(triton.URL, "https")+"?api_key=hunter2hunter2&metrics_port="+port+"#insecure,header=X-Key: hunter2hunter2,header=X-Request-Id: 7", o, patience)
+	wantHealthy(t, f, err, "9 pending")
+	if len(seen) != 2 || seen[0].Get("Authorization") != "Bearer hunter2hunter2" || seen[0].Get("X-Key") == "" {
+		t.Fatalf("by TLS: %v", seen)
+	}
+	_, err = probeWith(t, Milvus, "milvuss://u:hunter2hunter2@milvus.example:9091?token=hunter2hunter2&components=true#header=X-Request-Id: 7,connect-to="+addr, o, patience)
+	if err == nil || len(seen) != 3 {
+		t.Fatalf("%v, %v", seen, err)
+	}
+	for _, h := range seen[1:] {
+		if strings.Contains(fmt.Sprint(h), "hunter2") || h.Get("Authorization") != "" || h.Get("X-Request-Id") != "7" {
+			t.Errorf("in the clear: %v", h)
+		}
+	}
+}
+
+// Two targets of one address, which #connect-to= may lead to two servers, keep
+// what they saw apart by their names.
+func TestTargetsOfOneAddressKeepApart(t *testing.T) {
+	s := newModelServer(t, recordedBody(t, "llamacpp/metrics"))
+	for _, name := range []string{"a", "b"} {
+		f, err := s.probe(t, name+"=llamacpp://@?stall=1ns", patience)
+		wantHealthy(t, f, err, "5 pending")
+	}
+	for _, name := range []string{"a", "b"} {
+		_, err := s.probe(t, name+"=llamacpp://@?stall=1ns", patience)
+		wantFailure(t, err, probe.StageLimit, "over 2 probes")
 	}
 }
 

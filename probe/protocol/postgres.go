@@ -201,11 +201,11 @@ func (p *postgresCheck) connectFault(ctx, begin context.Context, failures []post
 func (p *postgresCheck) describe(ctx, begin context.Context, h *target.Conn, err error) (probe.Stage, error) {
 	if pg, ok := errors.AsType[pgError](err); ok {
 		stage, what := postgresStage(pg)
-		if stage == probe.StageRequest && pg.Code == "57014" {
+		if stage == probe.StageRequest && pg.code == "57014" {
 			what = "the query was called off before it ended"
 		}
-		err := fmt.Errorf("%s: %s (%s)", what, p.target.Secrets.Quote(pg.Message), probe.Clean(probe.Cut(pg.Code, 5)))
-		return stage, probe.WithClass(err, postgresClass(pg.Code))
+		err := fmt.Errorf("%s: %s (%s)", what, p.target.Secrets.Quote(pg.message), probe.Clean(probe.Cut(pg.code, 5)))
+		return stage, probe.WithClass(err, postgresClass(pg.code))
 	}
 	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 	if se, ok := errors.AsType[*probe.StageError](err); ok && !late {
@@ -237,19 +237,19 @@ func postgresClass(code string) probe.Class {
 // postgresStage sorts SQLSTATEs (PostgreSQL, appendix A).
 func postgresStage(e pgError) (probe.Stage, string) {
 	switch {
-	case strings.Contains(e.Message, "no encryption") || strings.Contains(e.Message, "SSL off"):
+	case strings.Contains(e.message, "no encryption") || strings.Contains(e.message, "SSL off"):
 		return probe.StageTLS, "the server wants TLS, or refuses this client"
-	case strings.HasPrefix(e.Code, "28"):
+	case strings.HasPrefix(e.code, "28"):
 		return probe.StageAuth, "authentication failed"
-	case e.Code == "3D000":
+	case e.code == "3D000":
 		return probe.StageRequest, "no such database"
-	case e.Code == "57P03":
+	case e.code == "57P03":
 		return probe.StageResponse, "not accepting connections"
-	case e.Code == "53300":
+	case e.code == "53300":
 		return probe.StageResponse, "too many connections"
-	case e.Code == "42P01":
+	case e.code == "42P01":
 		return probe.StageRequest, "no such table"
-	case e.Code == "42501":
+	case e.code == "42501":
 		return probe.StageRequest, "not permitted"
 	}
 	return probe.StageRequest, "the server answered with an error"

@@ -17,8 +17,6 @@ import (
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
-
-	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // postgresSession is a session with one host, from its connection on.
@@ -26,7 +24,7 @@ type postgresSession struct {
 	check *postgresCheck
 	host  postgresHost
 	conn  *target.Conn
-	front *pgproto3.Frontend
+	in    *pgReader
 	// status are the server's settings that it reports.
 	status map[string]string
 	// pid and key are what a request to call a query off names.
@@ -36,14 +34,6 @@ type postgresSession struct {
 	bound  bool   // by SCRAM to the channel
 	cert   bool   // the server took the client's certificate
 }
-
-// pgError is an error that the server reports.
-type pgError struct{ *pgproto3.ErrorResponse }
-
-func (e pgError) Error() string { return e.Message + " (SQLSTATE " + e.Code + ")" }
-
-// maxPostgresMessage bounds one message of a server, in bytes: a row among them.
-const maxPostgresMessage = 64 << 20
 
 // postgresFailure is a host that no session came about with.
 type postgresFailure struct {
@@ -88,7 +78,7 @@ func (p *postgresCheck) connect(ctx context.Context) (*postgresSession, []postgr
 			return s, nil
 		}
 		// No other host would let this user in either.
-		if pg, ok := errors.AsType[pgError](failures[len(failures)-1].err); ok && slices.Contains([]string{"28P01", "3D000", "42501"}, pg.Code) {
+		if pg, ok := errors.AsType[pgError](failures[len(failures)-1].err); ok && slices.Contains([]string{"28P01", "3D000", "42501"}, pg.code) {
 			return nil, failures
 		}
 	}
@@ -106,46 +96,42 @@ func (s *postgresSession) begin(ctx context.Context, attrs string) error {
 		return err
 	}
 	defer target.InterruptWith(ctx, s.conn)()
-	s.front = pgproto3.NewFrontend(s.conn, s.conn)
-	s.front.SetMaxBodyLen(maxPostgresMessage)
+	s.in = newPGReader(s.conn, maxPostgresMessage)
 	c := s.check.config
-	start := &pgproto3.StartupMessage{ProtocolVersion: c.version, Parameters: map[string]string{"user": c.user}}
-	maps.Copy(start.Parameters, c.params)
+	parameters := maps.Clone(c.params)
+	parameters["user"] = c.user
 	if c.database != "" {
-		start.Parameters["database"] = c.database
+		parameters["database"] = c.database
 	}
-	if err := s.send(start); err != nil {
+	if _, err := s.conn.Write(pgStartup(c.version, parameters)); err != nil {
 		return err
 	}
 	for accepted := false; ; {
-		msg, err := s.front.Receive()
+		msg, err := s.in.next()
 		if err != nil {
 			return err
 		}
-		switch msg := msg.(type) {
-		case *pgproto3.AuthenticationOk:
-			accepted = true
-			err = s.judgeLogin()
-		case *pgproto3.BackendKeyData:
-			s.pid, s.key = msg.ProcessID, slices.Clone(msg.SecretKey)
-		case *pgproto3.ParameterStatus:
-			s.status[msg.Name] = msg.Value
-		case *pgproto3.NoticeResponse:
-		case *pgproto3.NegotiateProtocolVersion:
-			if c.oldest&0xffff > msg.NewestMinorProtocol {
-				err = target.Fault("the server's protocol is older than min_protocol_version")
-			}
-		case *pgproto3.ErrorResponse:
-			err = pgError{msg}
-		case *pgproto3.ReadyForQuery:
+		switch msg.kind {
+		case pgAuthentication:
+			var done bool
+			done, err = s.authenticate(msg)
+			accepted = accepted || done
+		case pgReady:
 			if !accepted {
 				return target.Fault("the server is ready before it let the user in")
 			}
 			return s.judgeKind(attrs)
-		case pgproto3.AuthenticationResponseMessage:
-			err = s.authenticate(msg)
+		case pgNegotiate:
+			w := &wire{rest: msg.body}
+			if newest := w.uint32(); c.oldest&0xffff > newest&0xffff {
+				err = target.Fault("the server's protocol is older than min_protocol_version")
+			}
+		case pgKeyData:
+			w := &wire{rest: msg.body}
+			s.pid = w.uint32()
+			s.key = slices.Clone(w.rest)
 		default:
-			err = fmt.Errorf("unexpected message %T", msg)
+			err = s.other(msg)
 		}
 		if err != nil {
 			return err
@@ -153,43 +139,64 @@ func (s *postgresSession) begin(ctx context.Context, attrs string) error {
 	}
 }
 
-func (s *postgresSession) send(msg pgproto3.FrontendMessage) error {
-	s.front.Send(msg)
-	return s.front.Flush()
+// other takes what may come at any time.
+func (s *postgresSession) other(msg pgMessage) error {
+	switch msg.kind {
+	case pgParameter:
+		name, value := msg.parameter()
+		s.status[name] = value
+	case pgErrorResponse:
+		return msg.fault()
+	case pgNotice, pgNotification:
+	default:
+		return errPostgres
+	}
+	return nil
 }
 
-// authenticate answers a server's question for a password.
-func (s *postgresSession) authenticate(msg pgproto3.BackendMessage) error {
+// send sends one message.
+func (s *postgresSession) send(kind byte, body string) error {
+	_, err := s.conn.Write(pgSend(kind, body))
+	return err
+}
+
+// authenticate answers a server's question for a password; done is a server
+// that asks for nothing more.
+func (s *postgresSession) authenticate(msg pgMessage) (done bool, err error) {
 	c := s.check.config
+	kind, data, err := msg.authentication()
+	if err != nil {
+		return false, err
+	}
 	way, text := "", ""
-	switch msg := msg.(type) {
-	case *pgproto3.AuthenticationCleartextPassword:
+	switch kind {
+	case pgAuthOK:
+		return true, s.judgeLogin()
+	case pgAuthCleartext:
 		way, text = "password", c.password
-	case *pgproto3.AuthenticationMD5Password:
+	case pgAuthMD5:
 		sum := func(text string) string {
 			b := md5.Sum([]byte(text))
 			return hex.EncodeToString(b[:])
 		}
-		way, text = "md5", "md5"+sum(sum(c.password+c.user)+string(msg.Salt[:]))
-	case *pgproto3.AuthenticationSASL:
+		way, text = "md5", "md5"+sum(sum(c.password+c.user)+string(data))
+	case pgAuthSASL:
 		if err := c.auth.check("scram-sha-256"); err != nil {
-			return err
+			return false, err
 		}
 		s.authed = "scram-sha-256"
-		return s.scram(msg.AuthMechanisms)
-	case *pgproto3.AuthenticationGSS:
-		return authFault("the server asks for GSSAPI, which is not supported")
+		return false, s.scram(mechanisms(data))
 	default:
-		return authFault("unknown authentication: %T", msg)
+		return false, authFault("the server asks for %s, which is not supported", authName(kind))
 	}
 	if c.binding == "require" {
-		return authFault("channel binding is required, and the server asks for %s", way)
+		return false, authFault("channel binding is required, and the server asks for %s", way)
 	}
 	if err := c.auth.check(way); err != nil {
-		return err
+		return false, err
 	}
 	s.authed = way
-	return s.send(&pgproto3.PasswordMessage{Password: text})
+	return false, s.send('p', text+"\x00")
 }
 
 // scram logs in by SCRAM, bound to the TLS that it goes over where both sides
@@ -216,10 +223,10 @@ func (s *postgresSession) scram(offered []string) error {
 			return authFault("channel binding is required, and not possible here")
 		}
 	}
-	if err := s.send(&pgproto3.SASLInitialResponse{AuthMechanism: client.mechanism, Data: client.begin("")}); err != nil {
+	if err := s.send('p', pgSASLInitial(client.mechanism, client.begin(""))); err != nil {
 		return err
 	}
-	first, err := s.saslData()
+	first, err := s.saslData(pgAuthSASLContinue)
 	if err != nil {
 		return err
 	}
@@ -227,10 +234,10 @@ func (s *postgresSession) scram(offered []string) error {
 	if err != nil {
 		return authFault("%w", err)
 	}
-	if err := s.send(&pgproto3.SASLResponse{Data: proof}); err != nil {
+	if err := s.send('p', string(proof)); err != nil {
 		return err
 	}
-	last, err := s.saslData()
+	last, err := s.saslData(pgAuthSASLFinal)
 	if err != nil {
 		return err
 	}
@@ -241,20 +248,19 @@ func (s *postgresSession) scram(offered []string) error {
 }
 
 // saslData is the server's part of the exchange.
-func (s *postgresSession) saslData() ([]byte, error) {
-	msg, err := s.front.Receive()
+func (s *postgresSession) saslData(want uint32) ([]byte, error) {
+	msg, err := s.in.next()
 	if err != nil {
 		return nil, err
 	}
-	switch msg := msg.(type) {
-	case *pgproto3.AuthenticationSASLContinue:
-		return slices.Clone(msg.Data), nil
-	case *pgproto3.AuthenticationSASLFinal:
-		return slices.Clone(msg.Data), nil
-	case *pgproto3.ErrorResponse:
-		return nil, pgError{msg}
+	if msg.kind == pgErrorResponse {
+		return nil, msg.fault()
 	}
-	return nil, fmt.Errorf("unexpected message %T within SASL", msg)
+	kind, data, err := msg.authentication()
+	if err == nil && kind != want {
+		err = errPostgres
+	}
+	return slices.Clone(data), err
 }
 
 // judgeLogin says whether the server has asked for what the settings want it
@@ -313,42 +319,50 @@ const maxValue = 4 << 10
 // ask runs the query and keeps the first value of the first row of each of its
 // results; the rest is read past, whatever it is.
 func (s *postgresSession) ask(query string) (answers [][]string, fault error) {
-	if err := s.send(&pgproto3.Query{String: query}); err != nil {
+	if err := s.send('Q', query+"\x00"); err != nil {
 		return nil, err
 	}
 	var first []string
 	for {
-		msg, err := s.front.Receive()
+		msg, err := s.in.next()
 		if err != nil {
 			return answers, err
 		}
-		switch msg := msg.(type) {
-		case *pgproto3.DataRow:
-			if first == nil && len(msg.Values) > 0 {
-				first = []string{probe.Cut(string(msg.Values[0]), maxValue)} // more than is shown: it is redacted first
-			}
-		case *pgproto3.CommandComplete, *pgproto3.EmptyQueryResponse:
-			answers = append(answers, first)
-			first = nil
-		case *pgproto3.CopyInResponse, *pgproto3.CopyBothResponse:
-			if err := s.send(&pgproto3.CopyFail{Message: "nothing to copy"}); err != nil {
+		switch msg.kind {
+		case pgDataRow:
+			value, ok, err := msg.firstValue()
+			if err != nil {
 				return answers, err
 			}
-		case *pgproto3.ParameterStatus:
-			s.status[msg.Name] = msg.Value
-		case *pgproto3.ErrorResponse:
-			if fault = (pgError{msg}); strings.EqualFold(msg.Severity, "FATAL") {
-				return answers, fault
+			if first == nil && ok {
+				first = []string{probe.Cut(string(value[:min(len(value), 2*maxValue)]), maxValue)} // more than is shown: it is redacted first
 			}
-		case *pgproto3.ReadyForQuery:
+		case pgComplete, pgEmptyQuery:
+			answers = append(answers, first)
+			first = nil
+		case pgCopyIn, pgCopyBoth:
+			if err := s.send('f', "nothing to copy\x00"); err != nil {
+				return answers, err
+			}
+		case pgDescription, pgCopyOut, pgCopyData, pgCopyDone:
+		case pgReady:
 			return answers, fault
+		default:
+			err := s.other(msg)
+			e, isFault := err.(pgError)
+			if err != nil && (!isFault || strings.EqualFold(e.severity, "FATAL")) {
+				return answers, err
+			}
+			if err != nil {
+				fault = err
+			}
 		}
 	}
 }
 
 // close leaves, as a server wants it.
 func (s *postgresSession) close() {
-	s.send(&pgproto3.Terminate{})
+	s.send('X', "")
 	s.conn.Close()
 }
 
@@ -376,7 +390,7 @@ func (s *postgresSession) callOff(ctx context.Context) {
 	conn.Read(make([]byte, 1)) // it closes the connection
 	s.conn.SetDeadline(time.Time{})
 	defer target.InterruptWith(ctx, s.conn)()
-	s.send(&pgproto3.Terminate{})
+	s.send('X', "")
 	io.Copy(io.Discard, s.conn)
 }
 

@@ -6,15 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
-
-	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // runReady asks what pg_isready does: whether a server lets sessions begin. It
@@ -72,10 +69,10 @@ func (p *postgresCheck) greet(ctx context.Context, host postgresHost, left int) 
 		return "", &probe.StageError{Stage: probe.StageResponse, Err: errors.New("no answer within the time for one host")}
 	case err != nil:
 		return "", target.ProtocolFault(ctx, p.target, "PostgreSQL", conn, err)
-	case answer.Code == "57P03":
-		return "", &probe.StageError{Stage: probe.StageResponse, Class: probe.Starting, Err: fmt.Errorf("not accepting connections: %s (57P03)", p.target.Secrets.Quote(answer.Message))}
+	case answer.code == "57P03":
+		return "", &probe.StageError{Stage: probe.StageResponse, Class: probe.Starting, Err: fmt.Errorf("not accepting connections: %s (57P03)", p.target.Secrets.Quote(answer.message))}
 	}
-	return answer.Message, nil
+	return answer.message, nil
 }
 
 // asksForPassword says whether an answer is a server's question for a password,
@@ -89,26 +86,25 @@ const maxPostgresHello = 64 << 10
 
 // postgresHello sends the first message of a session and returns the error that
 // answers it, if any.
-func postgresHello(conn net.Conn, user, database string) (*pgproto3.ErrorResponse, error) {
-	front := pgproto3.NewFrontend(conn, conn)
-	front.SetMaxBodyLen(maxPostgresHello)
-	front.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersionNumber,
-		Parameters: map[string]string{"user": user, "database": database, "application_name": "healthcheck"}})
-	if err := front.Flush(); err != nil {
+func postgresHello(conn *target.Conn, user, database string) (*pgError, error) {
+	start := pgStartup(3<<16, map[string]string{"user": user, "database": database, "application_name": "healthcheck"})
+	if _, err := conn.Write(start); err != nil {
 		return nil, err
 	}
-	msg, err := front.Receive()
+	msg, err := newPGReader(conn, maxPostgresHello).next()
 	if err != nil {
 		return nil, err
 	}
-	switch msg := msg.(type) {
-	case *pgproto3.ErrorResponse:
-		return msg, nil
-	case *pgproto3.AuthenticationOk:
-		front.Send(&pgproto3.Terminate{})
-		return nil, front.Flush()
-	case pgproto3.AuthenticationResponseMessage:
-		return nil, nil
+	switch msg.kind {
+	case pgErrorResponse:
+		e := msg.fault()
+		return &e, nil
+	case pgAuthentication:
+		if kind, _, err := msg.authentication(); err != nil || kind != pgAuthOK {
+			return nil, err
+		}
+		_, err := conn.Write(pgSend('X', ""))
+		return nil, err
 	}
-	return nil, fmt.Errorf("neither a question for a password nor an error: %T", msg)
+	return nil, errPostgres
 }

@@ -270,19 +270,22 @@ func (p *progress) load(now, old *tracks) (err error) {
 	now.Version, now.Container = progressVersion, p.container()
 	if now.Moment, err = kept.Now(); err == nil {
 		var text []byte
-		if text, err = p.kept.Load(p.service.target.String()); json.Unmarshal(text, old) != nil {
+		if text, err = p.kept.Load(p.thing()); json.Unmarshal(text, old) != nil {
 			*old = tracks{} // nothing, or garbage of our own: it begins anew
 		}
 	}
 	return err
 }
 
+// thing is the server that figures are kept of.
+func (p *progress) thing() string { return p.service.target.Name + "=" + p.service.target.String() }
+
 func (p *progress) save(now *tracks) error {
 	text, err := json.Marshal(now)
 	if err != nil {
 		return err
 	}
-	return p.kept.Save(p.service.target.String(), text)
+	return p.kept.Save(p.thing(), text)
 }
 
 // forget drops what is kept, once a probe has seen that the server starts anew.
@@ -307,7 +310,8 @@ func (p *progress) judge(c *serviceSession) (text string, busy bool, err error) 
 	}
 	r, seen, slow, err := p.read(c)
 	switch {
-	case slow && p.loop && p.asked: // that tells by itself
+	case slow && p.loop && p.asked:
+		seen = nil // that tells by itself, and a part of the page nothing
 	case slow:
 		c.warn = true
 		return unjudged + err.Error(), false, nil

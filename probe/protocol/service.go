@@ -22,6 +22,7 @@ type service struct {
 	target target.Target
 	http   *httpCheck
 	name   string // the collection, class or model: the target's path
+	tls    bool   // the scheme asks for it, so that nothing secret goes in the clear
 }
 
 // newService reads scheme(s)://[user:password@]host[:port][/NAME][?params]:
@@ -51,7 +52,7 @@ func newService(t target.Target, o Options, defaultPort string, params ...string
 	if strings.HasSuffix(strings.TrimPrefix(t.URL.Scheme, "milvus"), "s") {
 		u.Scheme = "https"
 	}
-	s := &service{t, &httpCheck{target: t, opt: o, url: u}, strings.Trim(t.URL.Path, "/")}
+	s := &service{t, &httpCheck{target: t, opt: o, url: u}, strings.Trim(t.URL.Path, "/"), u.Scheme == "https"}
 	addHeaderSecrets(t, o.Header)
 	return s, q, nil
 }
@@ -154,6 +155,9 @@ func (c *serviceSession) ask(path string, body []byte) (serviceReply, error) {
 	}
 	if u := c.http.url.User; u != nil {
 		req.header.Set("Authorization", basicAuth(u))
+	}
+	if c.tls && at.Scheme == "http" { // a port that knows no TLS, of a server that does
+		dropSecrets(req.header)
 	}
 	x := exchange{c.http}
 	if c.conn == nil {

@@ -18,6 +18,7 @@ const (
 	EventHealthyAgain       Event = "healthy_again"
 	EventGaveUp             Event = "gave_up"
 	EventNotRestarted       Event = "not_restarted"
+	EventNotFollowed        Event = "not_followed"
 	EventShuttingDown       Event = "shutting_down"
 	EventShutDown           Event = "shut_down"
 	EventStopFailed         Event = "stop_failed"
@@ -92,7 +93,8 @@ var Events = []struct {
 	{EventRecovered, "it is healthy again, which closes its incident; alert, info"},
 	{EventHealthyAgain, "it became healthy by itself before the restart was due"},
 	{EventGaveUp, "no attempts are left; alert, critical"},
-	{EventNotRestarted, "it needs a restart, and its action is another; alert, critical, or a warning after what it depends on was restarted"},
+	{EventNotRestarted, "it needs a restart, and its action is notify; alert, critical"},
+	{EventNotFollowed, "what it depends on was restarted, and its own action is another; alert, warning"},
 	{EventShuttingDown, "the engine is asked to stop it, by --action stop or --on-give-up stop"},
 	{EventShutDown, "it is down, and stays so until somebody starts or recreates it, or resets it; alert, critical, unless it was given up before"},
 	{EventStopFailed, "the engine did not stop it; after three tries an alert, critical"},

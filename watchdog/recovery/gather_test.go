@@ -82,6 +82,21 @@ func TestRestartWaitsForEvidence(t *testing.T) {
 	})
 }
 
+// That a person stopped a container may be heard behind its end alone: a restart
+// that waits does not come.
+func TestStopThatIsHeardLate(t *testing.T) {
+	s := settings()
+	s.UnhealthyFor = 20 * time.Second
+	m := online(t, s, container("healthy"))
+	want(t, m, Exited{"id1", 143, t0.Add(1)}, t0.Add(1), "")
+	m.Apply(Seen{ended(143)}, t0.Add(2))
+	if m.Services["app"].Phase != Waiting {
+		t.Fatalf("%s", m.Services["app"].Phase)
+	}
+	m.Apply(StopDone{"id1", t0.Add(3)}, t0.Add(3))
+	want(t, m, Tick{}, t0.Add(time.Hour), "")
+}
+
 // Who follows a recovery is neither restarted while somebody stops it nor while
 // it is paused.
 func TestFollowersThatPeopleStop(t *testing.T) {

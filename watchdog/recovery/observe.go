@@ -45,6 +45,9 @@ func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 	if s.container.State == "running" && !s.inFlight() && s.Life.stopping(now, patience(s.container)) {
 		return m.step(s, Stopping, now) // before its end is seen
 	}
+	if s.Phase == Waiting && s.container.State == "exited" && m.classify(s, s.container, now) == Down {
+		return m.step(s, Down, now) // that a person stopped it is heard behind its end
+	}
 	return nil
 }
 

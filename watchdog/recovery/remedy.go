@@ -124,7 +124,7 @@ func (m *Machine) notifyAlone(s *Service, now time.Time) []Action {
 // restarted after what it depends on: its own probes say whether it suffers.
 func (m *Machine) notFollowed(s *Service, now time.Time) []Action {
 	open := s.Open
-	a := s.alert(EventNotRestarted, Warning, "not restarted, since its action is %s: %s", s.policy.Remedy, s.Cause)
+	a := s.alert(EventNotFollowed, Warning, "not restarted, since its action is %s: %s", s.policy.Remedy, s.Cause)
 	s.Open, a.Closes = open, !open
 	s.rest()
 	return append([]Action{a}, m.unfollowAll(s.Key, now)...)

@@ -299,7 +299,7 @@ func TestRemediesOfDependents(t *testing.T) {
 	if len(found) != 1 || found[0].Container.Name != "web" {
 		t.Fatalf("%+v", found)
 	}
-	want(t, m, Dependents{Of: "p/db/1", All: found}, t0.Add(time.Second), "warning:not_restarted")
+	want(t, m, Dependents{Of: "p/db/1", All: found}, t0.Add(time.Second), "warning:not_followed")
 	if p := m.Services["p/web/1"]; p.Phase != Idle || p.Open {
 		t.Errorf("%+v", *p)
 	}
@@ -315,7 +315,7 @@ func TestRemediesInANetwork(t *testing.T) {
 	m.Apply(Listed{[]Container{named("db", "healthy"), side}}, t0)
 	m.Apply(Seen{side}, t0)
 	up := with(named("db", "healthy"), func(c *Container) { c.StartedAt = t0.Add(time.Second) })
-	want(t, m, Seen{up}, t0.Add(2*time.Second), "warning:not_restarted")
+	want(t, m, Seen{up}, t0.Add(2*time.Second), "warning:not_followed")
 	for range 3 {
 		want(t, m, Seen{up}, t0.Add(3*time.Second), "")
 		want(t, m, Seen{side}, t0.Add(3*time.Second), "")

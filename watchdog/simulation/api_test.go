@@ -305,7 +305,11 @@ func (e *engine) restart(c *container, r *request, how string, send func(answer)
 		if r.kind == "stop" {
 			e.w.count("stops")
 			start = func() {
-				c.halted = true
+				// After a call that nobody waits for any more, as the watchdog was
+				// killed or the engine took minutes longer than it was told, it looks
+				// like one that somebody stopped.
+				c.halted = !r.left()
+				c.doubtful = c.doubtful || r.left()
 				finish(reply(204, nil))
 			}
 		}

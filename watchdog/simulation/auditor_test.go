@@ -153,11 +153,11 @@ func (a *auditor) heard(m message) {
 	if !c.stopped || m.n <= c.stoppedAt {
 		return
 	}
+	if m.at.Before(c.started) {
+		return // the engine's clock was set back, and says that it was before
+	}
 	switch m.act {
 	case "kill":
-		if m.at.Before(c.started) {
-			return // the engine's clock was set back, and says that it was before
-		}
 		c.told.kill = c.told.kill || m.signal == "15" || m.signal == "9"
 	case "die":
 		c.told.die = true
@@ -256,6 +256,9 @@ func (a *auditor) askedRestart(r *request) {
 	w.life.mu.Unlock()
 	a.awake(c, in)
 	policy, _ := settings(w.people.all).For(recovery.Container{Labels: c.fullLabels()})
+	if s.asked { // a person wants it up
+		c.halted = false
+	}
 	switch {
 	case r.kind == "stop":
 		a.askedStop(c, s, policy)
@@ -355,8 +358,8 @@ func (a *auditor) count(c *container, s *account, in intent, policy recovery.Pol
 	}
 	s.attempt, s.anew, s.lastEnd, s.lastOwn = in.attempt, false, now, now
 	set := settings(false)
-	a.restarts = slices.DeleteFunc(a.restarts, func(t time.Time) bool { return now.Sub(t) >= set.Window })
-	if a.restarts = append(a.restarts, now); len(a.restarts) > set.MaxRestarts {
+	a.restarts = slices.DeleteFunc(a.restarts, func(t time.Time) bool { return in.at.Sub(t) >= set.Window })
+	if a.restarts = append(a.restarts, in.at); len(a.restarts) > set.MaxRestarts {
 		w.fail("limits", "%d restarts in %s", len(a.restarts), set.Window)
 	}
 }

@@ -1,0 +1,134 @@
+package protocol
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// FuzzPostgresWire: what pgproto3 reads as a message is read as the same one. Of
+// messages that it refuses, nothing is read past their end.
+func FuzzPostgresWire(f *testing.F) {
+	add := func(all ...pgproto3.BackendMessage) {
+		var sent []byte
+		for _, msg := range all {
+			var err error
+			sent, err = msg.Encode(sent)
+			must(f, err)
+		}
+		f.Add(sent)
+		f.Add(sent[:len(sent)-1])
+	}
+	add(&pgproto3.AuthenticationOk{}, &pgproto3.ParameterStatus{Name: "a", Value: "b"}, &pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte("key!")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+	add(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}}, &pgproto3.AuthenticationSASLContinue{Data: []byte("r=x")}, &pgproto3.AuthenticationSASLFinal{Data: []byte("v=y")})
+	add(&pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}}, &pgproto3.AuthenticationCleartextPassword{}, &pgproto3.AuthenticationGSS{})
+	add(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no", Detail: "d"}, &pgproto3.NoticeResponse{Message: "x"}, &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 2, UnrecognizedOptions: []string{"a"}})
+	add(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("a")}}}, &pgproto3.DataRow{Values: [][]byte{[]byte("1"), nil}}, &pgproto3.DataRow{Values: [][]byte{nil}}, &pgproto3.DataRow{}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.EmptyQueryResponse{})
+	f.Add([]byte("D\x00\x00\x00\x0a\x00\x01\x00\x00\x00\x09"))
+	f.Add([]byte("R\x00\x00\x00\x04"))
+	f.Add([]byte("E\x00\x00\x00\x05S"))
+	f.Add([]byte("Z\x00\x00\x00\x03"))
+	f.Add([]byte("S\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		in := newPGReader(overBytes(sent), maxPostgresHello)
+		library := pgproto3.NewFrontend(bytes.NewReader(sent), nil)
+		library.SetMaxBodyLen(maxPostgresHello)
+		for {
+			got, err := in.next()
+			if err == nil {
+				got.fault()
+				got.parameter()
+				got.firstValue()
+				if _, data, err := got.authentication(); err == nil {
+					mechanisms(data)
+				}
+			}
+			want, wantErr := library.Receive()
+			if wantErr != nil {
+				return
+			}
+			if err != nil {
+				t.Fatalf("%q: %v, want %#v", sent, err, want)
+			}
+			same := true
+			kind, data, authErr := got.authentication()
+			switch want := want.(type) {
+			case *pgproto3.AuthenticationOk:
+				same = authErr == nil && kind == pgAuthOK
+			case *pgproto3.AuthenticationCleartextPassword:
+				same = authErr == nil && kind == pgAuthCleartext
+			case *pgproto3.AuthenticationMD5Password:
+				same = authErr == nil && kind == pgAuthMD5 && bytes.HasPrefix(data, want.Salt[:])
+			case *pgproto3.AuthenticationSASL:
+				offered := want.AuthMechanisms
+				if end := slices.Index(offered, ""); end >= 0 {
+					offered = offered[:end] // the list's end, to PostgreSQL's documentation
+				}
+				same = authErr == nil && kind == pgAuthSASL && slices.Equal(mechanisms(data), offered[:min(len(offered), 20)])
+			case *pgproto3.AuthenticationSASLContinue:
+				same = authErr == nil && kind == pgAuthSASLContinue && bytes.Equal(data, want.Data)
+			case *pgproto3.AuthenticationSASLFinal:
+				same = authErr == nil && kind == pgAuthSASLFinal && bytes.Equal(data, want.Data)
+			case *pgproto3.ParameterStatus:
+				name, value := got.parameter()
+				same = got.kind == pgParameter && name == want.Name && value == want.Value
+			case *pgproto3.ErrorResponse:
+				e := got.fault()
+				same = got.kind == pgErrorResponse && e.code == want.Code && e.message == want.Message && e.severity == want.Severity
+			case *pgproto3.DataRow:
+				value, ok, err := got.firstValue()
+				same = got.kind == pgDataRow && err == nil && ok == (len(want.Values) > 0) && (!ok || bytes.Equal(value, want.Values[0]))
+			case *pgproto3.CommandComplete:
+				same = got.kind == pgComplete
+			case *pgproto3.EmptyQueryResponse:
+				same = got.kind == pgEmptyQuery
+			case *pgproto3.ReadyForQuery:
+				same = got.kind == pgReady
+			}
+			if !same {
+				t.Fatalf("%q: %q, want %#v", sent, got, want)
+			}
+		}
+	})
+}
+
+// What the client sends is what pgproto3's server side reads.
+func TestPostgresMessages(t *testing.T) {
+	var sent []byte
+	sent = append(sent, pgStartup(3<<16, map[string]string{"user": "u", "database": "d", "options": "-c a=b"})...)
+	sent = append(sent, pgSend('p', pgSASLInitial("SCRAM-SHA-256", []byte("n,,n=,r=x")))...)
+	sent = append(sent, pgSend('p', "c=biws")...)
+	sent = append(sent, pgSend('Q', "SELECT 1\x00")...)
+	sent = append(sent, pgSend('f', "no\x00")...)
+	sent = append(sent, pgSend('X', "")...)
+	b := pgproto3.NewBackend(bytes.NewReader(sent), nil)
+	start, err := b.ReceiveStartupMessage()
+	must(t, err)
+	if s, ok := start.(*pgproto3.StartupMessage); !ok || s.ProtocolVersion != pgproto3.ProtocolVersion30 || s.Parameters["user"] != "u" || s.Parameters["database"] != "d" || s.Parameters["options"] != "-c a=b" {
+		t.Errorf("%+v", start)
+	}
+	receive := func() pgproto3.FrontendMessage {
+		msg, err := b.Receive()
+		must(t, err)
+		return msg
+	}
+	must(t, b.SetAuthType(pgproto3.AuthTypeSASL))
+	if m, ok := receive().(*pgproto3.SASLInitialResponse); !ok || m.AuthMechanism != "SCRAM-SHA-256" || string(m.Data) != "n,,n=,r=x" {
+		t.Errorf("%+v", m)
+	}
+	must(t, b.SetAuthType(pgproto3.AuthTypeSASLContinue))
+	if m, ok := receive().(*pgproto3.SASLResponse); !ok || string(m.Data) != "c=biws" {
+		t.Errorf("%+v", m)
+	}
+	if m, ok := receive().(*pgproto3.Query); !ok || m.String != "SELECT 1" {
+		t.Errorf("%+v", m)
+	}
+	if m, ok := receive().(*pgproto3.CopyFail); !ok || m.Message != "no" {
+		t.Errorf("%+v", m)
+	}
+	if m, ok := receive().(*pgproto3.Terminate); !ok {
+		t.Errorf("%+v", m)
+	}
+}

@@ -6,9 +6,11 @@
 //
 //	go run ./bench [-runs 30] [-out bench/results] [-jobs REGEX]
 //	go run ./bench recovery [-n 3] [-faults crash,hang] [-out bench/results]
+//	go run ./bench growth [-out bench/results]
 //
 // The second breaks containers on the Docker engine, and measures what becomes
-// of them. Both also write their results as JSON and as a picture. jobs.go is
+// of them; the third is how the watchdog's cost grows with the containers. All
+// also write their results as JSON and as a picture. jobs.go is
 // where a job or a program is added, recovery/faults.go where a fault is.
 package main
 
@@ -38,9 +40,12 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var err error
-	if len(os.Args) > 1 && os.Args[1] == "recovery" {
+	switch name := append(os.Args, "")[1]; name {
+	case "recovery":
 		err = recovery.Run(ctx, os.Args[2:], os.Stdout, os.Stderr)
-	} else {
+	case "growth":
+		err = growth(ctx, os.Args[2:])
+	default:
 		err = run(ctx, os.Args[1:])
 	}
 	stop()

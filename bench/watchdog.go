@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -14,23 +13,14 @@ import (
 // benchmark and unit.
 func watchdog(ctx context.Context) (map[string]map[string]float64, error) {
 	figures := map[string]map[string]float64{}
-	for which, times := range map[string]string{"Idle": "1x", "EventToRestart|Events": "200x"} {
+	for which, times := range map[string]string{"Idle": "1x", "EventToRestart$|Events$": "200x"} {
 		out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", which, "-benchtime", times, "./cmd/watchdog").CombinedOutput()
 		if err != nil {
 			return nil, fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, out)
 		}
 		for line := range strings.Lines(string(out)) {
-			line, ok := strings.CutPrefix(line, "Benchmark")
-			f := strings.Fields(line)
-			if !ok || len(f) < 4 {
-				continue
-			}
-			name, _, _ := strings.Cut(f[0], "-")
-			figures[name] = map[string]float64{}
-			for i := 2; i+1 < len(f); i += 2 {
-				if v, err := strconv.ParseFloat(f[i], 64); err == nil && f[i+1] != "ns/op" {
-					figures[name][f[i+1]] = v
-				}
+			if name, of, ok := benchLine(line); ok {
+				figures[name] = of
 			}
 		}
 	}

@@ -149,10 +149,13 @@ func BenchmarkGrowth(b *testing.B) {
 }
 
 func growth(b *testing.B, n int, figures bool) {
-	const minutes = 3
-	failures := min(n, 20)
+	const minutes = 2
+	failures, reconcile := min(n, 20), 2*time.Second
+	if figures {
+		reconcile += time.Duration(n) * 3 * time.Millisecond // all are inspected, and that is to end before the next
+	}
 	f := newFullEngine(b, n)
-	cmd, _ := daemon(b, f, nil, "--listen", "none", "--reconcile", "2s", fmt.Sprintf("--probe-figures=%v", figures), "--max-restarts", "100000/1s", "--max-attempts", "100000")
+	cmd, _ := daemon(b, f, nil, "--listen", "none", "--reconcile", reconcile.String(), fmt.Sprintf("--probe-figures=%v", figures), "--max-restarts", "100000/1s", "--max-attempts", "100000")
 	pid := cmd.Process.Pid
 	for b.Loop() {
 		f.settled()

@@ -175,7 +175,8 @@ func (c *container) begin() error {
 func (c *container) over(code int, oom bool) {
 	c.changed()
 	c.gen++
-	c.doubtful, c.wanted = c.e.skew != 0 || c.startSkew != 0 || c.priorSkew != 0, false
+	c.doubtful = c.e.skew != 0 || c.startSkew != 0 || c.priorSkew != 0
+	c.wanted = c.wanted && c.e.w.audit.inFlight(c) // who reset it while the watchdog stops it wants it up
 	c.state, c.exit, c.oom, c.finished, c.ending = "exited", code, oom, c.e.clock(), false
 	if c.checked {
 		c.health = "unhealthy" // as the engine leaves it, without a word

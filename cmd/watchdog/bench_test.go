@@ -196,7 +196,7 @@ func BenchmarkMassFailure(b *testing.B) {
 					<-time.After(20 * time.Millisecond)
 				}
 				f.settled()
-				b.ReportMetric((cpuTime(b, pid)-begin).Seconds(), "cpu-s/failure")
+				b.ReportMetric((cpuTime(b, pid) - begin).Seconds(), "cpu-s/failure")
 				begin, inspected = cpuTime(b, pid), f.count(&f.inspections)
 				f.sendHealthy()
 				for f.count(&f.inspections) < inspected+n {

@@ -22,9 +22,10 @@ const (
 	jobHung    = "a server that hangs, 1 s allowed"
 	jobThree   = "three paths of one host"
 	jobSlow    = "the same, each answer after 20 ms"
+	jobGrow    = "so many targets at once"
 )
 
-var jobs = []string{jobStart, jobGet, jobSeed, jobFive, jobGRPC, jobRefused, jobHung, jobThree, jobSlow}
+var jobs = []string{jobStart, jobGet, jobSeed, jobFive, jobGRPC, jobRefused, jobHung, jobThree, jobSlow, jobGrow}
 
 // build makes the programs as users get them: static and stripped. notes say
 // which of the others cannot be had.
@@ -97,7 +98,7 @@ func contenders(dir string, s *servers) *field {
 		url  string
 		want int
 	}{jobGet: {url, 0}, jobRefused: {"http://" + s.closed + "/health", 1}} {
-		f.add(job, "healthcheck", hc, target.want, env, hc, "--layers", "api", "--api", target.url)
+		f.add(job, "healthcheck", hc, target.want, nil, hc, "--layers", "api", "--api", target.url)
 		f.add(job, "minimal Go net/http", f.path("nethttp"), target.want, nil, f.path("nethttp"), target.url)
 		f.add(job, "curl", which("curl"), map[int]int{0: 0, 1: 7}[target.want], nil, "curl", "-fsS", "-o", "/dev/null", target.url)
 		f.add(job, "wget", which("wget"), map[int]int{0: 0, 1: 4}[target.want], nil, "wget", "-q", "-O", "/dev/null", target.url)
@@ -116,6 +117,13 @@ func contenders(dir string, s *servers) *field {
 			name := map[string]string{"at-once": "at once, a connection each", "in-turn": "in turn over one connection"}[how]
 			f.add(job, name, "", 0, nil, f.path("threepaths"), how, "http://"+addr+"/health", "http://"+addr+"/db/health", "http://"+addr+"/vector/health")
 		}
+	}
+	for _, n := range []int{1, 10, 100} {
+		args := []string{hc, "--layers", "api"}
+		for i := range n {
+			args = append(args, "--api", fmt.Sprintf("t%d=%s", i, url))
+		}
+		f.add(jobGrow, fmt.Sprintf("healthcheck, %d", n), hc, 0, nil, args...)
 	}
 	slices.SortStableFunc(f.all, func(a, b contender) int { return slices.Index(jobs, a.job) - slices.Index(jobs, b.job) })
 	return f

@@ -4,7 +4,7 @@
 // stand the probe in a container with a tenth of a core, and the watchdog's
 // own benchmarks.
 //
-//	go run ./bench [-runs 30] [-out bench/results]
+//	go run ./bench [-runs 30] [-out bench/results] [-jobs REGEX]
 //	go run ./bench recovery [-n 3] [-faults crash,hang] [-out bench/results]
 //	go run ./bench growth [-out bench/results]
 //
@@ -25,8 +25,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -66,6 +68,7 @@ type contender struct {
 type sample struct {
 	wall, cpu time.Duration
 	rss       float64 // MiB
+	faults    float64 // of pages: more stable than times
 }
 
 // result is what a contender's runs come to.
@@ -77,14 +80,18 @@ type result struct {
 	CPU     float64 `json:"cpu_ms"`
 	CPUIQR  float64 `json:"cpu_iqr_ms"`
 	RSS     float64 `json:"peak_mib"`
-	Size    int64   `json:"bytes,omitempty"`
-	Runs    int     `json:"runs"`
+	Faults  float64 `json:"page_faults"`
+	// Calls are system calls under strace, of one run; 0 where there is no strace.
+	Calls int   `json:"system_calls,omitempty"`
+	Size  int64 `json:"bytes,omitempty"`
+	Runs  int   `json:"runs"`
 }
 
 func run(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	runs := fs.Int("runs", 30, "runs of each program, after a warm-up")
 	out := fs.String("out", "bench/results", "where results.json and results.svg go")
+	only := fs.String("jobs", "", "these jobs alone, by a regular expression; nothing is written then")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -102,8 +109,12 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
 	f := contenders(dir, srv)
-	all := f.all
+	all := slices.DeleteFunc(f.all, func(c contender) bool { return !wanted.MatchString(c.job) })
 	notes = slices.Concat(notes, srv.notes, f.notes)
 	samples := make([][]sample, len(all))
 	for round := range *runs + 1 {
@@ -121,7 +132,14 @@ func run(ctx context.Context, args []string) error {
 	fmt.Fprintln(os.Stderr)
 	var results []result
 	for i, c := range all {
-		results = append(results, summarise(c, samples[i]))
+		r := summarise(c, samples[i])
+		r.Calls = systemCalls(ctx, c)
+		results = append(results, r)
+	}
+	if *only != "" {
+		table(os.Stdout, results)
+		fmt.Println(machine(*runs))
+		return nil
 	}
 	boxed, err := inContainer(ctx, dir, *runs)
 	if err != nil {
@@ -185,14 +203,51 @@ func measure(ctx context.Context, dir string, c contender) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	var wall, user, sys, rss, code int64
-	if _, err := fmt.Sscan(string(out), &wall, &user, &sys, &rss, &code); err != nil {
+	var wall, user, sys, rss, faults, code int64
+	if _, err := fmt.Sscan(string(out), &wall, &user, &sys, &rss, &faults, &code); err != nil {
 		return sample{}, err
 	}
 	if int(code) != c.want {
 		return sample{}, fmt.Errorf("exit %d, want %d", code, c.want)
 	}
-	return sample{time.Duration(wall) * time.Microsecond, time.Duration(user+sys) * time.Microsecond, float64(rss) / 1024}, nil
+	return sample{time.Duration(wall) * time.Microsecond, time.Duration(user+sys) * time.Microsecond, float64(rss) / 1024, float64(faults)}, nil
+}
+
+// straceRuns are so many runs of which systemCalls takes the median.
+const straceRuns = 5
+
+// systemCalls counts a contender's system calls under strace, those of its
+// children too; 0 where that is not possible.
+func systemCalls(ctx context.Context, c contender) int {
+	var all []float64
+	for range straceRuns {
+		cmd := exec.CommandContext(ctx, "strace", append([]string{"-f", "-qq", "-c", "-U", "calls,name", "-o", "/dev/fd/3"}, c.args...)...)
+		cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, c.env...)
+		r, w, err := os.Pipe()
+		if err != nil {
+			return 0
+		}
+		cmd.ExtraFiles = []*os.File{w}
+		err = cmd.Start()
+		w.Close()
+		text, _ := io.ReadAll(r)
+		r.Close()
+		if err != nil {
+			return 0
+		}
+		cmd.Wait() // its exit code is the contender's
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) == 2 && f[1] == "total" {
+				n, _ := strconv.Atoi(f[0])
+				all = append(all, float64(n))
+			}
+		}
+	}
+	if len(all) < straceRuns {
+		return 0
+	}
+	slices.Sort(all)
+	return int(quantile(all, 0.5))
 }
 
 // summarise takes the median and the spread of the middle half.
@@ -209,6 +264,7 @@ func summarise(c contender, all []sample) result {
 	r.Wall, r.WallIQR = pick(func(s sample) float64 { return float64(s.wall.Microseconds()) / 1000 })
 	r.CPU, r.CPUIQR = pick(func(s sample) float64 { return float64(s.cpu.Microseconds()) / 1000 })
 	r.RSS, _ = pick(func(s sample) float64 { return s.rss })
+	r.Faults, _ = pick(func(s sample) float64 { return s.faults })
 	if st, err := os.Stat(c.file); err == nil {
 		r.Size = st.Size()
 	}
@@ -228,13 +284,17 @@ func table(out io.Writer, all []result) {
 	for _, r := range all {
 		if r.Job != job {
 			job = r.Job
-			fmt.Fprintf(w, "\n%s\twall ms\t±\tCPU ms\t±\tpeak MiB\tMB\t\n", job)
+			fmt.Fprintf(w, "\n%s\twall ms\t±\tCPU ms\t±\tpeak MiB\tfaults\tcalls\tMB\t\n", job)
 		}
 		size := "-"
 		if r.Size > 0 {
 			size = fmt.Sprintf("%.2f", float64(r.Size)/1e6)
 		}
-		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%s\t\n", r.Program, r.Wall, r.WallIQR/2, r.CPU, r.CPUIQR/2, r.RSS, size)
+		calls := "-"
+		if r.Calls > 0 {
+			calls = strconv.Itoa(r.Calls)
+		}
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%s\t%s\t\n", r.Program, r.Wall, r.WallIQR/2, r.CPU, r.CPUIQR/2, r.RSS, r.Faults, calls, size)
 	}
 	w.Flush()
 }

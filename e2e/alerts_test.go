@@ -173,7 +173,7 @@ func TestWatchdogWithAReceiverThatHangs(t *testing.T) {
 // The examples for Prometheus and Grafana name metrics that exist, and the
 // rules are rules.
 func TestMonitoringExamples(t *testing.T) {
-	if out, code := output(t, nil, "promtool", "check", "rules", "../examples/monitoring/alerts.yml"); code != 0 || !strings.Contains(out, "8 rules found") {
+	if out, code := output(t, nil, "promtool", "check", "rules", "../examples/monitoring/alerts.yml"); code != 0 || !strings.Contains(out, "9 rules found") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if out, code := output(t, nil, "promtool", "test", "rules", "../examples/monitoring/alerts_test.yml"); code != 0 || !strings.Contains(out, "SUCCESS") {

@@ -105,7 +105,7 @@ func TestPagesNameRealFlags(t *testing.T) {
 			}
 		}
 	}
-	for _, f := range strings.Fields("--interval --timeout --start-period --retries --from --max-time --cacert --unix-socket --noproxy --build-arg --runs --gpus --init --connect --cert --key --capath --resolve --data-binary --http --compressed --haproxy-protocol --disable-log-stats --enable-metrics --metrics --now") { // Docker's, curl's, MariaDB's, systemctl's, the model servers'
+	for _, f := range strings.Fields("--interval --timeout --start-period --retries --from --max-time --cacert --unix-socket --noproxy --build-arg --runs --gpus --init --connect --cert --key --capath --resolve --data-binary --http --compressed --haproxy-protocol --disable-log-stats --enable-metrics --metrics --now --embedding --port") { // Docker's, curl's, MariaDB's, systemctl's, the model servers'
 		known[f] = true
 	}
 	for page, text := range pages(t) {

@@ -1,6 +1,6 @@
 // Launch runs one program and prints what the kernel counted of it: wall time,
-// user and system time in microseconds, peak memory in KiB, exit code. It is a
-// program of its own, and small, since a child's peak memory begins with that
+// user and system time in microseconds, peak memory in KiB, page faults, exit
+// code. It is a program of its own, and small, since a child's peak memory begins with that
 // of the process that starts it.
 package main
 
@@ -38,5 +38,5 @@ func main() {
 		}
 	}
 	wall := time.Since(begin)
-	fmt.Println(wall.Microseconds(), usage.Utime.Nano()/1000, usage.Stime.Nano()/1000, usage.Maxrss, status.ExitStatus())
+	fmt.Println(wall.Microseconds(), usage.Utime.Nano()/1000, usage.Stime.Nano()/1000, usage.Maxrss, usage.Minflt+usage.Majflt, status.ExitStatus())
 }

@@ -68,7 +68,11 @@ func (e *Environ) Source(flag string) string {
 
 // Given is Source with the value, for errors.
 func (e *Environ) Given(flag string) string {
-	return e.GivenAs(flag, e.Flags.Lookup(flag).Value.String())
+	f := e.Flags.Lookup(flag)
+	if f == nil { // not declared
+		return e.Source(flag)
+	}
+	return e.GivenAs(flag, f.Value.String())
 }
 
 // GivenAs is Source with one of the flag's values. What comes from a file may

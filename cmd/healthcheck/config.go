@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -101,6 +102,11 @@ func (r *raw) source(flag string) string {
 
 // newFlags declares every flag, in the order of the help text.
 func newFlags() (*pflag.FlagSet, *raw) {
+	return declareFlags(func(string) bool { return true })
+}
+
+// declareFlags declares the flags that are wanted; the others have their default.
+func declareFlags(wanted func(name string) bool) (*pflag.FlagSet, *raw) {
 	r := &raw{
 		interval: durationValue(defaultInterval), timeout: durationValue(defaultTimeout),
 		checkTimeout: durationValue(defaultCheckTimeout), cpuWindow: durationValue(defaultCPUWindow),
@@ -110,65 +116,87 @@ func newFlags() (*pflag.FlagSet, *raw) {
 	fs := pflag.NewFlagSet("healthcheck", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.Usage = func() {}
+	add := func(v pflag.Value, name, usage string) {
+		if wanted(name) {
+			fs.Var(v, name, usage)
+		}
+	}
+	text := func(p *string, name, value, usage string) {
+		if *p = value; wanted(name) {
+			fs.StringVar(p, name, value, usage)
+		}
+	}
+	onOff := func(p *bool, name, usage string) {
+		if wanted(name) {
+			fs.BoolVar(p, name, false, usage)
+		}
+	}
+	number := func(p *int, name string, value int, usage string) {
+		if *p = value; wanted(name) {
+			fs.IntVar(p, name, value, usage)
+		}
+	}
 
-	fs.Var(&r.interval, "interval", "the interval that it runs at")
-	fs.Var(&r.timeout, "timeout", "overall deadline, shorter than the interval")
-	fs.Var(&r.checkTimeout, "check-timeout", "one check's limit, at most --timeout")
-	fs.Var(&flags.List{Values: &r.layers, Begins: flags.Anything, Commas: true, Kind: "LAYER,…"}, "layers", "run these only: "+strings.Join(defaultLayers, ","))
-	fs.Var(&flags.List{Values: &r.optional, Begins: flags.Anything, Commas: true, Kind: "NAME"}, "optional", "this check or layer only warns")
-	fs.BoolVar(&r.failFast, "fail-fast", false, "layer by layer, stop after the first to fail")
-	fs.StringVar(&r.baseURL, "base-url", defaultBaseURL, "what a path is resolved against")
+	add(&r.interval, "interval", "the interval that it runs at")
+	add(&r.timeout, "timeout", "overall deadline, shorter than the interval")
+	add(&r.checkTimeout, "check-timeout", "one check's limit, at most --timeout")
+	add(&flags.List{Values: &r.layers, Begins: flags.Anything, Commas: true, Kind: "LAYER,…"}, "layers", "run these only: "+strings.Join(defaultLayers, ","))
+	add(&flags.List{Values: &r.optional, Begins: flags.Anything, Commas: true, Kind: "NAME"}, "optional", "this check or layer only warns")
+	onOff(&r.failFast, "fail-fast", "layer by layer, stop after the first to fail")
+	text(&r.baseURL, "base-url", defaultBaseURL, "what a path is resolved against")
 	for _, layer := range []string{layerAPI, layerDB, layerVector} {
 		var list []string
 		r.targets[layer] = &list
-		fs.Var(&flags.List{Values: &list, Begins: target.Begins, Commas: true, Kind: "[NAME=]TARGET"}, layer,
+		add(&flags.List{Values: &list, Begins: target.Begins, Commas: true, Kind: "[NAME=]TARGET"}, layer,
 			"default "+defaultPath(layer))
 	}
-	fs.BoolVar(&r.proxy, "proxy", false, "honour HTTP_PROXY, NO_PROXY and so on")
-	fs.Var(&flags.List{Values: &r.headers, Begins: flags.ByStart(headerStart), Kind: "NAME: VALUE"}, "header", "send this header")
-	fs.StringVar(&r.method, "method", "GET", "HTTP method")
-	fs.StringVar(&r.status, "expect-status", "200", "codes wanted: 200,204 or 2xx")
-	fs.StringVar(&r.body, "body", "", "text to send, by POST")
-	fs.StringVar(&r.bodyFile, "body-file", "", "the file that it is in")
-	fs.StringVar(&r.httpVersion, "http-version", "1.1", "or 2")
-	fs.Var(&flags.List{Values: &r.expectHeader, Begins: flags.ByStart(headerStart), Kind: "NAME: REGEX"}, "expect-header", "header of the answer")
-	fs.StringVar(&r.expectBody, "expect-body", "", "regular expression that the body matches")
-	fs.StringVar(&r.notBody, "not-body", "", "one that it must not match")
-	fs.Var(&flags.List{Values: &r.expectJSON, Begins: func(_, s string) bool { return strings.ContainsAny(s, "=<>") }, Kind: "PATH=VALUE"},
+	onOff(&r.proxy, "proxy", "honour HTTP_PROXY, NO_PROXY and so on")
+	add(&flags.List{Values: &r.headers, Begins: flags.ByStart(headerStart), Kind: "NAME: VALUE"}, "header", "send this header")
+	text(&r.method, "method", "GET", "HTTP method")
+	text(&r.status, "expect-status", "200", "codes wanted: 200,204 or 2xx")
+	text(&r.body, "body", "", "text to send, by POST")
+	text(&r.bodyFile, "body-file", "", "the file that it is in")
+	text(&r.httpVersion, "http-version", "1.1", "or 2")
+	add(&flags.List{Values: &r.expectHeader, Begins: flags.ByStart(headerStart), Kind: "NAME: REGEX"}, "expect-header", "header of the answer")
+	text(&r.expectBody, "expect-body", "", "regular expression that the body matches")
+	text(&r.notBody, "not-body", "", "one that it must not match")
+	add(&flags.List{Values: &r.expectJSON, Begins: func(_, s string) bool { return strings.ContainsAny(s, "=<>") }, Kind: "PATH=VALUE"},
 		"expect-json", "member of the JSON body: data.db=up")
-	fs.StringVar(&r.caCert, "ca-cert", "", "PEM file or directory to trust, too")
-	fs.StringVar(&r.clientCert, "client-cert", "", "PEM file to show")
-	fs.StringVar(&r.clientKey, "client-key", "", "its key")
-	fs.StringVar(&r.serverName, "server-name", "", "name to ask TLS for")
-	fs.StringVar(&r.certDays, "min-cert-days", "off", "warn below; 14?7 fails below 7")
-	fs.StringVar(&r.connectTo, "connect-to", "", "HOST:PORT to connect to instead")
-	fs.BoolVar(&r.insecure, "insecure", false, "accept any certificate")
-	fs.IntVar(&r.maxRedirects, "max-redirects", defaultRedirects, "follow so many")
-	fs.Var(&r.limits.cpu.limit, "cpu-max", "unhealthy above")
-	fs.Var(&r.limits.mem.limit, "mem-max", "unhealthy above")
-	fs.Var(&r.limits.memFree.limit, "mem-min-free", "unhealthy below: 100MiB")
-	fs.Var(&r.limits.disk.limit, "disk-max", "unhealthy above")
-	fs.Var(&r.limits.diskFree.limit, "disk-min-free", "unhealthy below: 1GiB")
-	fs.BoolVar(&r.host, "host", false, "judge the host's CPU, memory and tasks, too")
-	fs.Var(&r.limits.inode.limit, "inode-max", "unhealthy above")
-	fs.Var(&r.limits.pids.limit, "pids-max", "unhealthy above")
-	fs.Var(&r.limits.netErrors.limit, "net-errors-max", "unhealthy above")
-	r.limits.declareTwins(fs)
-	fs.Var(&flags.List{Values: &r.diskPaths, Begins: flags.Anything, Kind: "PATH"}, "disk-path", "look at this file system (default /)")
-	fs.Var(&r.cpuWindow, "cpu-window", "sample so long without an earlier sample")
-	fs.StringVar(&r.stateDir, "state-dir", "", "where the last sample is kept; none: nowhere")
-	fs.BoolVar(&r.gpu, "gpu", false, "look at the GPUs too; each flag below implies it")
-	fs.IntVar(&r.gpuCount, "gpu-count", 1, "so many GPUs at least")
-	fs.Var(&r.gpuMinFree, "gpu-min-free", "memory free on each GPU: 4GiB")
-	fs.Var(&r.gpuMaxMem, "gpu-max-mem", "unhealthy above")
-	fs.Var(&r.gpuMaxUtil, "gpu-max-util", "unhealthy above")
-	fs.Var(&r.gpuMaxTemp, "gpu-max-temp", "unhealthy above, in °C")
-	fs.Var(&r.gpuMaxECC, "gpu-max-ecc", "unhealthy above: uncorrectable errors")
-	fs.BoolVar(&r.gpuOptional, "gpu-optional", false, "no GPU is a warning: CPU is used")
-	fs.StringVar(&r.output, "output", "text", "text or json")
-	fs.BoolVar(&r.quiet, "quiet", false, "print nothing on success")
-	fs.BoolVar(&r.version, "version", false, "say what this is, and exit")
-	fs.BoolVarP(&r.help, "help", "h", false, "say this, and exit")
+	text(&r.caCert, "ca-cert", "", "PEM file or directory to trust, too")
+	text(&r.clientCert, "client-cert", "", "PEM file to show")
+	text(&r.clientKey, "client-key", "", "its key")
+	text(&r.serverName, "server-name", "", "name to ask TLS for")
+	text(&r.certDays, "min-cert-days", "off", "warn below; 14?7 fails below 7")
+	text(&r.connectTo, "connect-to", "", "HOST:PORT to connect to instead")
+	onOff(&r.insecure, "insecure", "accept any certificate")
+	number(&r.maxRedirects, "max-redirects", defaultRedirects, "follow so many")
+	add(&r.limits.cpu.limit, "cpu-max", "unhealthy above")
+	add(&r.limits.mem.limit, "mem-max", "unhealthy above")
+	add(&r.limits.memFree.limit, "mem-min-free", "unhealthy below: 100MiB")
+	add(&r.limits.disk.limit, "disk-max", "unhealthy above")
+	add(&r.limits.diskFree.limit, "disk-min-free", "unhealthy below: 1GiB")
+	onOff(&r.host, "host", "judge the host's CPU, memory and tasks, too")
+	add(&r.limits.inode.limit, "inode-max", "unhealthy above")
+	add(&r.limits.pids.limit, "pids-max", "unhealthy above")
+	add(&r.limits.netErrors.limit, "net-errors-max", "unhealthy above")
+	r.limits.declareTwins(add)
+	add(&flags.List{Values: &r.diskPaths, Begins: flags.Anything, Kind: "PATH"}, "disk-path", "look at this file system (default /)")
+	add(&r.cpuWindow, "cpu-window", "sample so long without an earlier sample")
+	text(&r.stateDir, "state-dir", "", "where the last sample is kept; none: nowhere")
+	onOff(&r.gpu, "gpu", "look at the GPUs too; each flag below implies it")
+	number(&r.gpuCount, "gpu-count", 1, "so many GPUs at least")
+	add(&r.gpuMinFree, "gpu-min-free", "memory free on each GPU: 4GiB")
+	add(&r.gpuMaxMem, "gpu-max-mem", "unhealthy above")
+	add(&r.gpuMaxUtil, "gpu-max-util", "unhealthy above")
+	add(&r.gpuMaxTemp, "gpu-max-temp", "unhealthy above, in °C")
+	add(&r.gpuMaxECC, "gpu-max-ecc", "unhealthy above: uncorrectable errors")
+	onOff(&r.gpuOptional, "gpu-optional", "no GPU is a warning: CPU is used")
+	text(&r.output, "output", "text", "text or json")
+	onOff(&r.quiet, "quiet", "print nothing on success")
+	onOff(&r.version, "version", "say what this is, and exit")
+	if wanted("help") {
+		fs.BoolVarP(&r.help, "help", "h", false, "say this, and exit")
+	}
 	return fs, r
 }
 
@@ -186,9 +214,37 @@ func defaultPath(layer string) string {
 // parseConfig turns arguments and environment into a configuration. It is
 // pure but for read, which serves HEALTHCHECK_…_FILE. Its error is a
 // *usageError and holds no secret.
+//
+// A run names few of the flags, and most of the work is in declaring the others:
+// all are declared where something is wrong, so that the error can name them.
 func parseConfig(args, environ []string, read readFile) (*config, error) {
-	fs, r := newFlags()
+	names := namedFlags(args, environ)
+	fs, r := declareFlags(func(name string) bool { return slices.Contains(names, name) })
+	if c, err := r.parse(fs, args, environ, read); err == nil && len(c.ignored) == 0 {
+		return c, nil
+	}
+	fs, r = newFlags()
 	return r.parse(fs, args, environ, read)
+}
+
+// namedFlags are the names that arguments and variables may mean as flags.
+func namedFlags(args, environ []string) (names []string) {
+	for _, arg := range args {
+		if name, ok := strings.CutPrefix(arg, "--"); ok {
+			name, _, _ = strings.Cut(name, "=")
+			names = append(names, name)
+		} else if arg == "-h" {
+			names = append(names, "help")
+		}
+	}
+	for _, v := range environ {
+		if name, ok := strings.CutPrefix(v, variablePrefix); ok {
+			name, _, _ = strings.Cut(name, "=")
+			name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+			names = append(names, name, strings.TrimSuffix(name, "-file"))
+		}
+	}
+	return names
 }
 
 func (r *raw) parse(fs *pflag.FlagSet, args, environ []string, read readFile) (*config, error) {

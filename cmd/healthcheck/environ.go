@@ -14,6 +14,9 @@ import (
 // readFile reads a secret's file within a time limit.
 type readFile func(path string, within time.Duration) (string, error)
 
+// variablePrefix begins the name of every variable that is a setting.
+const variablePrefix = "HEALTHCHECK_"
+
 // newEnviron is how HEALTHCHECK_ variables become flags.
 func newEnviron(fs *pflag.FlagSet, r *raw, read readFile) flags.Environ {
 	const success = "every probe would succeed"
@@ -23,7 +26,7 @@ func newEnviron(fs *pflag.FlagSet, r *raw, read readFile) flags.Environ {
 	}
 	return flags.Environ{
 		Others: others,
-		Prefix: "HEALTHCHECK_", Flags: fs, None: map[string]string{"version": success, "help": success, "body-file": "HEALTHCHECK_BODY_FILE holds the path for --body"},
+		Prefix: variablePrefix, Flags: fs, None: map[string]string{"version": success, "help": success, "body-file": "HEALTHCHECK_BODY_FILE holds the path for --body"},
 		First:    "timeout", // it bounds how long the files may take
 		Lenient:  true,
 		Verbatim: []string{"expect-body", "not-body", "body"}, // a JSON text, perhaps

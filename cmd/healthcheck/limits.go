@@ -22,7 +22,7 @@ type bounds[V any] struct{ limit, warn V }
 const warnPrefix = "warn-"
 
 // declareTwins declares the twin of every limit.
-func (l *limits) declareTwins(fs *pflag.FlagSet) {
+func (l *limits) declareTwins(declare func(v pflag.Value, name, usage string)) {
 	for _, f := range []struct {
 		value pflag.Value
 		name  string
@@ -30,7 +30,7 @@ func (l *limits) declareTwins(fs *pflag.FlagSet) {
 		{&l.cpu.warn, "cpu-max"}, {&l.mem.warn, "mem-max"}, {&l.disk.warn, "disk-max"}, {&l.inode.warn, "inode-max"}, {&l.pids.warn, "pids-max"},
 		{&l.netErrors.warn, "net-errors-max"}, {&l.memFree.warn, "mem-min-free"}, {&l.diskFree.warn, "disk-min-free"},
 	} {
-		fs.Var(f.value, warnPrefix+f.name, "degraded beyond")
+		declare(f.value, warnPrefix+f.name, "degraded beyond")
 	}
 }
 

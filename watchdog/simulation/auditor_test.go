@@ -263,6 +263,8 @@ func (a *auditor) askedRestart(r *request) {
 	case r.kind == "stop":
 		a.askedStop(c, s, policy)
 		return
+	case s.asked: // reset while it was being stopped
+		c.halted = false
 	case c.halted && !c.wanted && !c.doubtful:
 		w.fail("what it stopped", "%s was stopped by the watchdog, and a %s is asked for: %s", c.name, r.kind, a.saidOf(c))
 	}

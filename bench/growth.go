@@ -33,14 +33,13 @@ type grown struct {
 func growth(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("growth", flag.ContinueOnError)
 	out := fs.String("out", "bench/results", "where growth.json and growth.svg go")
+	from := fs.String("from", "", "a file with what go test printed of these benchmarks; empty runs them")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Growth|MassFailure|EventsInAMinute", "-benchtime", "1x", "-timeout", "1h", "./cmd/watchdog")
-	cmd.Stderr = os.Stderr
-	text, err := cmd.Output()
+	text, err := growthText(ctx, *from)
 	if err != nil {
-		return fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, text)
+		return err
 	}
 	all, others := readGrowth(string(text))
 	if len(all) == 0 {
@@ -59,6 +58,20 @@ func growth(ctx context.Context, args []string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(*out, "growth.svg"), []byte(pictureGrowth(all)), 0o644)
+}
+
+// growthText is what go test prints of the benchmarks.
+func growthText(ctx context.Context, from string) ([]byte, error) {
+	if from != "" {
+		return os.ReadFile(from)
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Growth|MassFailure|EventsInAMinute", "-benchtime", "1x", "-timeout", "1h", "./cmd/watchdog")
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, text)
+	}
+	return text, nil
 }
 
 // readGrowth reads what go test prints of benchmarks; others are figures of

@@ -6,7 +6,7 @@
 //
 //	go run ./bench [-runs 30] [-out bench/results] [-jobs REGEX]
 //	go run ./bench recovery [-n 3] [-faults crash,hang] [-out bench/results]
-//	go run ./bench growth [-out bench/results]
+//	go run ./bench growth [-from FILE] [-out bench/results]
 //
 // The second breaks containers on the Docker engine, and measures what becomes
 // of them; the third is how the watchdog's cost grows with the containers. All

@@ -46,11 +46,12 @@ func growth(ctx context.Context, args []string) error {
 		return fmt.Errorf("no figures in\n%s", text)
 	}
 	tableGrowth(os.Stdout, all, others)
-	fmt.Println(machine(1))
+	note := hardware() + "; one run each, on an engine that is a stand-in on a Unix socket"
+	fmt.Println(note)
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(map[string]any{"notes": []string{machine(1)}, "growth": all, "others": others}, "", "  ")
+	data, err := json.MarshalIndent(map[string]any{"notes": []string{note}, "growth": all, "others": others}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -133,6 +134,14 @@ func tableGrowth(out io.Writer, all []grown, others map[string]map[string]float6
 	}
 }
 
+// short is a figure with as many digits as a picture has room for.
+func short(v float64) string {
+	if v >= 100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
 // pictureGrowth draws the three figures over the number of containers, each with
 // and without the figures of probes; all scales are logarithmic.
 func pictureGrowth(all []grown) string {
@@ -164,8 +173,8 @@ func pictureGrowth(all []grown) string {
 				if g.Figures == on {
 					points = append(points, fmt.Sprintf("%.1f,%.1f", x(g.Containers), y(panel.value(g))))
 					at := map[bool]int{false: 16, true: -8}[on]
-					fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/><text x="%.1f" y="%.1f" font-size="11" text-anchor="middle" fill="%s">%.3g</text>`+"\n",
-						x(g.Containers), y(panel.value(g)), colour, x(g.Containers), y(panel.value(g))+float64(at), colour, panel.value(g))
+					fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/><text x="%.1f" y="%.1f" font-size="11" text-anchor="middle" fill="%s">%s</text>`+"\n",
+						x(g.Containers), y(panel.value(g)), colour, x(g.Containers), y(panel.value(g))+float64(at), colour, short(panel.value(g)))
 				}
 			}
 			fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "), colour)

@@ -168,6 +168,7 @@ func growth(b *testing.B, n int, figures bool) {
 		b.ReportMetric(residentMiB(b, pid), "MiB/peak")
 		var took []time.Duration
 		for i := range failures {
+			f.settled() // what the last recovery had asked for
 			at := time.Now()
 			f.makeUnhealthy(f.order[i*len(f.order)/failures])
 			<-f.restarts

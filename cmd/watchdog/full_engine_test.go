@@ -40,7 +40,7 @@ func (c *fakeContainer) network() (name string, settings map[string]any) {
 var fullMounts = []map[string]any{{"Type": "volume", "Name": "data", "Source": "/var/lib/docker/volumes/data/_data", "Destination": "/data", "Driver": "local", "Mode": "z", "RW": true, "Propagation": ""}}
 
 // summary is a list's entry.
-func (c *fakeContainer) summary() any {
+func (c *fakeContainer) summary() []byte {
 	if c.listed == nil || c.listedAs != c.Health {
 		c.listed, _ = json.Marshal(c.entry())
 		c.listedAs = c.Health

@@ -57,9 +57,10 @@ func (s *Service) outOfAttempts() bool {
 	return s.policy.remedy() == RemedyRestart && s.Attempts >= s.policy.MaxAttempts && !s.Asked
 }
 
-// stopsAfterGivingUp says whether a service that was given up is stopped now.
+// stopsAfterGivingUp says whether a service that was given up is stopped now, or
+// was by a call that failed.
 func (s *Service) stopsAfterGivingUp() bool {
-	return s.policy.StopOnGiveUp && !s.policy.DryRun && s.container.State == "running"
+	return s.policy.StopOnGiveUp && !s.policy.DryRun && (s.container.State == "running" || s.Stops > 0 && s.Life.stoppedByUs())
 }
 
 // giveUp is the end of the attempts: one alert, and no more restarts. Where the

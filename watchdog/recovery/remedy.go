@@ -121,8 +121,9 @@ func (m *Machine) notifyAlone(s *Service, now time.Time) []Action {
 	return append(out, m.unfollowAll(s.Key, now)...)
 }
 
-// notFollowed is a service that runs, and whose action keeps it from being
-// restarted after what it depends on: its own probes say whether it suffers.
+// notFollowed is a service whose action keeps it from being restarted after what
+// it depends on. It runs, and its own probes say whether it suffers; or nobody
+// watches it, and nobody would see the end of an incident.
 func (m *Machine) notFollowed(s *Service, now time.Time) []Action {
 	open := s.Open
 	a := s.alert(EventNotFollowed, Warning, "not restarted, since its action is %s: %s", s.policy.Remedy, s.Cause)

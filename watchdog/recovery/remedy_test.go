@@ -393,3 +393,36 @@ func TestAskedForIsRestored(t *testing.T) {
 		want(t, m, Online{}, t0.Add(time.Second), "restart1")
 	}
 }
+
+// One that nobody watches, and that could not be started with the container
+// whose network it lives in, is told of once, with no incident of which nobody
+// would see the end.
+func TestRemediesOfWhatIsNotWatched(t *testing.T) {
+	for _, action := range []string{"notify", "stop"} {
+		t.Run(action, func(t *testing.T) {
+			side := with(joined(""), func(c *Container) {
+				c.State, c.ExitCode, c.Error, c.Health = "exited", 128, "cannot join network of a non running container", ""
+				c.HasHealthcheck = false
+				c.Labels = map[string]string{"watchdog.action": action}
+			})
+			m := online(t, settings(), side)
+			want(t, m, Seen{container("healthy")}, t0.Add(time.Second), "warning:not_followed")
+			for i := range 3 {
+				at := t0.Add(time.Duration(i+1) * time.Minute)
+				want(t, m, Seen{side}, at, "")
+				want(t, m, Seen{container("healthy")}, at, "")
+			}
+			if s := m.Services["side"]; s != nil {
+				t.Errorf("%+v", *s)
+			}
+			// It runs, and its owner is restarted: the network that it lives in is no more.
+			up := with(side, func(c *Container) { c.State, c.Error, c.StartedAt = "running", "", t0.Add(time.Hour) })
+			m.Apply(Seen{up}, t0.Add(time.Hour))
+			owner := restarted("healthy", t0.Add(2*time.Hour))
+			want(t, m, Seen{owner}, t0.Add(2*time.Hour), "warning:not_followed")
+			for i := range 3 {
+				want(t, m, Seen{owner}, t0.Add(2*time.Hour+time.Duration(i)*time.Minute), "")
+			}
+		})
+	}
+}

@@ -36,7 +36,7 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 	case s.comesNext() == RemedyRestart:
 	case r == RemedyRestart && !s.stopsAfterGivingUp():
 		return m.giveUp(s, now)
-	case r != RemedyRestart && s.After != "" && s.container.State == "running":
+	case r != RemedyRestart && s.After != "" && (s.container.State == "running" || !s.watched):
 		return m.notFollowed(s, now)
 	case r == RemedyNotify:
 		return m.notifyAlone(s, now)

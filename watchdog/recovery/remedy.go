@@ -72,19 +72,19 @@ func (m *Machine) giveUp(s *Service, now time.Time) []Action {
 	if stop {
 		next = "it is stopped, and left down until somebody starts or recreates it, or resets it"
 	}
-	known := s.Phase == Waiting || s.Phase == ShuttingDown // that it was given up, and is to be stopped
 	s.Phase, s.Due = GivenUp, time.Time{}
 	s.After, s.Needs, s.Hold = "", nil, Hold{}
 	if stop {
 		s.Phase, s.Due = Waiting, s.nextStop(now)
 	}
-	if known && stop {
+	if s.GaveUp && stop { // people know
 		return nil
 	}
 	var out []Action
 	if s.Stops >= stopTries {
 		out = append(out, s.alert(EventStopFailed, Critical, "it could not be stopped, and is left alone until it is healthy, recreated, or reset: %s", s.Cause))
 	} else {
+		s.GaveUp = true
 		out = append(out, s.alert(EventGaveUp, Critical, "gave up after %d restarts: %s; %s", s.Attempts, s.Cause, next))
 	}
 	return append(out, m.unfollowAll(s.Key, now)...)
@@ -183,11 +183,11 @@ func (m *Machine) shutDown(s *Service, now time.Time) []Action {
 	// Whatever becomes of this phase, as when it opts out for a while: it is as
 	// if a person had stopped it.
 	s.Life.Marks = []Mark{{Kind: Stopped, At: cmp.Or(later(s.container.FinishedAt, s.Life.Started), now), Received: now}}
-	gaveUp := s.outOfAttempts() && s.Open
+	known := s.GaveUp && s.Open
 	s.Phase, s.Due, s.Hold = ShutDown, time.Time{}, Hold{}
 	s.After, s.Needs, s.HealthySince, s.Stops = "", nil, time.Time{}, 0
 	const text = "it is down, and stays so until somebody starts or recreates it, or resets it"
-	if gaveUp { // people know
+	if known {
 		return []Action{s.log(EventShutDown, Warning, "stopped: "+text)}
 	}
 	return []Action{s.alert(EventShutDown, Critical, "not restarted, since its action is %s: %s; %s", s.policy.Remedy, s.Cause, text)}

@@ -242,6 +242,16 @@ func TestRemedies(t *testing.T) {
 			{0, StopDone{"id1", t0.Add(4*sec + 1)}, "", Waiting},
 			{2 * sec, Tick{}, "", ShutDown},
 		}...),
+		"give up: fewer attempts while it waits, and people know before it is stopped": {
+			{0, Seen{with(last, func(c *Container) { c.Labels["watchdog.max-attempts"] = "2" })}, "restart1", Restarting},
+			{sec, ok(again(last, "starting", t0.Add(sec))), "warning:restarted", Verifying},
+			{0, Seen{with(again(last, "starting", t0.Add(sec)), func(c *Container) { c.Labels["watchdog.max-attempts"] = "2" })}, "", Verifying},
+			{0, Seen{with(again(last, "unhealthy", t0.Add(sec)), func(c *Container) { c.Labels["watchdog.max-attempts"] = "2" })}, "", Waiting},
+			{sec, Seen{again(last, "unhealthy", t0.Add(sec))}, "", Waiting},
+			{4 * sec, Tick{}, "critical:gave_up stop", ShuttingDown},
+			{sec, CallEnded{Key: "app", Seen: new(down(again(last, "unhealthy", t0.Add(sec)), 143, t0.Add(7*sec)))}, "", ShutDown},
+			{sec, ResetAsked{"app"}, "info:reset restart1", Restarting},
+		},
 		"give up: in quiet hours people know at once, and it is stopped behind them": {
 			{0, Seen{with(last, func(c *Container) {
 				c.Labels["watchdog.max-attempts"], c.Labels["watchdog.quiet-hours"] = "0", t0.Local().Format("Mon 15:04")+"-"+t0.Add(time.Minute).Local().Format("15:04")
@@ -424,5 +434,26 @@ func TestRemediesOfWhatIsNotWatched(t *testing.T) {
 				want(t, m, Seen{owner}, t0.Add(2*time.Hour+time.Duration(i)*time.Minute), "")
 			}
 		})
+	}
+}
+
+// That people know of a give-up is not told by an open incident, which a restart
+// opens as well; it outlives the program.
+func TestGaveUpIsRestored(t *testing.T) {
+	for gaveUp, wanted := range map[bool]string{true: "", false: "critical:gave_up"} {
+		m := NewMachine(settings())
+		m.Restore(map[string]*Service{"app": {ID: "id1", Name: "app", Phase: Waiting, Attempts: 1, Open: true, GaveUp: gaveUp, Due: t0, Life: Life{Started: t0.Add(-time.Hour)}}}, nil, t0)
+		want(t, m, Seen{labelled("unhealthy", "on-give-up", "stop", "max-attempts", "1")}, t0, wanted)
+		want(t, m, Online{}, t0.Add(time.Second), "stop")
+	}
+	m := online(t, settings(), container("healthy"))
+	m.Changed()
+	s := m.Services["app"]
+	s.Open, s.Phase = true, GivenUp
+	m.touch(s)
+	m.Changed()
+	s.GaveUp = true
+	if m.touch(s); !m.Changed() {
+		t.Error("it is not saved")
 	}
 }

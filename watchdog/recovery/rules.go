@@ -345,7 +345,7 @@ func (s *Service) startForReset(now time.Time) {
 }
 
 func (m *Machine) resetCount(s *Service, _ time.Time) []Action {
-	s.Attempts = 0
+	s.Attempts, s.GaveUp = 0, false
 	if s.Open {
 		return s.resolve(EventReset, "reset by a person: attempts are cleared")
 	}

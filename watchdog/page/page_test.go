@@ -282,6 +282,13 @@ func TestPageIsBounded(t *testing.T) {
 	if len(v.Services) != maxServices || bad != 100 || v.Omitted != 1000-maxServices {
 		t.Errorf("%d services, %d of them not healthy, %d left out", len(v.Services), bad, v.Omitted)
 	}
+	for i := range o.Services { // more than are shown need a person
+		o.Services[i].Health, o.Services[i].Phase = "unhealthy", "given up"
+	}
+	_, srv := server(t, &o)
+	if _, body := get(t, srv.URL); !strings.Contains(body, ">800 more services are not shown; ") {
+		t.Error("the page does not say how many it leaves out")
+	}
 	for i := range 1000 {
 		o.History = append(o.History, store.Decision{Time: ago(i), Service: fmt.Sprint(i), Event: recovery.EventGaveUp, Severity: recovery.Critical, Alert: true})
 	}

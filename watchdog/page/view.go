@@ -32,7 +32,7 @@ type view struct {
 	Counts   []count
 	Warnings []string
 	Services []serviceView
-	// Omitted is how many services are not shown, all of them healthy.
+	// Omitted is how many services are not shown: the healthy ones first.
 	Omitted   int
 	Incidents []incidentView
 	Legend    []timeline.State

@@ -242,6 +242,8 @@ func TestNext(t *testing.T) {
 		{recovery.ServiceStatus{Phase: "verifying", Due: in8}, "its next probes decide, by " + clock + " (in 8 s) at the latest"},
 		{recovery.ServiceStatus{Phase: "held", Waits: "db"}, "waits for db"},
 		{recovery.ServiceStatus{Phase: "held", Due: in8}, "waits for what it needs; restarted at " + clock + " (in 8 s) at the latest"},
+		{recovery.ServiceStatus{Phase: "held", Due: in8, Next: recovery.RemedyStop}, "waits for what it needs; stopped at " + clock + " (in 8 s) at the latest"},
+		{recovery.ServiceStatus{Phase: "held", Due: in8, Next: recovery.RemedyNotify}, "waits for what it needs; people are notified at " + clock + " (in 8 s) at the latest"},
 		{recovery.ServiceStatus{Phase: "rehearsed"}, "nothing: with --dry-run it is only reported"},
 		{recovery.ServiceStatus{Phase: "given up", Container: "app"}, "nothing, until it is healthy, recreated, or reset: watchdog reset app"},
 	} {

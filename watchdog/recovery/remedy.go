@@ -90,16 +90,28 @@ func (m *Machine) giveUp(s *Service, now time.Time) []Action {
 	return append(out, m.unfollowAll(s.Key, now)...)
 }
 
-// comesNext is what is done to a service that waits for it.
+// comesNext is what is done to a service that waits for it, or is held, when its
+// time comes.
 func (s *Service) comesNext() Remedy {
 	switch r := s.policy.remedy(); {
 	case s.Asked || r == RemedyRestart && (s.After != "" || !s.outOfAttempts()):
 		return RemedyRestart
-	case r == RemedyRestart: // it was given up
+	case r == RemedyRestart && s.stopsAfterGivingUp():
 		return RemedyStop
+	case r == RemedyRestart: // it is given up
+		return RemedyNotify
 	default:
 		return r
 	}
+}
+
+// announced says in words what comes next; when follows.
+func (s *Service) announced() string {
+	text := map[Remedy]string{RemedyRestart: fmt.Sprintf("restart %d comes", s.Attempts+1), RemedyStop: "it is stopped", RemedyNotify: "people are notified"}[s.comesNext()]
+	if s.policy.DryRun {
+		return "dry run: " + text
+	}
+	return text
 }
 
 // nextStop is when the engine may be asked again to stop a container.

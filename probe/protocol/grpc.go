@@ -15,8 +15,6 @@ import (
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
-
-	"golang.org/x/net/http2/hpack"
 )
 
 // GRPC makes the check for grpc:// and grpcs://host:port[/service], and
@@ -67,7 +65,7 @@ type grpcCheck struct {
 	at       target.Endpoint
 	service  string
 	agent    string
-	metadata []hpack.HeaderField
+	metadata []field
 	tls      *target.TLSOptions // nil: in the clear
 }
 
@@ -165,27 +163,27 @@ func (g *grpcCheck) call(conn *target.Conn) (grpcAnswer, error) {
 }
 
 // headers are the request's.
-func (g *grpcCheck) headers() []hpack.HeaderField {
+func (g *grpcCheck) headers() []field {
 	scheme := "http"
 	if g.tls != nil {
 		scheme = "https"
 	}
 	host, agent := cmp.Or(g.target.URL.Host, g.at.Host), g.agent
-	var more []hpack.HeaderField
+	var more []field
 	for _, f := range g.metadata {
-		switch f.Name {
+		switch f.name {
 		case "host":
-			host = f.Value
+			host = f.value
 		case "user-agent":
-			agent = f.Value
+			agent = f.value
 		default:
 			more = append(more, f)
 		}
 	}
-	var fields []hpack.HeaderField
+	var fields []field
 	for _, kv := range [][2]string{{":method", "POST"}, {":scheme", scheme}, {":path", "/grpc.health.v1.Health/Check"},
 		{":authority", host}, {"content-type", "application/grpc"}, {"te", "trailers"}, {"user-agent", agent}} {
-		fields = append(fields, hpack.HeaderField{Name: kv[0], Value: kv[1]})
+		fields = append(fields, field{name: kv[0], value: kv[1]})
 	}
 	return append(fields, more...)
 }
@@ -193,14 +191,14 @@ func (g *grpcCheck) headers() []hpack.HeaderField {
 // metadata is what of a request's headers a call sends: all but those that
 // gRPC sets itself and those of a connection, which HTTP/2 forbids (RFC 9113,
 // 8.2.2). Their values do not enter the compressor's table.
-func metadata(header map[string][]string) (fields []hpack.HeaderField) {
+func metadata(header map[string][]string) (fields []field) {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		switch name {
 		case "Content-Type", "Te", "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
 			continue
 		}
 		for _, value := range header[name] {
-			fields = append(fields, hpack.HeaderField{Name: strings.ToLower(name), Value: value, Sensitive: true})
+			fields = append(fields, field{name: strings.ToLower(name), value: value, secret: true})
 		}
 	}
 	return fields
@@ -235,13 +233,13 @@ func (a *grpcAnswer) take(f *framer, in frame) (done bool, err error) {
 		return in.has(flagEndStream), nil
 	case frameHeaders:
 		for _, field := range in.fields {
-			switch field.Name {
+			switch field.name {
 			case ":status":
-				a.httpStatus = field.Value
+				a.httpStatus = field.value
 			case "grpc-status":
-				a.status = field.Value
+				a.status = field.value
 			case "grpc-message":
-				a.message = field.Value
+				a.message = field.value
 			}
 		}
 		return in.has(flagEndStream), nil

@@ -9,8 +9,6 @@ import (
 	"strconv"
 
 	"healthcheck/probe/target"
-
-	"golang.org/x/net/http2/hpack"
 )
 
 // http2Exchange is one request and its answer over HTTP/2 (RFC 9113).
@@ -58,10 +56,10 @@ func (e *http2Exchange) ask(req *request) (*response, error) {
 		}
 		resp := &response{header: textproto.MIMEHeader{}, body: e, last: true}
 		for _, field := range head {
-			if field.Name == ":status" {
-				resp.status, _ = strconv.Atoi(field.Value)
+			if field.name == ":status" {
+				resp.status, _ = strconv.Atoi(field.value)
 			} else {
-				resp.header.Add(field.Name, field.Value)
+				resp.header.Add(field.name, field.value)
 			}
 		}
 		switch {
@@ -75,18 +73,18 @@ func (e *http2Exchange) ask(req *request) (*response, error) {
 
 // requestFields is the request's header. What belongs to a connection is
 // forbidden there (RFC 9113, 8.2.2).
-func requestFields(req *request) []hpack.HeaderField {
+func requestFields(req *request) []field {
 	host := req.host
 	if host == "" {
 		host = req.url.Host
 	}
-	fields := []hpack.HeaderField{{Name: ":method", Value: req.method}, {Name: ":scheme", Value: req.url.Scheme},
-		{Name: ":authority", Value: host}, {Name: ":path", Value: req.url.RequestURI()}}
+	fields := []field{{name: ":method", value: req.method}, {name: ":scheme", value: req.url.Scheme},
+		{name: ":authority", value: host}, {name: ":path", value: req.url.RequestURI()}}
 	if len(req.body) > 0 {
-		fields = append(fields, hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(len(req.body))})
+		fields = append(fields, field{name: "content-length", value: strconv.Itoa(len(req.body))})
 	}
 	if kind := req.header.Get("Content-Type"); kind != "" {
-		fields = append(fields, hpack.HeaderField{Name: "content-type", Value: kind})
+		fields = append(fields, field{name: "content-type", value: kind})
 	}
 	return append(fields, metadata(req.header)...)
 }
@@ -109,7 +107,7 @@ func (e *http2Exchange) send() {
 
 // digest reads one frame and answers it; it returns the fields of headers, if
 // it is them.
-func (e *http2Exchange) digest() (head []hpack.HeaderField, err error) {
+func (e *http2Exchange) digest() (head []field, err error) {
 	in, err := e.read()
 	if err != nil {
 		return nil, err
@@ -146,7 +144,7 @@ func (e *http2Exchange) digest() (head []hpack.HeaderField, err error) {
 	case frameHeaders:
 		head, e.ended = in.fields, in.has(flagEndStream)
 		if head == nil {
-			head = []hpack.HeaderField{} // which is not none
+			head = []field{} // which is not none
 		}
 	}
 	if e.whole > maxWindow || e.stream > maxWindow {

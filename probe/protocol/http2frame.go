@@ -4,15 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
-
-	"golang.org/x/net/http2/hpack"
 )
 
 // The kinds of HTTP/2's frames, their flags, and the settings that one request
@@ -57,7 +54,7 @@ type frame struct {
 	stream      uint32
 	length      int    // with padding
 	payload     []byte // without; good until the next frame is read
-	fields      []hpack.HeaderField
+	fields      []field
 }
 
 // has says whether a flag is set.
@@ -91,18 +88,15 @@ type framer struct {
 	r       *bufio.Reader
 	out     bytes.Buffer
 	payload []byte
-	blocks  *hpack.Decoder
+	blocks  hpackDecoder
 	// of the header block that is being read
-	fields []hpack.HeaderField
+	fields []field
 	size   int
-	fault  error
 }
 
 // newFramer begins a connection: its frames to send are the client's preface.
 func newFramer(conn *target.Conn) *framer {
-	f := &framer{conn: conn, r: bufio.NewReader(conn)}
-	f.blocks = hpack.NewDecoder(4096, f.take)
-	f.blocks.SetMaxStringLength(maxHeader)
+	f := &framer{conn: conn, r: bufio.NewReader(conn), blocks: hpackDecoder{limit: maxTable}}
 	f.out.WriteString(http2Preface)
 	f.write(frameSettings, 0, 0, []byte{0, settingPush, 0, 0, 0, 0})
 	return f
@@ -123,21 +117,20 @@ func (f *framer) writeNumber(kind byte, stream uint32, n int) {
 
 // writeHeaders adds a header block, in as many frames as it takes; end says
 // that nothing follows it.
-func (f *framer) writeHeaders(fields []hpack.HeaderField, end bool) {
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
+func (f *framer) writeHeaders(fields []field, end bool) {
+	var block []byte
 	for _, field := range fields {
-		enc.WriteField(field)
+		block = appendField(block, field)
 	}
 	kind, flags := byte(frameHeaders), byte(0)
 	if end {
 		flags = flagEndStream
 	}
-	for block.Len() > maxFrame {
-		f.write(kind, flags, streamID, block.Next(maxFrame))
-		kind, flags = frameContinuation, 0
+	for len(block) > maxFrame {
+		f.write(kind, flags, streamID, block[:maxFrame])
+		block, kind, flags = block[maxFrame:], frameContinuation, 0
 	}
-	f.write(kind, flags|flagEndHeaders, streamID, block.Bytes())
+	f.write(kind, flags|flagEndHeaders, streamID, block)
 }
 
 // pong answers a ping.
@@ -157,10 +150,12 @@ func (f *framer) flush() error {
 	return err
 }
 
-// broken is an error for what breaks HTTP/2.
-func broken(format string, args ...any) error {
-	return fmt.Errorf("the server breaks HTTP/2: "+format, args...)
-}
+// http2Broken is an error for what breaks HTTP/2.
+type http2Broken string
+
+func (b http2Broken) Error() string { return "the server breaks HTTP/2: " + string(b) }
+
+func broken(format string, args ...any) error { return http2Broken(fmt.Sprintf(format, args...)) }
 
 // read returns the next frame, once it was found to be right; io.EOF is where
 // the connection ended behind one.
@@ -170,34 +165,21 @@ func (f *framer) read() (frame, error) {
 		return in, err
 	}
 	head := in
-	f.fields, f.size, f.fault = nil, 0, nil
-	for length := 0; ; {
-		if length += len(in.payload); length > 2*maxHeader {
-			f.fault = errLargeHeaders
-		}
-		if f.fault == nil {
-			_, err = f.blocks.Write(in.payload)
-		}
-		if f.fault != nil {
-			return frame{}, f.fault
-		}
-		if errors.Is(err, hpack.ErrStringLength) {
-			return frame{}, errLargeHeaders
-		} else if err != nil {
-			return frame{}, broken("its headers cannot be decompressed")
-		}
-		if in.has(flagEndHeaders) {
-			break
-		}
+	block := append([]byte(nil), in.payload...)
+	for !in.has(flagEndHeaders) {
 		if in, err = f.nextAny(); err != nil {
 			return frame{}, cutShort(err)
 		}
 		if in.kind != frameContinuation || in.stream != head.stream {
 			return frame{}, broken("a frame of kind %d within headers", in.kind)
 		}
+		if block = append(block, in.payload...); len(block) > 2*maxHeader {
+			return frame{}, errLargeHeaders
+		}
 	}
-	if err := f.blocks.Close(); err != nil {
-		return frame{}, broken("its headers break off")
+	f.fields, f.size = nil, 0
+	if err := f.blocks.decode(block, f.take); err != nil {
+		return frame{}, err
 	}
 	head.payload, head.fields = nil, f.fields
 	return head, nil
@@ -206,24 +188,21 @@ func (f *framer) read() (frame, error) {
 const errLargeHeaders target.Fault = "the headers are larger than 65536 bytes"
 
 // take checks one field of a header block (RFC 9113, 8.2 and 8.3).
-func (f *framer) take(field hpack.HeaderField) {
-	if f.fault != nil {
-		return
-	}
-	f.size += int(field.Size())
-	pseudo := strings.HasPrefix(field.Name, ":")
+func (f *framer) take(in field) error {
+	f.size += in.size()
+	pseudo := strings.HasPrefix(in.name, ":")
 	switch {
 	case f.size > maxHeader:
-		f.fault = errLargeHeaders
-	case pseudo && (field.Name != ":status" || len(f.fields) > 0):
-		f.fault = broken("a field %q at its place", probe.Cut(field.Name, 40))
-	case !pseudo && (!isHeaderName(field.Name) || strings.ToLower(field.Name) != field.Name):
-		f.fault = broken("a field named %q", probe.Cut(field.Name, 40))
-	case strings.ContainsFunc(field.Value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-		f.fault = broken("a control character in the field %q", field.Name)
-	default:
-		f.fields = append(f.fields, field)
+		return errLargeHeaders
+	case pseudo && (in.name != ":status" || len(f.fields) > 0):
+		return broken("a field %q at its place", probe.Cut(in.name, 40))
+	case !pseudo && (!isHeaderName(in.name) || strings.ToLower(in.name) != in.name):
+		return broken("a field named %q", probe.Cut(in.name, 40))
+	case strings.ContainsFunc(in.value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		return broken("a control character in the field %q", in.name)
 	}
+	f.fields = append(f.fields, in)
+	return nil
 }
 
 // next reads one frame that is no continuation.

@@ -32,6 +32,21 @@ func overBytes(sent []byte) *target.Conn {
 	return &target.Conn{Conn: sentBytes{nil, bytes.NewReader(sent)}}
 }
 
+func fieldTexts(fields []field) (text string) {
+	for _, f := range fields {
+		text += fmt.Sprintf("%q: %q (%t); ", f.name, f.value, f.secret)
+	}
+	return text
+}
+
+func libraryFieldTexts(fields []hpack.HeaderField) string {
+	var own []field
+	for _, f := range fields {
+		own = append(own, field{f.Name, f.Value, f.Sensitive})
+	}
+	return fieldTexts(own)
+}
+
 // ownFrames are the frames that sent is, as text, and what ended them.
 func ownFrames(sent []byte) (all []string, err error) {
 	f := newFramer(overBytes(sent))
@@ -44,7 +59,7 @@ func ownFrames(sent []byte) (all []string, err error) {
 		case frameData:
 			all = append(all, fmt.Sprintf("data %q of %d, end %t", in.payload, in.length, in.has(flagEndStream)))
 		case frameHeaders:
-			all = append(all, fmt.Sprintf("headers %v, end %t", in.fields, in.has(flagEndStream)))
+			all = append(all, fmt.Sprintf("headers %s, end %t", fieldTexts(in.fields), in.has(flagEndStream)))
 		case frameReset:
 			all = append(all, fmt.Sprintf("reset %s", in.code(0)))
 		case frameSettings:
@@ -83,7 +98,7 @@ func libraryFrames(sent []byte) (all []string, err error) {
 			if in.Truncated {
 				return all, errLargeHeaders
 			}
-			all = append(all, fmt.Sprintf("headers %v, end %t", in.Fields, in.StreamEnded()))
+			all = append(all, fmt.Sprintf("headers %s, end %t", libraryFieldTexts(in.Fields), in.StreamEnded()))
 		case *http2.RSTStreamFrame:
 			all = append(all, fmt.Sprintf("reset %s", in.ErrCode))
 		case *http2.SettingsFrame:
@@ -237,8 +252,8 @@ func TestFramesThatBreakHTTP2(t *testing.T) {
 func TestLargeRequestHeaders(t *testing.T) {
 	f := newFramer(overBytes(nil))
 	f.out.Reset()
-	long := hpack.HeaderField{Name: "a", Value: strings.Repeat("b\x01", 40_000)}
-	f.writeHeaders([]hpack.HeaderField{long}, true)
+	long := field{name: "a", value: strings.Repeat("b\x01", 40_000)}
+	f.writeHeaders([]field{long}, true)
 	r := http2.NewFramer(nil, &f.out)
 	var fields []hpack.HeaderField
 	dec := hpack.NewDecoder(4096, func(f hpack.HeaderField) { fields = append(fields, f) })
@@ -262,7 +277,7 @@ func TestLargeRequestHeaders(t *testing.T) {
 			}
 		}
 	}
-	if n < 3 || len(fields) != 1 || fields[0].Value != long.Value {
+	if n < 3 || len(fields) != 1 || fields[0].Value != long.value {
 		t.Errorf("%d frames, %d fields", n, len(fields))
 	}
 }

@@ -59,7 +59,7 @@ func pick(r *rand.Rand, weights map[string]int) string {
 
 const (
 	chaosTime = 45 * time.Minute
-	restTime  = 40 * time.Minute
+	restTime  = 50 * time.Minute
 )
 
 // newHistory is the history of a seed.

@@ -208,6 +208,11 @@ func (m *Machine) nameOf(c Container) string {
 	return c.Service()
 }
 
+// MayFollow says whether a container may have to be restarted after another.
+func (c Container) MayFollow() bool {
+	return c.NetworkOf != "" || len(restartAfter(c.Labels[composeDependsOn])) > 0
+}
+
 // dependents makes what depends on a recovered service wait for a restart.
 func (m *Machine) dependents(e Dependents, now time.Time) (out []Action) {
 	for _, d := range e.All {

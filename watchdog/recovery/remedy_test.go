@@ -331,6 +331,26 @@ func TestRemediesAndLimits(t *testing.T) {
 	want(t, m, one("b", "stop"), t0, "critical:throttled")
 }
 
+// Who is notified alone waits for no call of another; who would be, in a dry run,
+// comes as the restart would.
+func TestNotificationsWaitForNoCall(t *testing.T) {
+	s := settings()
+	s.MaxConcurrent = 1
+	m := online(t, s)
+	want(t, m, Seen{named("a", "unhealthy")}, t0, "restart1")
+	one := func(name string, labels ...string) Seen {
+		return Seen{with(named(name, "unhealthy"), func(c *Container) {
+			for i := 0; i < len(labels); i += 2 {
+				c.Labels["watchdog."+labels[i]] = labels[i+1]
+			}
+		})}
+	}
+	want(t, m, one("b", "action", "notify"), t0, "critical:not_restarted")
+	want(t, m, one("c", "action", "stop"), t0, "")
+	want(t, m, one("d", "action", "notify", "dry-run", "true"), t0, "")
+	want(t, m, one("e"), t0, "")
+}
+
 // What is not to be restarted is not restarted for another's sake, and what
 // depends on it does not follow it.
 func TestRemediesOfDependents(t *testing.T) {

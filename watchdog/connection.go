@@ -87,10 +87,14 @@ func (d *Daemon) connected(ctx context.Context, err error, now time.Time) {
 	d.checkLost(now)
 }
 
-// checkLost alerts once that the engine is lost.
+// checkLost alerts once that the engine is lost. Pages show it at once.
 func (d *Daemon) checkLost(now time.Time) {
+	shown := d.connection.downSince()
 	if d.connection.overdue(now) {
 		d.decided(now, recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineLost, Severity: recovery.Critical,
 			Text: fmt.Sprintf("the engine has been lost for %s", now.Sub(d.connection.lost).Round(time.Second))})
+	}
+	if !d.connection.downSince().Equal(shown) {
+		d.changed()
 	}
 }

@@ -182,8 +182,12 @@ func (d *Daemon) retryList(ctx context.Context, err error, now time.Time) {
 func (d *Daemon) listed(all []recovery.Container, now time.Time) {
 	first := !d.connection.lost.IsZero()
 	d.connection.retry, d.connection.failure = 0, ""
+	shown := d.connection.downSince()
 	if d.connection.found() {
 		d.decided(now, recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineBack, Severity: recovery.Info, Closes: true, Text: "the engine is back"})
+	}
+	if !shown.IsZero() {
+		d.changed()
 	}
 	d.followers = slices.ContainsFunc(all, recovery.Container.MayFollow)
 	d.apply(recovery.Listed{All: all}, now)

@@ -156,6 +156,14 @@ func TestRemedies(t *testing.T) {
 			{0, Seen{stopped}, "", Idle},
 			{time.Minute, Tick{}, "", Idle},
 		},
+		"stop: the call is refused, and a person stops it": {
+			{0, Seen{failing}, "stop", ShuttingDown},
+			{sec, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
+			{0, Signalled{"id1", "15", t0.Add(sec)}, "", Idle},
+			{0, Exited{"id1", 143, t0.Add(sec + 1)}, "", Idle},
+			{0, Seen{stopped}, "", Idle},
+			{time.Minute, Tick{}, "", Idle},
+		},
 		"stop: the last call fails, and stops it all the same": {
 			{0, Seen{failing}, "stop", ShuttingDown},
 			{0, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
@@ -263,7 +271,16 @@ func TestRemedies(t *testing.T) {
 			{0, SnoozeAsked{Until: t0.Add(time.Minute)}, "", Idle},
 			{0, Seen{with(last, func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", Waiting},
 			{sec, Seen{labelled("healthy")}, "info:recovered", Idle},
+			{sec, Seen{with(last, func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", Waiting}, // that is news
+			{sec, Seen{labelled("healthy")}, "info:recovered", Idle},
 			{time.Hour, Tick{}, "", Idle},
+		},
+		"give up: more attempts before the stop, and the next give-up is news": {
+			{0, SnoozeAsked{Until: t0.Add(time.Minute)}, "", Idle},
+			{0, Seen{with(last, func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", Waiting},
+			{sec, Seen{last}, "", Waiting},
+			{time.Minute, Tick{}, "restart1", Restarting},
+			{sec, ok(again(last, "unhealthy", t0.Add(62*sec))), "warning:restarted critical:gave_up stop", ShuttingDown},
 		},
 		"give up: what is down already needs no stop": {
 			{0, Seen{labelled("healthy", "on-give-up", "stop", "max-attempts", "0")}, "", Idle},
@@ -329,6 +346,26 @@ func TestRemediesAndLimits(t *testing.T) {
 	m.Apply(gone, t0)
 	want(t, m, ResetAsked{"a"}, t0, "info:reset restart1")
 	want(t, m, one("b", "stop"), t0, "critical:throttled")
+}
+
+// Who is notified alone waits for no call of another; who would be, in a dry run,
+// comes as the restart would.
+func TestNotificationsWaitForNoCall(t *testing.T) {
+	s := settings()
+	s.MaxConcurrent = 1
+	m := online(t, s)
+	want(t, m, Seen{named("a", "unhealthy")}, t0, "restart1")
+	one := func(name string, labels ...string) Seen {
+		return Seen{with(named(name, "unhealthy"), func(c *Container) {
+			for i := 0; i < len(labels); i += 2 {
+				c.Labels["watchdog."+labels[i]] = labels[i+1]
+			}
+		})}
+	}
+	want(t, m, one("b", "action", "notify"), t0, "critical:not_restarted")
+	want(t, m, one("c", "action", "stop"), t0, "")
+	want(t, m, one("d", "action", "notify", "dry-run", "true"), t0, "")
+	want(t, m, one("e"), t0, "")
 }
 
 // What is not to be restarted is not restarted for another's sake, and what

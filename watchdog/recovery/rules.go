@@ -334,7 +334,7 @@ func (s *Service) startForReset(now time.Time) {
 }
 
 func (m *Machine) resetCount(s *Service, _ time.Time) []Action {
-	s.Attempts, s.GaveUp = 0, false
+	s.Attempts = 0
 	if s.Open {
 		return s.resolve(EventReset, "reset by a person: attempts are cleared")
 	}

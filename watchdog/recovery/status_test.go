@@ -56,3 +56,17 @@ func TestStatusSaysWhatComesNext(t *testing.T) {
 		}
 	}
 }
+
+// Of one that is held, and has no attempts left, people are notified when the
+// hold is over.
+func TestStatusOfAHoldBeforeAGiveUp(t *testing.T) {
+	m := online(t, settings(), labelled("healthy", "max-attempts", "0"))
+	m.Apply(Seen{with(labelled("unhealthy", "max-attempts", "0"), func(c *Container) { c.Failures = []report.Failure{fails(probe.Starting)} })}, t0)
+	if s := m.Status(t0)[0]; s.Phase != Held.String() || s.Next != RemedyNotify {
+		t.Errorf("%+v", s)
+	}
+	out := m.Apply(Tick{}, t0.Add(settings().HoldMax))
+	if summary(out) != "critical:gave_up" || !strings.HasSuffix(out[0].Text, ": people are notified now") {
+		t.Errorf("%+v", out)
+	}
+}

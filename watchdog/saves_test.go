@@ -153,6 +153,7 @@ func TestRecoveryWithoutFollowers(t *testing.T) {
 			before := engine.lists
 			engine.mu.Unlock()
 			engine.set("id2", "start", func(*recovery.Container) {})
+			synctest.Wait()
 			engine.set("id1", "health_status", makeUnhealthy)
 			synctest.Wait()
 			engine.mu.Lock()

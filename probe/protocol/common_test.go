@@ -23,6 +23,8 @@ import (
 
 	"healthcheck/probe"
 	"healthcheck/probe/target"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // authority signs certificates, in files of a directory of its own.
@@ -216,6 +218,54 @@ func TestCertificateThatExpiresSoon(t *testing.T) {
 	f, err := probeOnce(t, HTTP, plain.URL+"/#status=404&cert-days=14", patience)
 	if err != nil || f.Status != probe.Warn || !strings.Contains(f.Message, "no certificate seen") {
 		t.Errorf("%s %q, %v", f.Status, f.Message, err)
+	}
+}
+
+// A limit of days takes the place of nothing that verifies the certificate.
+func TestCertDaysVerifyAsWell(t *testing.T) {
+	signer, stranger := newAuthority(t), newAuthority(t)
+	pair, _, _ := signer.issue("localhost", 100*day)
+	cfg := &tls.Config{Certificates: []tls.Certificate{pair}}
+	port := tlsServer(t, cfg, untilClosed)
+	postgres := portOf(rawServer(t, func(c net.Conn) {
+		io.ReadFull(c, make([]byte, len(sslRequest)))
+		io.WriteString(c, "S")
+		tc := tls.Server(c, cfg)
+		b := pgproto3.NewBackend(tc, tc)
+		if _, err := b.ReceiveStartupMessage(); err == nil {
+			b.Send(&pgproto3.AuthenticationOk{})
+			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			b.Flush()
+			b.Receive()
+			b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
+			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			b.Flush()
+		}
+		untilClosed(c)
+	}))
+	for text, make := range map[string]makeFunc{
+		"postgres://u@127.0.0.1:" + postgres + "/d?sslmode=verify-ca&sslrootcert=CA#": Postgres,
+		"postgres://u@127.0.0.1:" + postgres + "/d?sslmode=require&sslrootcert=CA#":   Postgres,
+		"postgres://u@127.0.0.1:" + postgres + "/d?sslmode=require#ca-cert=CA&":       Postgres,
+		"postgres://u@localhost:" + postgres + "/d?sslmode=verify-full#ca-cert=CA&":   Postgres,
+		"https://localhost:" + port + "/#ca-cert=CA&":                                 HTTP,
+		"rediss://localhost:" + port + "#ca-cert=CA&":                                 Redis,
+		"grpcs://localhost:" + port + "#ca-cert=CA&":                                  GRPC,
+		"mongodb://localhost:" + port + "/?tls=true#ca-cert=CA&":                      MongoDB,
+	} {
+		_, err := probeOnce(t, make, strings.Replace(text, "CA", stranger.file, 1)+"cert-days=1", patience)
+		wantFailure(t, err, probe.StageTLS, "certificate signed by an unknown authority")
+		if strings.HasPrefix(text, "postgres:") {
+			// The one that is right is judged by its days, too.
+			text = strings.Replace(text, "CA", signer.file, 1)
+			if f, err := probeOnce(t, make, text+"cert-days=1", patience); err != nil || f.Status != "" {
+				t.Errorf("%s: %q %v", text, f.Message, err)
+			}
+			f, err := probeOnce(t, make, text+"cert-days=200", patience)
+			if err != nil || f.Status != probe.Warn {
+				t.Errorf("%s: %s %q %v", text, f.Status, f.Message, err)
+			}
+		}
 	}
 }
 

@@ -208,12 +208,15 @@ func (s *postgresSession) scram(offered []string) error {
 	if !slices.Contains(offered, plain) && !has {
 		return authFault("the server takes no %s, but %s", plain, s.check.target.Secrets.Quote(strings.Join(offered, ", ")))
 	}
-	client := newScram(plain, saslPrep(c.password))
+	client := newScram(plain, saslPrep(c.password, true))
 	client.least = 1 // the server's scram_iterations
 	_, secure := s.conn.Conn.(*tls.Conn)
 	if secure && c.binding != "disable" {
-		client.channel = "y,,"
-		if client.binding = channelBinding(s.conn.Conn); has && client.binding != nil {
+		client.binding = channelBinding(s.conn.Conn)
+		switch {
+		case !has:
+			client.channel = "y,," // which says that nobody took the offer out on its way
+		case client.binding != nil:
 			client.mechanism, client.channel, s.bound = plus, "p=tls-server-end-point,,", true
 		}
 	}
@@ -326,7 +329,7 @@ func (s *postgresSession) ask(query string) (answers [][]string, fault error) {
 	for {
 		msg, err := s.in.next()
 		if err != nil {
-			return answers, err
+			return answers, cmp.Or(fault, err) // what the server said last is why
 		}
 		switch msg.kind {
 		case pgDataRow:
@@ -350,7 +353,7 @@ func (s *postgresSession) ask(query string) (answers [][]string, fault error) {
 		default:
 			err := s.other(msg)
 			e, isFault := err.(pgError)
-			if err != nil && (!isFault || strings.EqualFold(e.severity, "FATAL")) {
+			if err != nil && (!isFault || strings.EqualFold(cmp.Or(e.plain, e.severity), "FATAL")) {
 				return answers, err
 			}
 			if err != nil {

@@ -2,8 +2,19 @@ package protocol
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"healthcheck/probe"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -24,7 +35,7 @@ func FuzzPostgresWire(f *testing.F) {
 	add(&pgproto3.AuthenticationOk{}, &pgproto3.ParameterStatus{Name: "a", Value: "b"}, &pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte("key!")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 	add(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}}, &pgproto3.AuthenticationSASLContinue{Data: []byte("r=x")}, &pgproto3.AuthenticationSASLFinal{Data: []byte("v=y")})
 	add(&pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}}, &pgproto3.AuthenticationCleartextPassword{}, &pgproto3.AuthenticationGSS{})
-	add(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no", Detail: "d"}, &pgproto3.NoticeResponse{Message: "x"}, &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 2, UnrecognizedOptions: []string{"a"}})
+	add(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "28P01", Message: "no", Detail: "d"}, &pgproto3.NoticeResponse{Message: "x"}, &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 2, UnrecognizedOptions: []string{"a"}})
 	add(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("a")}}}, &pgproto3.DataRow{Values: [][]byte{[]byte("1"), nil}}, &pgproto3.DataRow{Values: [][]byte{nil}}, &pgproto3.DataRow{}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.EmptyQueryResponse{})
 	f.Add([]byte("D\x00\x00\x00\x0a\x00\x01\x00\x00\x00\x09"))
 	f.Add([]byte("R\x00\x00\x00\x04"))
@@ -76,7 +87,7 @@ func FuzzPostgresWire(f *testing.F) {
 				same = got.kind == pgParameter && name == want.Name && value == want.Value
 			case *pgproto3.ErrorResponse:
 				e := got.fault()
-				same = got.kind == pgErrorResponse && e.code == want.Code && e.message == want.Message && e.severity == want.Severity
+				same = got.kind == pgErrorResponse && e.code == want.Code && e.message == want.Message && e.severity == want.Severity && e.plain == want.SeverityUnlocalized
 			case *pgproto3.DataRow:
 				value, ok, err := got.firstValue()
 				same = got.kind == pgDataRow && err == nil && ok == (len(want.Values) > 0) && (!ok || bytes.Equal(value, want.Values[0]))
@@ -92,6 +103,97 @@ func FuzzPostgresWire(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A client that could bind itself to the channel says so where the server does
+// not offer it; one that cannot, to an Ed25519 certificate, must not say it.
+func TestPostgresChannelBinding(t *testing.T) {
+	ecdsa, _ := certificate(t, []string{"localhost"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	must(t, err)
+	ed := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
+	const plain, plus = "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"
+	for _, c := range []struct {
+		name      string
+		cert      tls.Certificate
+		offered   []string
+		add       string
+		mechanism string
+		begins    string
+	}{
+		{"ECDSA", ecdsa, []string{plus, plain}, "", plus, "p=tls-server-end-point,,"},
+		{"ECDSA, no offer", ecdsa, []string{plain}, "", plain, "y,,"},
+		{"ECDSA, off", ecdsa, []string{plus, plain}, "&channel_binding=disable", plain, "n,,"},
+		{"Ed25519", ed, []string{plus, plain}, "", plain, "n,,"},
+		{"Ed25519, no offer", ed, []string{plain}, "", plain, "y,,"},
+	} {
+		got := make(chan *pgproto3.SASLInitialResponse, 1)
+		addr := rawServer(t, func(conn net.Conn) {
+			io.ReadFull(conn, make([]byte, len(sslRequest)))
+			io.WriteString(conn, "S")
+			tc := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{c.cert}})
+			b := pgproto3.NewBackend(tc, tc)
+			if _, err := b.ReceiveStartupMessage(); err != nil {
+				return
+			}
+			b.Send(&pgproto3.AuthenticationSASL{AuthMechanisms: c.offered})
+			b.Flush()
+			b.SetAuthType(pgproto3.AuthTypeSASL)
+			if msg, err := b.Receive(); err == nil {
+				got <- msg.(*pgproto3.SASLInitialResponse)
+			}
+			b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no"})
+			b.Flush()
+			untilClosed(conn)
+		})
+		_, err := probeOnce(t, Postgres, "postgres://u:p@"+addr+"/d?sslmode=require"+c.add, patience)
+		wantFailure(t, err, probe.StageAuth, "authentication failed")
+		if msg := <-got; msg.AuthMechanism != c.mechanism || !strings.HasPrefix(string(msg.Data), c.begins) {
+			t.Errorf("%s: %s %q, want %s %q", c.name, msg.AuthMechanism, msg.Data, c.mechanism, c.begins)
+		}
+	}
+}
+
+// What a server says before it ends the connection is what failed, in whatever
+// language it says how severe that is.
+func TestPostgresErrorBeforeTheEnd(t *testing.T) {
+	for name, e := range map[string]*pgproto3.ErrorResponse{
+		"English":   {Severity: "FATAL", SeverityUnlocalized: "FATAL"},
+		"Chinese":   {Severity: "\u81f4\u547d\u9519\u8bef", SeverityUnlocalized: "FATAL"},
+		"old":       {Severity: "FATAL"},
+		"old, else": {Severity: "\u81f4\u547d\u9519\u8bef"},
+		"error":     {Severity: "ERROR", SeverityUnlocalized: "ERROR"},
+	} {
+		e.Code, e.Message = "57P01", "terminating connection due to administrator command"
+		for _, stays := range []bool{false, true} {
+			ended := make(chan struct{})
+			addr := rawServer(t, func(c net.Conn) {
+				b := pgproto3.NewBackend(c, c)
+				if _, err := b.ReceiveStartupMessage(); err != nil {
+					return
+				}
+				b.Send(&pgproto3.AuthenticationOk{})
+				b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+				b.Flush()
+				if _, err := b.Receive(); err != nil {
+					return
+				}
+				b.Send(e)
+				b.Flush()
+				if e.SeverityUnlocalized == "FATAL" && stays {
+					<-ended // nothing more is waited for
+				}
+			})
+			_, err := probeOnce(t, Postgres, "postgres://u@"+addr+"/db?sslmode=disable", patience)
+			close(ended)
+			if err == nil || !strings.Contains(err.Error(), "terminating connection due to administrator command") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 }
 
 // What the client sends is what pgproto3's server side reads.

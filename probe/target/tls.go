@@ -96,12 +96,18 @@ func trusting(pool *x509.CertPool, name string) verifier {
 }
 
 // watch makes handshakes with cfg verify the certificate, and judge how long it
-// is valid; either may be nil.
+// is valid; either may be nil. What cfg verifies already comes first.
 func watch(cfg *tls.Config, verify verifier, e *Expiry) {
 	if verify == nil && e == nil {
 		return
 	}
+	before := cfg.VerifyConnection
 	cfg.VerifyConnection = func(s tls.ConnectionState) (err error) {
+		if before != nil {
+			if err = before(s); err != nil {
+				return err
+			}
+		}
 		chains := s.VerifiedChains
 		if verify != nil {
 			if chains, err = verify(s); err != nil {

@@ -138,7 +138,7 @@ func TestModelServerThatOnlyLooksAlive(t *testing.T) {
 }
 
 // Each target has a file of its own, and without a place for them nothing is
-// judged and nothing fails.
+// judged and nothing fails, unless stall= asks for it.
 func TestModelServersKeepAFileEach(t *testing.T) {
 	s, dir := newModelServer(t, pendingPage), t.TempDir()
 	for range 2 {
@@ -152,7 +152,11 @@ func TestModelServersKeepAFileEach(t *testing.T) {
 		t.Errorf("%d files, want 2: %v", len(files), err)
 	}
 	for range 2 {
-		if out, code := s.probe(t, "none", "?stall=1ns"); code != 0 || !strings.Contains(out, "progress is not judged: nothing is kept between runs (--state-dir none)") {
+		const says = "progress is not judged: nothing is kept between runs (--state-dir none)"
+		if out, code := s.probe(t, "none", ""); code != 0 || !strings.Contains(out, says) {
+			t.Errorf("exit %d:\n%s", code, out)
+		}
+		if out, code := s.probe(t, "none", "?stall=1ns"); code != 1 || !strings.Contains(out, says+"; stall= asks for that") {
 			t.Errorf("exit %d:\n%s", code, out)
 		}
 	}

@@ -36,6 +36,7 @@ type modelServer struct {
 	down    atomic.Bool  // it refuses and loads
 	status  atomic.Int32 // of the page
 	silent  atomic.Bool  // the page never comes
+	canary  atomic.Int32 // the status of its answer to one, or -1 for none
 	options Options
 }
 
@@ -54,6 +55,11 @@ func newModelServer(t *testing.T, page string) *modelServer {
 		case r.URL.Path == "/metrics":
 			w.WriteHeader(int(s.status.Load()))
 			io.WriteString(w, s.page.Load().(string))
+		case r.URL.Path == completionPath && s.canary.Load() < 0:
+			panic(http.ErrAbortHandler)
+		case r.URL.Path == completionPath:
+			w.WriteHeader(int(s.canary.Load()))
+			io.WriteString(w, "{}")
 		case r.URL.Path == "/v1/models":
 			io.WriteString(w, `{"data":[{"id":"m"}]}`)
 		case r.URL.Path == "/info":
@@ -88,6 +94,15 @@ func wantHealthy(t *testing.T, f probe.Finding, err error, parts ...string) {
 			t.Fatalf("%q, want %q", f.Message, part)
 		}
 	}
+}
+
+func wantWarning(t *testing.T, f probe.Finding, err error, parts ...string) {
+	t.Helper()
+	if err != nil || f.Status != probe.Warn {
+		t.Fatalf("%q %q, %v, want a warning", f.Status, f.Message, err)
+	}
+	f.Status = ""
+	wantHealthy(t, f, err, parts...)
 }
 
 // Every kind: what is pending and does not move fails at the second probe, one
@@ -137,6 +152,67 @@ func TestProgressOfEveryKind(t *testing.T) {
 	}
 }
 
+// A server whose clients hung up at once goes on telling of them: that fails
+// nothing unless stall= asked for it, and a canary settles it.
+func TestPendingThatNobodyWaitsFor(t *testing.T) {
+	defaultStall = 1
+	t.Cleanup(func() { defaultStall = 120 * time.Second })
+	const one = "vllm:iteration_tokens_total_count{engine=\"0\"} 7\nvllm:num_requests_running{engine=\"0\"} 121\n"
+	const two = one + "vllm:iteration_tokens_total_count{engine=\"1\"} 9\n"
+	const sglang = "sglang:realtime_tokens_total 7\nsglang:http_requests_total{endpoint=\"/generate\"} 9\nsglang:http_responses_total{endpoint=\"/generate\"} 8\n"
+	const llamacpp = "llamacpp:n_decode_total 7\nllamacpp:requests_processing 1\n"
+	const dies = -1
+	for _, c := range []struct {
+		target, page string
+		canary       int
+		says         string
+		want         any // "", probe.Warn, or the class of a failure
+	}{
+		{"vllm://@", one, dies, "with 121 pending; it hangs, or their clients hung up: canary=true tells which", probe.Warn},
+		{"vllm://@", two, dies, "with 121 pending; it hangs, or their clients hung up: a stall= in the target fails then", probe.Warn},
+		{"vllm://@?stall=1ns", one, dies, "with 121 pending", probe.Self},
+		{"vllm://@?canary=true", one, 200, "with 121 pending, which nobody waits for any more: canary answered in ", probe.Status("")},
+		{"vllm://@?canary=true&stall=1ns", one, 200, "with 121 pending, which nobody waits for any more: canary answered in ", probe.Status("")},
+		{"vllm://@?canary=true", two, 200, "with 121 pending; it hangs, or their clients hung up: canary answered in ", probe.Warn},
+		{"vllm://@?canary=true&stall=1ns", two, 200, "with 121 pending", probe.Self},
+		{"vllm://@?canary=true", one, dies, "with 121 pending, and the canary has no answer", probe.Self},
+		{"vllm://@?canary=true", one, 429, "their clients hung up: canary refused with status 429: too busy", probe.Warn},
+		{"vllm://@?canary=true&stall=1ns", one, 429, "with 121 pending", probe.Self},
+		{"vllm://@?canary=true", one, 500, "POST /v1/completions: status 500", probe.Self},
+		{"vllm://@?canary=true", one, 404, "POST /v1/completions: status 404", probe.Config},
+		{"sglang://@", sglang, dies, "with 1 pending; it hangs, or their clients hung up: canary=true tells which", probe.Warn},
+		{"sglang://@?canary=true", sglang, 200, "with 1 pending, which nobody waits for any more", probe.Status("")},
+		// Its own loop says what is pending as it writes the page.
+		{"llamacpp://@", llamacpp, dies, "with 1 pending", probe.Self},
+		{"llamacpp://@?canary=true", llamacpp, 200, "with 1 pending", probe.Self},
+	} {
+		s := newModelServer(t, strings.Replace(c.page, "} 9\nsglang", "} 8\nsglang", 1))
+		s.canary.Store(200)
+		f, err := s.probe(t, c.target, patience)
+		wantHealthy(t, f, err)
+		s.page.Store(c.page)
+		if strings.HasPrefix(c.target, "sglang") { // it has begun since the last step
+			f, err = s.probe(t, c.target, patience)
+			wantHealthy(t, f, err)
+		}
+		s.canary.Store(int32(c.canary))
+		result := s.result(t, c.target)
+		switch want := c.want.(type) {
+		case probe.Class:
+			if result.Status != probe.Fail || result.Cause.Class != want || !strings.Contains(result.Message, c.says) {
+				t.Errorf("%s, canary %d: %s %s %q, want %s %q", c.target, c.canary, result.Status, result.Cause.Class, result.Message, want, c.says)
+			}
+		case probe.Status:
+			if want == "" {
+				want = probe.OK
+			}
+			if result.Status != want || !strings.Contains(result.Message, c.says) {
+				t.Errorf("%s, canary %d: %s %q, want %s %q", c.target, c.canary, result.Status, result.Message, want, c.says)
+			}
+		}
+	}
+}
+
 // What stands in the way of a judgement is said, and fails nothing unless
 // stall= asked for that.
 func TestProgressThatCannotBeJudged(t *testing.T) {
@@ -164,23 +240,34 @@ func TestProgressThatCannotBeJudged(t *testing.T) {
 	f, err = s.probe(t, "tgi://@?stall=60s", patience)
 	wantHealthy(t, f, err, "no figures yet")
 	s.page.Store(page)
-	for _, dir := range []string{"", t.TempDir() + "/none"} {
+	for dir, says := range map[string]string{"": "nothing is kept between runs (--state-dir none)", t.TempDir() + "/none": "no such file or directory"} {
 		s.options.Kept = func() kept.Dir { return kept.Dir{Path: dir} }
-		for range 2 {
-			f, err = s.probe(t, "llamacpp://@?stall=1ns", patience)
-			wantHealthy(t, f, err, "progress is not judged: ")
+		f, err = s.probe(t, "llamacpp://@", patience)
+		wantHealthy(t, f, err, "progress is not judged: ", says)
+		_, err = s.probe(t, "llamacpp://@?stall=1ns", patience)
+		wantFailure(t, err, probe.StageStatus, "progress is not judged: ", says, "stall= asks for that")
+		if c := causeWith(t, s, "llamacpp://@?stall=1ns"); c != probe.Config {
+			t.Errorf("class %s", c)
 		}
+		f, err = s.probe(t, "llamacpp://@?stall=0", patience)
+		wantHealthy(t, f, err)
 	}
-	if !strings.Contains(f.Message, "no such file or directory") {
-		t.Error(f.Message)
-	}
+	// A disk that is full, for whoever writes there.
+	s.options.Kept = func() kept.Dir { return kept.Dir{Path: "/dev/full"} }
+	_, err = s.probe(t, "llamacpp://@?stall=1ns", patience)
+	wantFailure(t, err, probe.StageStatus, "progress is not judged: ")
 }
 
 // causeWith is the class of a failure.
 func causeWith(t *testing.T, s *modelServer, text string) probe.Class {
 	t.Helper()
-	results := probe.Run(t.Context(), []probe.Check{{Name: "m", Run: func(context.Context) (probe.Finding, error) { return s.probe(t, text, patience) }, Cause: probe.FailureCause{Class: probe.Self}}}, probe.Options{CheckTimeout: 2 * patience})
-	return results[0].Cause.Class
+	return s.result(t, text).Cause.Class
+}
+
+// result is what a run of one probe says.
+func (s *modelServer) result(t *testing.T, text string) probe.Result {
+	t.Helper()
+	return probe.Run(t.Context(), []probe.Check{{Name: "m", Run: func(context.Context) (probe.Finding, error) { return s.probe(t, text, patience) }, Cause: probe.FailureCause{Class: probe.Self}}}, probe.Options{CheckTimeout: 2 * patience})[0]
 }
 
 // A page that never comes takes half of the time, and is a warning. Where
@@ -242,7 +329,9 @@ func TestServerThatWasRestarted(t *testing.T) {
 func TestHostilePages(t *testing.T) {
 	s := newModelServer(t, strings.Repeat("# filler\n", maxPage/9+1)+"llamacpp:n_decode_total 1\n")
 	f, err := s.probe(t, "llamacpp://@", patience)
-	wantHealthy(t, f, err, "progress is not judged: ", "the page is larger than 16777216 bytes")
+	wantWarning(t, f, err, "progress is not judged: ", "the page is larger than 16777216 bytes")
+	f, err = s.probe(t, "llamacpp://@?stall=1ns", patience)
+	wantWarning(t, f, err, "progress is not judged: ", "the page is larger than 16777216 bytes")
 	s.page.Store("vllm:iteration_tokens_total_count{engine=\"\x1b[31m\u202e\"} 1e300\nvllm:num_requests_running{engine=\"\x1b[31m\u202e\"} 1e308\n")
 	for range 2 {
 		_, err = s.probe(t, "vllm://@?stall=1ns", patience)
@@ -254,7 +343,7 @@ func TestHostilePages(t *testing.T) {
 	}
 	s.page.Store(many.String())
 	f, err = s.probe(t, "vllm://@", patience)
-	wantHealthy(t, f, err, "progress is not judged: ", "it tells of 100 engines or more")
+	wantWarning(t, f, err, "progress is not judged: ", "it tells of 100 engines or more")
 	// Two figures that are one too large for JSON.
 	s.page.Store("vllm:iteration_tokens_total_count 1e308\nvllm:iteration_tokens_total_count 1e308\n")
 	f, err = s.probe(t, "vllm://@", patience)

@@ -51,6 +51,9 @@ type engineMetrics struct {
 	loop bool
 	// late says that a series is missing before its first request.
 	late bool
+	// left says that the page may tell of requests whose clients have hung up,
+	// until the engine makes its next step.
+	left bool
 	// hint says how a server has the page.
 	hint string
 }
@@ -295,37 +298,42 @@ func (p *progress) forget() {
 	}
 }
 
+// cannot is what is said where progress cannot be judged: a failure where the
+// target has a stall=.
+func (p *progress) cannot(why string) (text string, busy bool, err error) {
+	if p.asked {
+		return "", false, probe.WithClass(p.service.target.Errorf(probe.StageStatus, "%s%s; stall= asks for that", unjudged, why), probe.Config)
+	}
+	return unjudged + why, false, nil
+}
+
 // judge compares what the server's page tells with what earlier probes saw. Busy
-// is as that of tracks.
-func (p *progress) judge(c *serviceSession) (text string, busy bool, err error) {
+// is as that of tracks; canary asks for a token, or is nil.
+func (p *progress) judge(c *serviceSession, canary func() (string, error)) (text string, busy bool, err error) {
 	switch {
 	case p.stall == 0:
 		return "", false, nil
 	case p.kept.Path == "":
-		return unjudged + "nothing is kept between runs (--state-dir none)", false, nil
+		return p.cannot("nothing is kept between runs (--state-dir none)")
 	}
 	var now, old tracks
 	if err := p.load(&now, &old); err != nil {
-		return unjudged + err.Error(), false, nil
+		return p.cannot(err.Error())
 	}
 	r, seen, slow, err := p.read(c)
 	switch {
 	case slow && p.loop && p.asked:
 		seen = nil // that tells by itself, and a part of the page nothing
-	case slow:
+	case slow, probe.StageOf(err) == probe.StageBody:
 		c.warn = true
-		return unjudged + err.Error(), false, nil
-	case probe.StageOf(err) == probe.StageBody:
 		return unjudged + err.Error(), false, nil
 	case err == nil && len(seen) > 0:
 	case err == nil && p.late:
 		return unjudged + "no figures yet", false, nil
 	case err != nil && p.withKey && probe.StageOf(err) == probe.StageAuth:
 		return "", false, err
-	case p.asked:
-		return "", false, probe.WithClass(c.fail(r, probe.StageStatus, errors.New(unjudged+p.hint)), probe.Config)
 	default:
-		return unjudged + p.hint, false, nil
+		return p.cannot(p.hint)
 	}
 	if slow {
 		now.unanswered(&old, p.gap)
@@ -333,17 +341,49 @@ func (p *progress) judge(c *serviceSession) (text string, busy bool, err error) 
 		now.see(&old, p.gap, seen)
 	}
 	if err := p.save(&now); err != nil {
-		return unjudged + err.Error(), false, nil
+		return p.cannot(err.Error())
 	}
 	worst, stands := now.longest()
 	text = p.said(&now.Engines[worst], seen, stands)
 	if stands >= p.stall {
-		return "", false, c.fail(r, probe.StageLimit, errors.New(text))
+		text, err = p.stalled(c, r, text, canary, len(now.Engines) == 1)
+		return text, false, err
 	}
 	if old.Version != 0 && now.At-old.At > int64(p.gap) {
 		text += ", and no probe came within the last ten of its --interval"
 	}
 	return text, now.busy(), nil
+}
+
+// stalled judges that an engine makes no step. Where its page may tell of
+// requests that are gone, a token tells whether it can, unless another engine may
+// have given it.
+func (p *progress) stalled(c *serviceSession, r serviceReply, text string, canary func() (string, error), alone bool) (string, error) {
+	hung := c.fail(r, probe.StageLimit, errors.New(text))
+	if !p.left {
+		return "", hung
+	}
+	hint := "canary=true tells which"
+	if !alone {
+		hint = "a stall= in the target fails then"
+	}
+	if canary != nil {
+		said, err := canary()
+		switch {
+		case probe.StageOf(err) == probe.StageResponse:
+			return "", c.fail(r, probe.StageLimit, errors.New(text+", and the canary has no answer"))
+		case err != nil:
+			return "", err
+		case alone && !c.warn:
+			return text + ", which nobody waits for any more: " + said, nil
+		}
+		hint = said
+	}
+	if p.asked {
+		return "", hung
+	}
+	c.warn = true
+	return text + "; it hangs, or their clients hung up: " + hint, nil
 }
 
 // said is what was found: of the engine that stands for a time, or else of all.

@@ -212,8 +212,11 @@ func (s *postgresSession) scram(offered []string) error {
 	client.least = 1 // the server's scram_iterations
 	_, secure := s.conn.Conn.(*tls.Conn)
 	if secure && c.binding != "disable" {
-		client.channel = "y,,"
-		if client.binding = channelBinding(s.conn.Conn); has && client.binding != nil {
+		client.binding = channelBinding(s.conn.Conn)
+		switch {
+		case !has:
+			client.channel = "y,," // which says that nobody took the offer out on its way
+		case client.binding != nil:
 			client.mechanism, client.channel, s.bound = plus, "p=tls-server-end-point,,", true
 		}
 	}

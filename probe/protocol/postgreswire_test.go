@@ -2,8 +2,19 @@ package protocol
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"healthcheck/probe"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -92,6 +103,58 @@ func FuzzPostgresWire(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A client that could bind itself to the channel says so where the server does
+// not offer it; one that cannot, to an Ed25519 certificate, must not say it.
+func TestPostgresChannelBinding(t *testing.T) {
+	ecdsa, _ := certificate(t, []string{"localhost"}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	must(t, err)
+	ed := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
+	const plain, plus = "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"
+	for _, c := range []struct {
+		name      string
+		cert      tls.Certificate
+		offered   []string
+		add       string
+		mechanism string
+		begins    string
+	}{
+		{"ECDSA", ecdsa, []string{plus, plain}, "", plus, "p=tls-server-end-point,,"},
+		{"ECDSA, no offer", ecdsa, []string{plain}, "", plain, "y,,"},
+		{"ECDSA, off", ecdsa, []string{plus, plain}, "&channel_binding=disable", plain, "n,,"},
+		{"Ed25519", ed, []string{plus, plain}, "", plain, "n,,"},
+		{"Ed25519, no offer", ed, []string{plain}, "", plain, "y,,"},
+	} {
+		got := make(chan *pgproto3.SASLInitialResponse, 1)
+		addr := rawServer(t, func(conn net.Conn) {
+			io.ReadFull(conn, make([]byte, len(sslRequest)))
+			io.WriteString(conn, "S")
+			tc := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{c.cert}})
+			b := pgproto3.NewBackend(tc, tc)
+			if _, err := b.ReceiveStartupMessage(); err != nil {
+				return
+			}
+			b.Send(&pgproto3.AuthenticationSASL{AuthMechanisms: c.offered})
+			b.Flush()
+			b.SetAuthType(pgproto3.AuthTypeSASL)
+			if msg, err := b.Receive(); err == nil {
+				got <- msg.(*pgproto3.SASLInitialResponse)
+			}
+			b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no"})
+			b.Flush()
+			untilClosed(conn)
+		})
+		_, err := probeOnce(t, Postgres, "postgres://u:p@"+addr+"/d?sslmode=require"+c.add, patience)
+		wantFailure(t, err, probe.StageAuth, "authentication failed")
+		if msg := <-got; msg.AuthMechanism != c.mechanism || !strings.HasPrefix(string(msg.Data), c.begins) {
+			t.Errorf("%s: %s %q, want %s %q", c.name, msg.AuthMechanism, msg.Data, c.mechanism, c.begins)
+		}
+	}
 }
 
 // What the client sends is what pgproto3's server side reads.

@@ -7,12 +7,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -311,6 +313,54 @@ func TestPostgresHosts(t *testing.T) {
 	var cancelled atomic.Int32
 	_, err = probeOnce(t, Postgres, "postgres://u@"+silent+","+postgresServer(t, &cancelled)+"/db?sslmode=disable", patience)
 	wantFailure(t, err, probe.StageResponse, "the query hangs")
+}
+
+// What hangs is named with its stage, be it for one host or the whole check.
+func TestPostgresStageThatHangs(t *testing.T) {
+	// A listener whose queue is full drops what else connects.
+	full, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { syscall.Close(full) })
+	must(t, syscall.Bind(full, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	must(t, syscall.Listen(full, 0))
+	at, err := syscall.Getsockname(full)
+	must(t, err)
+	dropped := fmt.Sprintf("127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port)
+	queued, err := net.Dial("tcp4", dropped)
+	must(t, err)
+	t.Cleanup(func() { queued.Close() })
+	handshake := rawServer(t, func(c net.Conn) {
+		io.ReadFull(c, make([]byte, len(sslRequest)))
+		io.WriteString(c, "S")
+		untilClosed(c)
+	})
+	silent := rawServer(t, untilClosed)
+	const limit, one = time.Second, "no answer within the time for one host (connect_timeout)"
+	for _, c := range []struct {
+		addr, query string
+		stage       probe.Stage
+		says        string
+	}{
+		{dropped, "?sslmode=disable", probe.StageConnect, "connect to " + dropped + ": no answer within 1s"},
+		{handshake, "?sslmode=require", probe.StageTLS, "TLS handshake: no answer within 1s"},
+		{silent, "?sslmode=require", probe.StageResponse, "no answer within 1s: the server said nothing"},
+		{silent, "?sslmode=disable", probe.StageResponse, "no answer within 1s: the server said nothing"},
+		{dropped + ",127.0.0.1:1", "?sslmode=require", probe.StageConnect, dropped + ": connect to " + dropped + ": " + one + "; 127.0.0.1:1: "},
+		{handshake + ",127.0.0.1:1", "?sslmode=require", probe.StageTLS, handshake + ": TLS handshake: " + one + "; 127.0.0.1:1: "},
+	} {
+		t.Run(c.says, func(t *testing.T) {
+			t.Parallel()
+			_, err := probeOnce(t, Postgres, "postgres://u:p@"+c.addr+"/d"+c.query, limit)
+			wantFailure(t, err, c.stage, c.says)
+			if strings.Contains(err.Error(), "deadline") {
+				t.Error(err)
+			}
+		})
+	}
+	// A handshake that hangs is nothing that a person must mend.
+	if got := causeOf(t, "postgres://u:p@"+handshake+"/d?sslmode=require", false); got.Class != probe.Self {
+		t.Errorf("%+v", got)
+	}
 }
 
 // A certificate that names its host in the old place only is told so.

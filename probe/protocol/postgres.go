@@ -208,14 +208,23 @@ func (p *postgresCheck) describe(ctx, begin context.Context, h *target.Conn, err
 		return stage, probe.WithClass(err, postgresClass(pg.code))
 	}
 	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
-	if se, ok := errors.AsType[*probe.StageError](err); ok && !late {
+	se, staged := errors.AsType[*probe.StageError](err)
+	if staged && !late {
 		return se.Stage, se
 	}
-	if late && ctx.Err() == nil {
-		if begin.Err() == nil {
-			return probe.StageResponse, errors.New("no answer within the time for one host (connect_timeout)")
+	if late {
+		cause := errors.New("no answer within the time for one host (connect_timeout)")
+		if begin.Err() != nil {
+			<-ctx.Done()
+			cause = context.Cause(ctx) // which says how long that was
 		}
-		<-ctx.Done()
+		if staged {
+			text := strings.Replace(se.Error(), context.DeadlineExceeded.Error(), cause.Error(), 1)
+			return se.Stage, &probe.StageError{Stage: se.Stage, Err: errors.New(text), Class: se.Class}
+		}
+		if begin.Err() == nil {
+			return probe.StageResponse, cause
+		}
 	}
 	fault := target.ProtocolFault(ctx, p.target, "PostgreSQL", h, err)
 	return probe.StageOf(fault), fault

@@ -120,19 +120,23 @@ func (c *respConn) array(n, depth int) (any, error) {
 	return all, nil
 }
 
-// line reads one line, which fits in the buffer.
+// line reads one line, which may be longer than the buffer, as errors are.
 func (c *respConn) line() (string, error) {
-	text, err := c.r.ReadSlice('\n')
-	if err == bufio.ErrBufferFull {
-		return "", errRESP
-	} else if err != nil {
-		return "", err
+	var all []byte
+	for {
+		text, err := c.r.ReadSlice('\n')
+		all = append(all, text...)
+		if err == bufio.ErrBufferFull {
+			continue
+		} else if err != nil {
+			return "", err
+		}
+		line, ok := bytes.CutSuffix(all, []byte("\r\n"))
+		if !ok {
+			return "", errRESP
+		}
+		return string(line), nil
 	}
-	line, ok := bytes.CutSuffix(text, []byte("\r\n"))
-	if !ok {
-		return "", errRESP
-	}
-	return string(line), nil
 }
 
 // respText is a value that is text; empty for another.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"healthcheck/probe"
+
 	"github.com/gomodule/redigo/redis"
 )
 
@@ -67,6 +69,27 @@ func stricterRESP(sent []byte) bool {
 		longest = max(longest, digits)
 	}
 	return longest > 6 || len(sent) > 4000 || bytes.Count(sent, []byte("*")) > maxRESPDepth
+}
+
+// An error that is longer than the buffer keeps its meaning, and so does what
+// comes behind it.
+func TestLongRedisErrors(t *testing.T) {
+	for _, n := range []int{4080, 4084, 4085, 4086, 4087, 4088, 8180, 100_000} { // about the buffer's end, among others
+		long := "-LOADING " + strings.Repeat("x", n) + "\r\n"
+		conn := newRESP(overBytes([]byte(long + "+PONG\r\n")))
+		if _, err := conn.receive(); err != respError(strings.TrimSuffix(long[1:], "\r\n")) {
+			t.Errorf("%d: %.40v", n, err)
+		}
+		if v, err := conn.receive(); v != "PONG" || err != nil {
+			t.Errorf("%d: %v, %v", n, v, err)
+		}
+	}
+	addr := redisServer(t, "-LOADING "+strings.Repeat("x", 10_000)+"\r\n")
+	_, err := probeOnce(t, Redis, "redis://"+addr, patience)
+	wantFailure(t, err, probe.StageStatus, "LOADING xxx")
+	if got := causeOf(t, "redis://"+redisServer(t, "-LOADING "+strings.Repeat("x", 10_000)+"\r\n"), false); got.Class != probe.Starting || len(err.Error()) > 1000 {
+		t.Errorf("%+v, %d bytes", got, len(err.Error()))
+	}
 }
 
 // What a server says of lengths does not make the probe take memory.

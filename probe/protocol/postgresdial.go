@@ -329,7 +329,7 @@ func (s *postgresSession) ask(query string) (answers [][]string, fault error) {
 	for {
 		msg, err := s.in.next()
 		if err != nil {
-			return answers, err
+			return answers, cmp.Or(fault, err) // what the server said last is why
 		}
 		switch msg.kind {
 		case pgDataRow:
@@ -353,7 +353,7 @@ func (s *postgresSession) ask(query string) (answers [][]string, fault error) {
 		default:
 			err := s.other(msg)
 			e, isFault := err.(pgError)
-			if err != nil && (!isFault || strings.EqualFold(e.severity, "FATAL")) {
+			if err != nil && (!isFault || strings.EqualFold(cmp.Or(e.plain, e.severity), "FATAL")) {
 				return answers, err
 			}
 			if err != nil {

@@ -98,6 +98,8 @@ func (m pgMessage) fault() pgError {
 		switch text := pgText(&body); field {
 		case 'S':
 			e.severity = text
+		case 'V':
+			e.plain = text
 		case 'C':
 			e.code = text
 		case 'M':
@@ -108,7 +110,12 @@ func (m pgMessage) fault() pgError {
 }
 
 // pgError is an error that the server reports.
-type pgError struct{ severity, code, message string }
+type pgError struct {
+	severity, code, message string
+	// plain is the severity in English, whatever lc_messages says; empty before
+	// PostgreSQL 9.6.
+	plain string
+}
 
 func (e pgError) Error() string { return e.message + " (SQLSTATE " + e.code + ")" }
 

@@ -35,7 +35,7 @@ func FuzzPostgresWire(f *testing.F) {
 	add(&pgproto3.AuthenticationOk{}, &pgproto3.ParameterStatus{Name: "a", Value: "b"}, &pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte("key!")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 	add(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}}, &pgproto3.AuthenticationSASLContinue{Data: []byte("r=x")}, &pgproto3.AuthenticationSASLFinal{Data: []byte("v=y")})
 	add(&pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}}, &pgproto3.AuthenticationCleartextPassword{}, &pgproto3.AuthenticationGSS{})
-	add(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no", Detail: "d"}, &pgproto3.NoticeResponse{Message: "x"}, &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 2, UnrecognizedOptions: []string{"a"}})
+	add(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "28P01", Message: "no", Detail: "d"}, &pgproto3.NoticeResponse{Message: "x"}, &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 2, UnrecognizedOptions: []string{"a"}})
 	add(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("a")}}}, &pgproto3.DataRow{Values: [][]byte{[]byte("1"), nil}}, &pgproto3.DataRow{Values: [][]byte{nil}}, &pgproto3.DataRow{}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.EmptyQueryResponse{})
 	f.Add([]byte("D\x00\x00\x00\x0a\x00\x01\x00\x00\x00\x09"))
 	f.Add([]byte("R\x00\x00\x00\x04"))
@@ -87,7 +87,7 @@ func FuzzPostgresWire(f *testing.F) {
 				same = got.kind == pgParameter && name == want.Name && value == want.Value
 			case *pgproto3.ErrorResponse:
 				e := got.fault()
-				same = got.kind == pgErrorResponse && e.code == want.Code && e.message == want.Message && e.severity == want.Severity
+				same = got.kind == pgErrorResponse && e.code == want.Code && e.message == want.Message && e.severity == want.Severity && e.plain == want.SeverityUnlocalized
 			case *pgproto3.DataRow:
 				value, ok, err := got.firstValue()
 				same = got.kind == pgDataRow && err == nil && ok == (len(want.Values) > 0) && (!ok || bytes.Equal(value, want.Values[0]))
@@ -153,6 +153,45 @@ func TestPostgresChannelBinding(t *testing.T) {
 		wantFailure(t, err, probe.StageAuth, "authentication failed")
 		if msg := <-got; msg.AuthMechanism != c.mechanism || !strings.HasPrefix(string(msg.Data), c.begins) {
 			t.Errorf("%s: %s %q, want %s %q", c.name, msg.AuthMechanism, msg.Data, c.mechanism, c.begins)
+		}
+	}
+}
+
+// What a server says before it ends the connection is what failed, in whatever
+// language it says how severe that is.
+func TestPostgresErrorBeforeTheEnd(t *testing.T) {
+	for name, e := range map[string]*pgproto3.ErrorResponse{
+		"English":   {Severity: "FATAL", SeverityUnlocalized: "FATAL"},
+		"Chinese":   {Severity: "\u81f4\u547d\u9519\u8bef", SeverityUnlocalized: "FATAL"},
+		"old":       {Severity: "FATAL"},
+		"old, else": {Severity: "\u81f4\u547d\u9519\u8bef"},
+		"error":     {Severity: "ERROR", SeverityUnlocalized: "ERROR"},
+	} {
+		e.Code, e.Message = "57P01", "terminating connection due to administrator command"
+		for _, stays := range []bool{false, true} {
+			ended := make(chan struct{})
+			addr := rawServer(t, func(c net.Conn) {
+				b := pgproto3.NewBackend(c, c)
+				if _, err := b.ReceiveStartupMessage(); err != nil {
+					return
+				}
+				b.Send(&pgproto3.AuthenticationOk{})
+				b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+				b.Flush()
+				if _, err := b.Receive(); err != nil {
+					return
+				}
+				b.Send(e)
+				b.Flush()
+				if e.SeverityUnlocalized == "FATAL" && stays {
+					<-ended // nothing more is waited for
+				}
+			})
+			_, err := probeOnce(t, Postgres, "postgres://u@"+addr+"/db?sslmode=disable", patience)
+			close(ended)
+			if err == nil || !strings.Contains(err.Error(), "terminating connection due to administrator command") {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }

@@ -115,7 +115,7 @@ func (x exchange) connect(ctx context.Context, req *request) (conn net.Conn, via
 	var proxy *url.URL
 	if x.h.opt.Proxy {
 		if proxy, err = proxyFor(u); err != nil {
-			return nil, via, &probe.StageError{Stage: probe.StageConnect, Err: err}
+			return nil, via, &probe.StageError{Stage: probe.StageConnect, Err: err, Class: probe.Config}
 		}
 	}
 	switch {
@@ -126,7 +126,7 @@ func (x exchange) connect(ctx context.Context, req *request) (conn net.Conn, via
 	case proxy == nil:
 		conn, err = target.Dial(ctx, "tcp", hostPort(u))
 	case !target.IsHTTP(proxy.Scheme):
-		err = &probe.StageError{Stage: probe.StageConnect, Err: fmt.Errorf("a proxy of scheme %q is not supported", probe.Cut(proxy.Scheme, 20))}
+		err = &probe.StageError{Stage: probe.StageConnect, Err: fmt.Errorf("a proxy of scheme %q is not supported", probe.Cut(proxy.Scheme, 20)), Class: probe.Config}
 	default:
 		conn, err = x.connectProxy(ctx, proxy, u)
 		via.whole = u.Scheme == "http"

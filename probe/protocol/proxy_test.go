@@ -2,7 +2,11 @@ package protocol
 
 import (
 	"net/url"
+	"strings"
 	"testing"
+
+	"healthcheck/probe"
+	"healthcheck/probe/target"
 
 	"golang.org/x/net/http/httpproxy"
 )
@@ -70,5 +74,31 @@ func TestNoProxyForACGIProgram(t *testing.T) {
 	}
 	if got, err := proxyFromEnvironment(&url.URL{Scheme: "https", Host: "x.example"}); err != nil || got.Host != "good:1" {
 		t.Errorf("asks %v, %v", got, err)
+	}
+}
+
+// What stands in the environment is for a person to mend.
+func TestCauseOfBadProxies(t *testing.T) {
+	for name, c := range map[string]struct{ proxy, method, says string }{
+		"malformed": {"http://%zz", "", "the proxy's URL in the environment is malformed"},
+		"CGI":       {"proxy:3128", "GET", "HTTP_PROXY is not believed"},
+		"SOCKS":     {"socks5://proxy:1080", "", "a proxy of scheme \"socks5\" is not supported"},
+	} {
+		t.Setenv("HTTP_PROXY", c.proxy)
+		t.Setenv("REQUEST_METHOD", c.method)
+		o := testOptions(t)
+		o.Proxy = true
+		for _, text := range []string{"http://x.example/", "qdrant://x.example"} {
+			tg, err := target.ParseTarget(text, testBase)
+			must(t, err)
+			run, err := New(tg, o)
+			must(t, err)
+			check := probe.Check{Name: "x", Run: run}
+			check.Cause, check.Unreachable = CauseOf(tg, false)
+			r := probe.Run(t.Context(), []probe.Check{check}, probe.Options{CheckTimeout: patience})[0]
+			if r.Status != probe.Fail || r.Cause.Class != probe.Config || !strings.Contains(r.Message, c.says) {
+				t.Errorf("%s, %s: %s %s %q", name, text, r.Status, r.Cause.Class, r.Message)
+			}
+		}
 	}
 }

@@ -2,16 +2,23 @@ package e2e
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"google.golang.org/grpc"
@@ -103,6 +110,42 @@ func TestPostgres(t *testing.T) {
 	want(t, base+"/app?writable=true", 0)
 	want(t, base+"/app?query=SELECT+nonsense", 1, "column", "42703")
 	want(t, "pgvector://app:"+urlPassword+"@"+s.addr()+"/postgres", 1, `the extension "vector" is not installed`)
+}
+
+// Passwords are what PostgreSQL itself made of them, whatever they are.
+func TestPostgresPasswords(t *testing.T) {
+	s := postgres(t)
+	for i, pw := range []string{"p\u00e4ss", "pa\u0308ss", "a\u00a0b", "a\u200bb", "a\u200cb", "\u00ad", "\u200b", "x\u0340", "\u1d2c", "\u2135a", "\u2168", "\u0627a", "\u0627\u0628", "\u0221\ufb01", "\U0001f600\ufb01", "a\x01\ufb01"} {
+		role := fmt.Sprintf("odd%d", i)
+		psql(t, s, "postgres", "CREATE ROLE "+role+" LOGIN PASSWORD '"+pw+"'")
+		want(t, "postgres://"+role+":"+url.QueryEscape(pw)+"@"+s.addr()+"/app", 0, "session and query answered")
+		want(t, "postgres://"+role+":"+url.QueryEscape(pw+"x")+"@"+s.addr()+"/app", 1, "authentication failed")
+	}
+}
+
+// A server whose certificate no hash binds a login to, as one of Ed25519, lets
+// the client in without.
+func TestPostgresCertificateOfEd25519(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	s := pgVariant(t, map[string]string{"ed.pem": text("CERTIFICATE", der), "ed.key": text("PRIVATE KEY", keyDER)}, "ssl = on\nssl_cert_file = 'ed.pem'\nssl_key_file = 'ed.key'\n")
+	s.untilHealthy(t, "postgres://app:"+urlPassword+"@"+s.addr()+"/postgres?sslmode=disable")
+	want(t, "postgres://app:"+urlPassword+"@"+s.addr()+"/postgres?sslmode=require", 0, "session and query answered")
+	want(t, "postgres://app:"+urlPassword+"@"+s.addr()+"/postgres?sslmode=require&channel_binding=require", 1, "channel binding is required")
 }
 
 // Debian has no pgvector: an extension of that name shows the way.

@@ -450,8 +450,19 @@ func TestMongoScramDistrusts(t *testing.T) {
 // The examples of RFC 4013, section 3, and of MongoDB's specification.
 func TestSASLPrep(t *testing.T) {
 	for in, want := range map[string]string{"I\u00adX": "IX", "user": "user", "USER": "USER", "\u00aa": "a", "\u2168": "IX", "a\u00a0b\u3000c": "a b c", "pa\u0308ss": "p\u00e4ss"} {
-		if got := saslPrep(in); got != want {
+		if got := saslPrep(in, false); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	// Where PostgreSQL is of another opinion than MongoDB's drivers: a blank of no
+	// width, and what NFKC makes or unmakes.
+	for in, want := range map[string][2]string{
+		"a\u200bb": {"a b", "ab"}, "x\u0340": {"x\u0340", "x\u0300"}, "\u1d2c": {"\u1d2c", "A"}, "\u2135a": {"\u05d0a", "\u2135a"},
+		"\u00ad": {"\u00ad", ""}, "a\u200cb": {"ab", "ab"}, "\u2168": {"IX", "IX"}, "\u0221\ufb01": {"\u0221\ufb01", "\u0221\ufb01"},
+		"\u0627a": {"\u0627a", "\u0627a"}, "\xff\ufb01": {"\xff\ufb01", "\xff\ufb01"}, "\u200b": {" ", ""},
+	} {
+		if got := [2]string{saslPrep(in, true), saslPrep(in, false)}; got != want {
+			t.Errorf("%+q: %+q, want %+q", in, got, want)
 		}
 	}
 	// Users of LDAP are kept in no database.

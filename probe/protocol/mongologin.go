@@ -25,7 +25,7 @@ func (m *mongoCheck) login(s *mongoSession, mechanism string) error {
 		sum := md5.Sum([]byte(user + ":mongo:" + pw))
 		pw = hex.EncodeToString(sum[:])
 	} else {
-		pw = saslPrep(pw)
+		pw = saslPrep(pw, false)
 	}
 	return m.converse(s, user, newScram(mechanism, pw))
 }

@@ -208,7 +208,7 @@ func (s *postgresSession) scram(offered []string) error {
 	if !slices.Contains(offered, plain) && !has {
 		return authFault("the server takes no %s, but %s", plain, s.check.target.Secrets.Quote(strings.Join(offered, ", ")))
 	}
-	client := newScram(plain, saslPrep(c.password))
+	client := newScram(plain, saslPrep(c.password, true))
 	client.least = 1 // the server's scram_iterations
 	_, secure := s.conn.Conn.(*tls.Conn)
 	if secure && c.binding != "disable" {

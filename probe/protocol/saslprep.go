@@ -11,13 +11,17 @@ import (
 
 // saslPrep writes a password as SASLprep does (RFC 4013, 2): blanks of all
 // kinds as a space, invisible characters left out, then NFKC. What it forbids is
-// sent as it is: PostgreSQL has stored it so.
-func saslPrep(pw string) string {
+// sent as it is: PostgreSQL has stored it so. PostgreSQL takes U+200B, which is
+// in both tables, for a blank, looks for what is forbidden before NFKC, and
+// leaves no password empty; MongoDB's drivers do none of these.
+func saslPrep(pw string, postgres bool) string {
 	if !strings.ContainsFunc(pw, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return pw
 	}
-	out := norm.NFKC.String(strings.Map(func(r rune) rune {
+	mapped := strings.Map(func(r rune) rune {
 		switch {
+		case postgres && r == 0x200B:
+			return ' '
 		case r == 0xAD, r == 0x34F, r == 0x1806, r >= 0x180B && r <= 0x180D, r >= 0x200B && r <= 0x200D, r == 0x2060,
 			r >= 0xFE00 && r <= 0xFE0F, r == 0xFEFF: // RFC 3454, table B.1
 			return -1
@@ -25,15 +29,21 @@ func saslPrep(pw string) string {
 			return ' '
 		}
 		return r
-	}, pw))
-	if forbidden := runesOf(prepForbidden); strings.ContainsFunc(out, forbidden) {
+	}, pw)
+	out := norm.NFKC.String(mapped)
+	if !postgres {
+		mapped = out
+	} else if mapped == "" {
+		return pw
+	}
+	if forbidden := runesOf(prepForbidden); strings.ContainsFunc(mapped, forbidden) {
 		return pw
 	}
 	// What is written from the right has nothing from the left in it, and begins
 	// and ends with a letter of its own (RFC 3454, 6).
-	if fromRight := runesOf(prepFromRight); strings.ContainsFunc(out, fromRight) {
-		all := []rune(out)
-		if !fromRight(all[0]) || !fromRight(all[len(all)-1]) || strings.ContainsFunc(out, runesOf(prepFromLeft)) {
+	if fromRight := runesOf(prepFromRight); strings.ContainsFunc(mapped, fromRight) {
+		all := []rune(mapped)
+		if !fromRight(all[0]) || !fromRight(all[len(all)-1]) || strings.ContainsFunc(mapped, runesOf(prepFromLeft)) {
 			return pw
 		}
 	}

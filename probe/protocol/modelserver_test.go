@@ -197,6 +197,9 @@ func TestPendingThatNobodyWaitsFor(t *testing.T) {
 		}
 		s.canary.Store(int32(c.canary))
 		result := s.result(t, c.target)
+		if n := strings.Count(result.Message, "canary "); n > 1 {
+			t.Errorf("%s: %d canaries: %s", c.target, n, result.Message)
+		}
 		switch want := c.want.(type) {
 		case probe.Class:
 			if result.Status != probe.Fail || result.Cause.Class != want || !strings.Contains(result.Message, c.says) {

@@ -33,25 +33,25 @@ type grown struct {
 func growth(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("growth", flag.ContinueOnError)
 	out := fs.String("out", "bench/results", "where growth.json and growth.svg go")
+	from := fs.String("from", "", "a file with what go test printed of these benchmarks; empty runs them")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Growth|MassFailure|EventsInAMinute", "-benchtime", "1x", "-timeout", "1h", "./cmd/watchdog")
-	cmd.Stderr = os.Stderr
-	text, err := cmd.Output()
+	text, err := growthText(ctx, *from)
 	if err != nil {
-		return fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, text)
+		return err
 	}
 	all, others := readGrowth(string(text))
 	if len(all) == 0 {
 		return fmt.Errorf("no figures in\n%s", text)
 	}
 	tableGrowth(os.Stdout, all, others)
-	fmt.Println(machine(1))
+	note := hardware() + "; one run each, on an engine that is a stand-in on a Unix socket"
+	fmt.Println(note)
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(map[string]any{"notes": []string{machine(1)}, "growth": all, "others": others}, "", "  ")
+	data, err := json.MarshalIndent(map[string]any{"notes": []string{note}, "growth": all, "others": others}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -59,6 +59,20 @@ func growth(ctx context.Context, args []string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(*out, "growth.svg"), []byte(pictureGrowth(all)), 0o644)
+}
+
+// growthText is what go test prints of the benchmarks.
+func growthText(ctx context.Context, from string) ([]byte, error) {
+	if from != "" {
+		return os.ReadFile(from)
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Growth|MassFailure|EventsInAMinute", "-benchtime", "1x", "-timeout", "1h", "./cmd/watchdog")
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("the watchdog's benchmarks: %w\n%s", err, text)
+	}
+	return text, nil
 }
 
 // readGrowth reads what go test prints of benchmarks; others are figures of
@@ -120,6 +134,14 @@ func tableGrowth(out io.Writer, all []grown, others map[string]map[string]float6
 	}
 }
 
+// short is a figure with as many digits as a picture has room for.
+func short(v float64) string {
+	if v >= 100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
 // pictureGrowth draws the three figures over the number of containers, each with
 // and without the figures of probes; all scales are logarithmic.
 func pictureGrowth(all []grown) string {
@@ -151,8 +173,8 @@ func pictureGrowth(all []grown) string {
 				if g.Figures == on {
 					points = append(points, fmt.Sprintf("%.1f,%.1f", x(g.Containers), y(panel.value(g))))
 					at := map[bool]int{false: 16, true: -8}[on]
-					fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/><text x="%.1f" y="%.1f" font-size="11" text-anchor="middle" fill="%s">%.3g</text>`+"\n",
-						x(g.Containers), y(panel.value(g)), colour, x(g.Containers), y(panel.value(g))+float64(at), colour, panel.value(g))
+					fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/><text x="%.1f" y="%.1f" font-size="11" text-anchor="middle" fill="%s">%s</text>`+"\n",
+						x(g.Containers), y(panel.value(g)), colour, x(g.Containers), y(panel.value(g))+float64(at), colour, short(panel.value(g)))
 				}
 			}
 			fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "), colour)

@@ -6,7 +6,7 @@
 //
 //	go run ./bench [-runs 30] [-out bench/results] [-jobs REGEX]
 //	go run ./bench recovery [-n 3] [-faults crash,hang] [-out bench/results]
-//	go run ./bench growth [-out bench/results]
+//	go run ./bench growth [-from FILE] [-out bench/results]
 //
 // The second breaks containers on the Docker engine, and measures what becomes
 // of them; the third is how the watchdog's cost grows with the containers. All
@@ -157,8 +157,13 @@ func run(ctx context.Context, args []string) error {
 	return write(*out, results, boxed, dog, notes)
 }
 
-// machine says where the figures come from.
+// machine says where the figures come from, and how they were taken.
 func machine(runs int) string {
+	return fmt.Sprintf("%s; %d runs each, in turns; median, and half of the runs lie within ± half of the spread.", hardware(), runs)
+}
+
+// hardware says where and when figures were measured.
+func hardware() string {
 	model := "unknown CPU"
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(text)) {
@@ -167,8 +172,8 @@ func machine(runs int) string {
 			break
 		}
 	}
-	return fmt.Sprintf("%s; %d cores of %s, a virtual machine's, kernel %s, %s; %d runs each, in turns; median, and half of the runs lie within ± half of the spread.",
-		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), model, kernel(), runtime.Version(), runs)
+	return fmt.Sprintf("%s; %d cores of %s, a virtual machine's, kernel %s, %s",
+		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), model, kernel(), runtime.Version())
 }
 
 // versions names the others' versions, by their own account.

@@ -264,6 +264,9 @@ func ShutdownTime(stop time.Duration) time.Duration {
 // cascade asks for the restart of the dependents of a container that has
 // recovered.
 func (d *Daemon) cascade(a recovery.Action) {
+	if !d.followers {
+		return // a list of thousands, only to find none
+	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()

@@ -16,6 +16,7 @@ const lostAfter = time.Minute
 type connection struct {
 	lost    time.Time // since when it cannot be reached; zero: it can
 	alerted bool      // an alert said that it is lost
+	stream  bool      // its events come
 	// listed says that a list was compared since the engine was lost, and that
 	// only the inspections of what it named are missing.
 	listed bool
@@ -28,13 +29,11 @@ type connection struct {
 	down atomic.Int64 // lost, in Unix nanoseconds, for other goroutines; 0: not lost
 }
 
-// lose notes that the engine cannot be reached; true for the first time.
-func (c *connection) lose(now time.Time) bool {
-	if !c.lost.IsZero() {
-		return false
+// lose notes that the engine cannot be reached.
+func (c *connection) lose(now time.Time) {
+	if c.lost.IsZero() {
+		c.lost = now
 	}
-	c.lost = now
-	return true
 }
 
 // overdue says once that the engine has been lost for long.
@@ -69,7 +68,8 @@ func (c *connection) downSince() time.Time {
 
 // connected takes the begin (nil) or the end of a stream.
 func (d *Daemon) connected(ctx context.Context, err error, now time.Time) {
-	if err == nil {
+	streamed := d.connection.stream
+	if d.connection.stream = err == nil; err == nil {
 		d.events.lastEvent = now
 		// Subscribed first, listed then: nothing falls in between.
 		d.list(ctx)
@@ -79,7 +79,8 @@ func (d *Daemon) connected(ctx context.Context, err error, now time.Time) {
 	d.connection.listed = false
 	clear(d.looking)
 	d.apply(recovery.Offline{}, now)
-	if d.connection.lose(now) {
+	d.connection.lose(now) // a list may have noticed it before
+	if streamed {
 		d.Log.Info("the event stream has ended", "event", recovery.EventStreamEnded, "error", err)
 	} else if !d.connection.alerted {
 		d.Log.Warn("the engine cannot be reached", "event", recovery.EventEngineUnreachable, "error", err)
@@ -87,10 +88,14 @@ func (d *Daemon) connected(ctx context.Context, err error, now time.Time) {
 	d.checkLost(now)
 }
 
-// checkLost alerts once that the engine is lost.
+// checkLost alerts once that the engine is lost. Pages show it at once.
 func (d *Daemon) checkLost(now time.Time) {
+	shown := d.connection.downSince()
 	if d.connection.overdue(now) {
 		d.decided(now, recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineLost, Severity: recovery.Critical,
 			Text: fmt.Sprintf("the engine has been lost for %s", now.Sub(d.connection.lost).Round(time.Second))})
+	}
+	if !d.connection.downSince().Equal(shown) {
+		d.changed()
 	}
 }

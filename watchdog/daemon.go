@@ -86,6 +86,7 @@ type Daemon struct {
 	cutOff      []*recovery.Service
 	listing     bool // a list is in flight
 	restarting  int  // restarts, starts and stops in flight
+	followers   bool // a container was seen that may have to be restarted after another
 	saves       saves
 	pace        pace
 	audience    audience

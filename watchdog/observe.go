@@ -3,6 +3,7 @@ package watchdog
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"healthcheck/watchdog/docker"
@@ -121,6 +122,7 @@ func (d *Daemon) beginInspection(id string) {
 			case err != nil:
 				d.Log.Warn("a container cannot be inspected; the next reconciliation tries again", "event", recovery.EventInspectFailed, "id", recovery.ShortID(id), "error", err)
 			default:
+				d.followers = d.followers || c.MayFollow()
 				d.apply(recovery.Seen{Container: c}, now)
 				d.warnOfEnviron(c)
 				d.noteFigures(c, now)
@@ -180,9 +182,14 @@ func (d *Daemon) retryList(ctx context.Context, err error, now time.Time) {
 func (d *Daemon) listed(all []recovery.Container, now time.Time) {
 	first := !d.connection.lost.IsZero()
 	d.connection.retry, d.connection.failure = 0, ""
+	shown := d.connection.downSince()
 	if d.connection.found() {
 		d.decided(now, recovery.Action{Kind: recovery.DoAlert, Event: recovery.EventEngineBack, Severity: recovery.Info, Closes: true, Text: "the engine is back"})
 	}
+	if !shown.IsZero() {
+		d.changed()
+	}
+	d.followers = slices.ContainsFunc(all, recovery.Container.MayFollow)
 	d.apply(recovery.Listed{All: all}, now)
 	d.announce(all)
 	for _, c := range all {

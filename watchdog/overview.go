@@ -123,7 +123,9 @@ func (d *Daemon) noteTimelines(msg recovery.Message, actions []recovery.Action, 
 		d.forgetTimelines(msg.All)
 	case recovery.Offline:
 		for _, line := range d.timelines {
-			line.Note(timeline.Unknown, now)
+			if line.Note(timeline.Unknown, now) {
+				d.changed()
+			}
 		}
 		return
 	}

@@ -83,6 +83,42 @@ func TestDaemonTimelines(t *testing.T) {
 	})
 }
 
+// That the engine is lost, that nothing is known of the services any more, and
+// that it is back is said at once and once, also where nothing is watched.
+func TestDaemonSaysThatTheEngineIsLost(t *testing.T) {
+	for name, all := range map[string][]recovery.Container{"nothing is watched": nil, "one is": {container("healthy")}} {
+		t.Run(name, func(t *testing.T) {
+			engine := newFakeEngine(all...)
+			withDaemon(t, engine, func(d *Daemon, _ *syncBuffer) {
+				var changes atomic.Int64
+				d.inbox.run(context.Background(), func(time.Time) { d.Changed = func() { changes.Add(1) } })
+				said := func(what string, lost bool, want int64) {
+					t.Helper()
+					o, _ := d.Overview(context.Background())
+					if lost == o.EngineLost.IsZero() {
+						t.Errorf("%s: lost since %s", what, o.EngineLost)
+					}
+					if got := changes.Swap(0); got < want || want == 0 && got > 0 {
+						t.Errorf("%s: %d changes, want %d", what, got, want)
+					}
+				}
+				later(time.Second)
+				said("it is there", false, 0)
+				engine.breakStream(true)
+				later(0)
+				said("it is lost", true, 1+int64(len(all)))
+				later(30 * time.Second)
+				said("it is tried again", true, 0)
+				engine.mu.Lock()
+				engine.down = false
+				engine.mu.Unlock()
+				later(15 * time.Second)
+				said("it is back", false, 1)
+			})
+		})
+	}
+}
+
 // What an earlier run decided is in the timeline, and nothing that only it
 // could know of the time between.
 func TestDaemonTimelineOfAnEarlierRun(t *testing.T) {

@@ -138,3 +138,29 @@ func TestPace(t *testing.T) {
 		}
 	})
 }
+
+// Where nothing may have to be restarted after another, nobody lists all
+// containers to find that out.
+func TestRecoveryWithoutFollowers(t *testing.T) {
+	for label, lists := range map[string]int{"": 0, "db:service_healthy:false": 0, "db:service_healthy:true": 1} {
+		other := container("healthy")
+		other.ID, other.Name = "id2", "other"
+		engine := newFakeEngine(container("healthy"))
+		withDaemon(t, engine, func(_ *Daemon, log *syncBuffer) {
+			engine.mu.Lock()
+			other.Labels = map[string]string{"com.docker.compose.depends_on": label, "com.docker.compose.project": "p", "com.docker.compose.service": "s"}
+			engine.containers["id2"] = other // behind the list
+			before := engine.lists
+			engine.mu.Unlock()
+			engine.set("id2", "start", func(*recovery.Container) {})
+			synctest.Wait()
+			engine.set("id1", "health_status", makeUnhealthy)
+			synctest.Wait()
+			engine.mu.Lock()
+			defer engine.mu.Unlock()
+			if got := engine.lists - before; len(engine.restarts) != 1 || got != lists {
+				t.Errorf("%q: %d lists for %d restarts, want %d:\n%s", label, got, len(engine.restarts), lists, log)
+			}
+		})
+	}
+}

@@ -168,6 +168,7 @@ func growth(b *testing.B, n int, figures bool) {
 		b.ReportMetric(residentMiB(b, pid), "MiB/peak")
 		var took []time.Duration
 		for i := range failures {
+			f.settled() // what the last recovery had asked for
 			at := time.Now()
 			f.makeUnhealthy(f.order[i*len(f.order)/failures])
 			<-f.restarts
@@ -238,13 +239,16 @@ func flood(t testing.TB, f *fakeEngine, events, every int) {
 	t.Helper()
 	failed := map[string]bool{}
 	for i := range events {
-		id := f.order[i*7919%len(f.order)]
-		if i%every == 0 && !failed[id] {
+		if i%every == 0 {
+			id := f.order[i/every*7%len(f.order)]
 			failed[id] = true
 			f.makeUnhealthy(id)
 		} else {
-			f.send(healthEvent(id, "healthy")) // which the inspection tells apart from one that has failed
+			f.send(healthEvent(f.order[i*7919%len(f.order)], "healthy")) // the inspection tells those apart that have failed
 		}
+	}
+	if len(failed) != events/every {
+		t.Fatalf("%d of %d containers fail", len(failed), events/every)
 	}
 	done := func() bool {
 		f.mu.Lock()

@@ -106,7 +106,7 @@ func TestConfigFileReadAnew(t *testing.T) {
 		out, _ := exec.CommandContext(t.Context(), binary, "config", "check", path).CombinedOutput()
 		return string(out)
 	}
-	write("per-service:\n  app0: {enable: false}\n")
+	write("host-name: node7\nper-service:\n  app0: {enable: false}\n")
 	cmd, log := daemon(t, f, nil, "--listen", "none", "--config", path)
 	eventually(t, "app1 alone is watched", func() bool { return strings.Contains(log.String(), "watched containers: 1") })
 	f.makeUnhealthy(f.order[0])
@@ -122,7 +122,8 @@ func TestConfigFileReadAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it is refused", func() bool { return strings.Contains(log.String(), "event=config_refused") })
-	write("max-attempts: 5\nreconcile: 2m\n")
+	h := newHooks(t)
+	write("max-attempts: 5\nreconcile: 2m\nhost-name: node8\nnotify: [" + h.url + "/all]\n")
 	if got := check(); got != path+" is good\n" {
 		t.Error(got)
 	}
@@ -136,6 +137,10 @@ func TestConfigFileReadAnew(t *testing.T) {
 		t.Errorf("%s was restarted", id)
 	}
 	eventually(t, "what needs a restart is named", func() bool {
-		return strings.Contains(log.String(), "these change with a restart of the watchdog alone: --reconcile") && strings.Contains(log.String(), "restart 1 of 5")
+		return strings.Contains(log.String(), "these change with a restart of the watchdog alone: --reconcile, --host-name\"") && strings.Contains(log.String(), "restart 1 of 5")
 	})
+	eventually(t, "an alert is sent", func() bool { return len(h.at("/all")) > 0 })
+	if text := h.at("/all")[0]; !strings.Contains(text, "host: node7") {
+		t.Errorf("another name of the host than that of the page: %q", text)
+	}
 }

@@ -9,8 +9,8 @@ import (
 
 // newFullEngine is a fake engine whose containers look as those of compose do:
 // ten to a project, in a network of its own, each with the labels, the mounts
-// and the log of probes that Docker 27 has of one. A list has 1.9 KB for each,
-// an inspection 9 KB.
+// and the log of probes that Docker 27 has of one. A list has 2 KB for each,
+// an inspection 7 KB.
 func newFullEngine(t testing.TB, n int) *fakeEngine {
 	f := newFakeEngine(t, n)
 	f.full = true
@@ -40,7 +40,7 @@ func (c *fakeContainer) network() (name string, settings map[string]any) {
 var fullMounts = []map[string]any{{"Type": "volume", "Name": "data", "Source": "/var/lib/docker/volumes/data/_data", "Destination": "/data", "Driver": "local", "Mode": "z", "RW": true, "Propagation": ""}}
 
 // summary is a list's entry.
-func (c *fakeContainer) summary() any {
+func (c *fakeContainer) summary() []byte {
 	if c.listed == nil || c.listedAs != c.Health {
 		c.listed, _ = json.Marshal(c.entry())
 		c.listedAs = c.Health

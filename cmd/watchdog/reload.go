@@ -22,7 +22,7 @@ func reload(ctx context.Context, old *config, g given, daemon *watchdog.Daemon, 
 	if fixed := old.fixed(cfg); len(fixed) > 0 {
 		daemon.Log.Warn("these change with a restart of the watchdog alone: "+strings.Join(fixed, ", "), "event", recovery.EventConfigRead)
 	}
-	cfg.settings.SelfID = old.settings.SelfID
+	cfg.settings.SelfID, cfg.router.Host = old.settings.SelfID, old.router.Host // the page and --listen keep the host's name, too
 	engine.Use(cfg.overrides)
 	notifier.Reload(cfg.router)
 	daemon.Reload(ctx, cfg.settings)
@@ -41,6 +41,7 @@ func (c *config) fixed(other *config) (names []string) {
 		{"listen", c.listen == other.listen}, {"control", c.control == other.control}, {"log-format", c.jsonLog == other.jsonLog},
 		{"evidence", c.evidence == other.evidence}, {"evidence-lines", c.evidenceLines == other.evidenceLines},
 		{"probe-figures", c.probeFigures == other.probeFigures}, {"heartbeat", c.heartbeat == other.heartbeat},
+		{"host-name", c.router.Host == other.router.Host},
 	} {
 		if !f.same {
 			names = append(names, "--"+f.name)

@@ -75,3 +75,28 @@ func TestHPACKStrings(t *testing.T) {
 		t.Errorf("%s, %v", libraryFieldTexts(got), err)
 	}
 }
+
+// The table holds no more than was agreed on: what is older is forgotten.
+func TestHPACKTableIsBounded(t *testing.T) {
+	d := hpackDecoder{limit: maxTable}
+	take := func(field) error { return nil }
+	indexed := func(name, value string) []byte {
+		block := appendField(nil, field{name: name, value: value})
+		block[0] = 0x40
+		return block
+	}
+	for range 100 {
+		must(t, d.decode(indexed("a", strings.Repeat("b", 1500)), take))
+	}
+	if d.size > maxTable || len(d.table) != 2 {
+		t.Errorf("%d fields, %d bytes", len(d.table), d.size)
+	}
+	must(t, d.decode([]byte{0x80 | 63}, take)) // the older of the two
+	if err := d.decode([]byte{0x80 | 64}, take); err != errHPACK {
+		t.Error(err)
+	}
+	must(t, d.decode(indexed("large", strings.Repeat("c", maxTable)), take))
+	if d.size != 0 || len(d.table) != 0 {
+		t.Errorf("%d fields, %d bytes", len(d.table), d.size)
+	}
+}

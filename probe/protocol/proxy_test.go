@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -34,6 +35,9 @@ func FuzzProxyFromEnvironment(f *testing.F) {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !isASCII(u.Hostname()+except) {
 			return
+		}
+		if _, _, err := net.SplitHostPort(net.JoinHostPort(u.Hostname(), "80")); err != nil {
+			return // nothing can be dialled there
 		}
 		for name, value := range map[string]string{"HTTP_PROXY": plain, "https_proxy": secure, "NO_PROXY": except} {
 			for _, c := range []byte(value) {

@@ -50,27 +50,32 @@ func saslPrep(pw string, postgres bool) string {
 	return out
 }
 
-// runesOf reads one of the tables below: the lengths, by turns, of what is out
-// of it and of what is in it.
+// runesOf says of runes whether they are in one of the tables below.
 func runesOf(table string) func(rune) bool {
-	lengths, _ := base64.StdEncoding.DecodeString(table)
-	var ends []rune
-	for at := rune(0); len(lengths) > 0; {
-		n, size := binary.Uvarint(lengths)
-		lengths = lengths[size:]
-		at += rune(n)
-		ends = append(ends, at)
-	}
+	edges := edgesOf(table)
 	return func(r rune) bool {
 		in := false
-		for _, end := range ends {
-			if r < end {
+		for _, edge := range edges {
+			if r < edge {
 				break
 			}
 			in = !in
 		}
 		return in
 	}
+}
+
+// edgesOf reads a table: the lengths, by turns, of what is out of it and of what
+// is in it.
+func edgesOf(table string) (edges []rune) {
+	lengths, _ := base64.StdEncoding.DecodeString(table)
+	for at := rune(0); len(lengths) > 0; {
+		n, size := binary.Uvarint(lengths)
+		lengths = lengths[size:]
+		at += rune(n)
+		edges = append(edges, at)
+	}
+	return edges
 }
 
 // The tables of RFC 3454 that SASLprep forbids (A.1, C.1.2 and C.2.1 to C.9),

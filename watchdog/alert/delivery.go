@@ -338,7 +338,7 @@ func (r *Router) Test(ctx context.Context, url string) error {
 	m := newMessage(recovery.Action{Severity: recovery.Info, Text: "a test: alerts of the watchdog arrive here"}, r.Host)
 	m.Fields.State, m.Fields.Time = stateTest, time.Now()
 	answer := make(chan error, 1)
-	for _, d := range r.deliver(m, "", []string{url}) {
+	for _, d := range r.deliver(m, "", []Sink{sinkAt(url, r.sinks())}) {
 		go func() { answer <- sendByShoutrrr(d) }()
 	}
 	select {

@@ -69,6 +69,13 @@ func newFields(a recovery.Action, host string) Fields {
 func nextStep(a recovery.Action) string {
 	switch a.Event {
 	case recovery.EventRestarted:
+		switch a.Policy.Remedy { // a person has asked for this restart
+		case recovery.RemedyStop:
+			return "if this does not help, it is stopped"
+		case recovery.RemedyNotify:
+			return "if this does not help, people are notified"
+		case recovery.RemedyRestart:
+		}
 		if a.Attempt >= a.Policy.MaxAttempts {
 			if a.Policy.StopOnGiveUp {
 				return "if this does not help, it is stopped"

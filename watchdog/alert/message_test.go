@@ -21,6 +21,30 @@ func TestMessage(t *testing.T) {
 	}
 }
 
+// What comes behind a restart that does not help is what the action says.
+func TestNextStepOfARestart(t *testing.T) {
+	for _, c := range []struct {
+		remedy  recovery.Remedy
+		attempt int
+		stop    bool
+		want    string
+	}{
+		{recovery.RemedyRestart, 1, false, "if this does not help, restart 2 comes after 2s"},
+		{"", 1, true, "if this does not help, restart 2 comes after 2s"},
+		{recovery.RemedyRestart, 3, false, "if this does not help, it is left alone"},
+		{recovery.RemedyRestart, 3, true, "if this does not help, it is stopped"},
+		{recovery.RemedyStop, 1, false, "if this does not help, it is stopped"},
+		{recovery.RemedyNotify, 1, true, "if this does not help, people are notified"},
+		{recovery.RemedyNotify, 3, true, "if this does not help, people are notified"},
+	} {
+		a := alertOf(recovery.Warning, recovery.EventRestarted, "app")
+		a.Attempt, a.Policy.Remedy, a.Policy.StopOnGiveUp = c.attempt, c.remedy, c.stop
+		if got := nextStep(a); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
 // What others named or printed moves no cursor, adds no header to a mail, and
 // does not change the direction of writing.
 func TestMessageOfHostileText(t *testing.T) {

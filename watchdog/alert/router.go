@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -172,16 +173,19 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 	m.Fields.Time = now
 	switch {
 	case a.Closes && inc != nil:
-		urls := r.sinksFor(a)
+		var sinks []Sink
 		for _, url := range r.Receivers() {
 			if slices.Contains(inc.Notified, receiverID(url)) {
-				urls = append(urls, url)
+				sinks = append(sinks, sinkAt(url, r.named(a), r.sinks()))
 			}
+		}
+		if len(sinks) == 0 { // whom it went to is not there any more
+			sinks = r.sinksFor(a)
 		}
 		delete(r.open, id)
 		m.Severity = inc.worst() // it is tried for as long as what it ends
 		m.Fields.State, m.Fields.Duration = stateResolved, now.Sub(inc.Opened).Round(time.Second)
-		return r.deliver(m, "resolved: ", urls)
+		return r.deliver(m, "resolved: ", sinks)
 	case a.Severity == recovery.Info || a.Closes:
 		if r.repeated(id+"/"+string(a.Event), now) {
 			return nil
@@ -204,11 +208,11 @@ func (r *Router) Route(a recovery.Action, now time.Time) []Delivery {
 		inc.Sent = map[recovery.Event]time.Time{}
 	}
 	inc.Sent[a.Event] = now
-	urls := r.sinksFor(a)
-	for _, url := range urls {
-		inc.notify(url)
+	sinks := r.sinksFor(a)
+	for _, sink := range sinks {
+		inc.notify(sink.URL)
 	}
-	return r.deliver(m, "", urls)
+	return r.deliver(m, "", sinks)
 }
 
 // worst is the severity of the worst alert of an incident.
@@ -225,9 +229,15 @@ func (inc *Incident) notify(url string) {
 	}
 }
 
-// sinksFor lists the receivers of an alert: those that its service names, and
-// else those of all. A name that is not known stands for those of all.
-func (r *Router) sinksFor(a recovery.Action) (urls []string) {
+// sinksFor lists the receivers of an alert: of its named ones, those that its
+// severity is enough for.
+func (r *Router) sinksFor(a recovery.Action) []Sink {
+	return slices.DeleteFunc(r.named(a), func(s Sink) bool { return rank(s.MinSeverity) > rank(a.Severity) })
+}
+
+// named lists the receivers that the service of an alert names, and else those
+// of all. A name that is not known stands for those of all.
+func (r *Router) named(a recovery.Action) (all []Sink) {
 	names := a.Policy.Receivers
 	if len(names) == 0 {
 		names = []string{recovery.DefaultReceivers}
@@ -237,23 +247,20 @@ func (r *Router) sinksFor(a recovery.Action) (urls []string) {
 		if !known {
 			sinks = r.Sinks
 		}
-		for _, sink := range sinks {
-			if rank(sink.MinSeverity) <= rank(a.Severity) {
-				urls = append(urls, sink.URL)
-			}
-		}
+		all = append(all, sinks...)
 	}
-	return urls
+	return all
 }
 
-// formatOf is how alerts read at a receiver.
-func (r *Router) formatOf(url string) *Format {
-	for _, sink := range r.sinks() {
-		if sink.URL == url && sink.Format != nil {
-			return sink.Format
+// sinkAt is the first receiver of an address; that of an escalation alone has
+// no template of its own.
+func sinkAt(url string, lists ...[]Sink) Sink {
+	for _, sinks := range lists {
+		if i := slices.IndexFunc(sinks, func(s Sink) bool { return s.URL == url }); i >= 0 {
+			return sinks[i]
 		}
 	}
-	return r.Format
+	return Sink{URL: url}
 }
 
 // sinks are those of all services, and then the named ones by name.
@@ -310,7 +317,7 @@ func (r *Router) Tick(now time.Time) (out []Delivery) {
 			inc.notify(e.URL)
 			m := inc.Last
 			m.Fields.State, m.Fields.Time, m.Fields.Duration = stateUnresolved, now, now.Sub(inc.Opened).Round(time.Second)
-			out = append(out, r.deliver(m, fmt.Sprintf("unresolved for %s: ", e.After), []string{e.URL})...)
+			out = append(out, r.deliver(m, fmt.Sprintf("unresolved for %s: ", e.After), []Sink{sinkAt(e.URL, r.sinks())})...)
 		}
 	}
 	return out
@@ -328,12 +335,12 @@ func (r *Router) Next() (next time.Time) {
 	return next
 }
 
-// deliver makes one message for each receiver.
-func (r *Router) deliver(m Message, prefix string, urls []string) (out []Delivery) {
-	slices.Sort(urls)
-	for _, url := range slices.Compact(urls) {
-		title, text, fault := r.formatOf(url).apply(m, prefix)
-		out = append(out, Delivery{url, title, text, m.Severity, fault})
+// deliver makes one message for each address, as the first receiver there has it.
+func (r *Router) deliver(m Message, prefix string, sinks []Sink) (out []Delivery) {
+	slices.SortStableFunc(sinks, func(a, b Sink) int { return strings.Compare(a.URL, b.URL) })
+	for _, sink := range slices.CompactFunc(sinks, func(a, b Sink) bool { return a.URL == b.URL }) {
+		title, text, fault := cmp.Or(sink.Format, r.Format).apply(m, prefix)
+		out = append(out, Delivery{sink.URL, title, text, m.Severity, fault})
 	}
 	return out
 }

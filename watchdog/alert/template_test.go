@@ -196,7 +196,7 @@ func TestNamedReceivers(t *testing.T) {
 		{nil, recovery.Info, "recovered", "app", "all=resolved"},
 		{[]string{"team-a"}, recovery.Warning, "restarted", "app", "a=sent"},
 		{[]string{"team-a"}, recovery.Critical, "gave_up", "app", "a=sent a2=sent"},
-		{[]string{"team-b"}, recovery.Info, "recovered", "app", "a=resolved a2=resolved b=resolved"},
+		{[]string{"team-b"}, recovery.Info, "recovered", "app", "a=resolved a2=resolved"},
 		{[]string{"team-a", "default"}, recovery.Warning, "restarted", "app", "a=sent all=sent"},
 		{nil, recovery.Info, "recovered", "app", "a=resolved all=resolved"},
 		{[]string{"team-b", "nobody"}, recovery.Warning, "restarted", "app", "all=sent b=sent"},
@@ -209,8 +209,47 @@ func TestNamedReceivers(t *testing.T) {
 			t.Errorf("step %d: %q, want %q", i, got, c.want)
 		}
 	}
+	// Whom it went to is not there any more.
+	a := alertOf(recovery.Warning, "restarted", "app")
+	a.Policy.Receivers = []string{"team-a"}
+	r.Route(a, now)
+	r.Named["team-a"] = []Sink{{MinSeverity: recovery.Info, URL: "a3"}}
+	a = alertOf(recovery.Info, "recovered", "app")
+	a.Policy.Receivers = []string{"team-a"}
+	if got := urls(r.Route(a, now)); got != "a3=resolved" {
+		t.Errorf("resolved: %q", got)
+	}
+	r.Named["team-a"] = []Sink{{URL: "a"}, {URL: "a2"}}
 	if got := r.Receivers(); !reflect.DeepEqual(got, []string{"all", "a", "a2", "b", "boss"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// Receivers that share an address each have their own template, at the end as
+// well.
+func TestTemplatesOfASharedAddress(t *testing.T) {
+	form := func(text string) *Format {
+		f, err := NewFormat("", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	r := &Router{Host: "h", Every: time.Hour, Format: form("all {{.State}}"), Sinks: []Sink{{MinSeverity: recovery.Info, URL: "x"}},
+		Named:       map[string][]Sink{"team-a": {{MinSeverity: recovery.Info, URL: "x", Format: form("a {{.State}}")}}, "team-b": {{MinSeverity: recovery.Info, URL: "x", Format: form("b {{.State}}")}}},
+		Escalations: []Escalation{{time.Minute, "x"}}}
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for names, want := range map[string]string{"": "all", "default": "all", "team-a": "a", "team-b": "b", "team-b team-a": "b", "nobody": "all"} {
+		var got []string
+		for _, a := range []recovery.Action{alertOf(recovery.Critical, "gave_up", names), alertOf(recovery.Info, "recovered", names), alertOf(recovery.Info, "started", names)} {
+			a.Policy.Receivers = strings.Fields(names)
+			for _, d := range r.Route(a, now) {
+				got = append(got, d.URL+"="+d.Text)
+			}
+		}
+		if all := strings.Join(got, ", "); all != "x="+want+" open, x="+want+" resolved, x="+want+" open" {
+			t.Errorf("%s: %s", names, all)
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ func incidents(history store.History, open map[string]*alert.Incident) []inciden
 		case inc != nil && inc.Severity == "" && d.Phase == recovery.Idle && !alerted:
 			delete(current, subject)
 			continue
+		case inc != nil && d.Closes && inc.Severity == "": // over as it was reported, or begun before the history
+			delete(current, subject)
+			continue
 		case inc != nil && d.Closes:
 			inc.Closed, inc.Outcome = d.Time, d.What
 			all = append(all, *inc)

@@ -242,6 +242,8 @@ func TestNext(t *testing.T) {
 		{recovery.ServiceStatus{Phase: "verifying", Due: in8}, "its next probes decide, by " + clock + " (in 8 s) at the latest"},
 		{recovery.ServiceStatus{Phase: "held", Waits: "db"}, "waits for db"},
 		{recovery.ServiceStatus{Phase: "held", Due: in8}, "waits for what it needs; restarted at " + clock + " (in 8 s) at the latest"},
+		{recovery.ServiceStatus{Phase: "held", Due: in8, Next: recovery.RemedyStop}, "waits for what it needs; stopped at " + clock + " (in 8 s) at the latest"},
+		{recovery.ServiceStatus{Phase: "held", Due: in8, Next: recovery.RemedyNotify}, "waits for what it needs; people are notified at " + clock + " (in 8 s) at the latest"},
 		{recovery.ServiceStatus{Phase: "rehearsed"}, "nothing: with --dry-run it is only reported"},
 		{recovery.ServiceStatus{Phase: "given up", Container: "app"}, "nothing, until it is healthy, recreated, or reset: watchdog reset app"},
 	} {
@@ -281,6 +283,13 @@ func TestPageIsBounded(t *testing.T) {
 	}
 	if len(v.Services) != maxServices || bad != 100 || v.Omitted != 1000-maxServices {
 		t.Errorf("%d services, %d of them not healthy, %d left out", len(v.Services), bad, v.Omitted)
+	}
+	for i := range o.Services { // more than are shown need a person
+		o.Services[i].Health, o.Services[i].Phase = "unhealthy", "given up"
+	}
+	_, srv := server(t, &o)
+	if _, body := get(t, srv.URL); !strings.Contains(body, ">800 more services are not shown; ") {
+		t.Error("the page does not say how many it leaves out")
 	}
 	for i := range 1000 {
 		o.History = append(o.History, store.Decision{Time: ago(i), Service: fmt.Sprint(i), Event: recovery.EventGaveUp, Severity: recovery.Critical, Alert: true})

@@ -32,7 +32,7 @@ type view struct {
 	Counts   []count
 	Warnings []string
 	Services []serviceView
-	// Omitted is how many services are not shown, all of them healthy.
+	// Omitted is how many services are not shown: the healthy ones first.
 	Omitted   int
 	Incidents []incidentView
 	Legend    []timeline.State
@@ -276,7 +276,15 @@ func next(s recovery.ServiceStatus, state timeline.State, now time.Time) string 
 	case recovery.Verifying:
 		return "its next probes decide" + due(", by ", " at the latest")
 	case recovery.Held:
-		return "waits for " + cmp.Or(text(s.Waits), "what it needs") + due("; restarted at ", " at the latest")
+		then := "; restarted at "
+		switch s.Next {
+		case recovery.RemedyStop:
+			then = "; stopped at "
+		case recovery.RemedyNotify:
+			then = "; people are notified at "
+		case recovery.RemedyRestart:
+		}
+		return "waits for " + cmp.Or(text(s.Waits), "what it needs") + due(then, " at the latest")
 	case recovery.Rehearsed:
 		return "nothing: with --dry-run it is only reported"
 	case recovery.ShuttingDown:

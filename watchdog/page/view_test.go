@@ -45,6 +45,13 @@ func TestIncidents(t *testing.T) {
 		d(76, "app", recovery.Verifying, recovery.EventRestarted, warning, "alert"),
 		d(75, "app", recovery.Idle, recovery.EventReset, info, "closes"),
 		d(74, "app", recovery.Idle, recovery.EventLabelIgnored, warning),
+		// One that nobody watches, restarted for another's sake, and a dry run: what
+		// is over as it is reported is no incident.
+		d(70, "side", recovery.Restarting, recovery.EventRestarting, info, "E3"),
+		d(69, "side", recovery.Verifying, recovery.EventRestarted, warning, "closes"),
+		d(68, "side", recovery.Idle, recovery.EventRecovered, info, "alert"),
+		d(67, "dry", recovery.Waiting, recovery.EventWaiting, info),
+		d(66, "dry", recovery.Rehearsed, recovery.EventDryRun, warning, "closes"),
 		// An alert about all of them, and one that is still open.
 		d(60, "", recovery.Idle, recovery.EventThrottled, critical, "alert"),
 		d(59, "", recovery.Idle, recovery.EventThrottleOver, info, "closes"),

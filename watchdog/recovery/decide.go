@@ -310,7 +310,7 @@ func (m *Machine) dependencyUp(s *Service, now time.Time) []Action {
 
 // release ends a hold whose time is over.
 func (m *Machine) release(s *Service, now time.Time) []Action {
-	out := []Action{s.log(EventReleased, Warning, "held for %s, waiting for %s: it is restarted now", now.Sub(s.Hold.Since).Round(time.Second), s.Hold)}
+	out := []Action{s.log(EventReleased, Warning, "held for %s, waiting for %s: %s now", now.Sub(s.Hold.Since).Round(time.Second), s.Hold, s.announced())}
 	s.Released, s.input = true, Failing
 	return append(out, m.plan(s, now)...)
 }

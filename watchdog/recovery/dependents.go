@@ -177,8 +177,11 @@ func (m *Machine) staleDependents(owner Container, now time.Time) (out []Action)
 		}
 		s := m.service(j.Container)
 		stale := j.State == "running" && j.StartedAt.Before(owner.StartedAt) && !j.followed.Equal(owner.StartedAt)
-		if stale && s != nil && !s.policy.restarts() && j.asked.Equal(owner.StartedAt) {
-			continue // that it would follow was reported
+		once := stale || s == nil || !s.watched // a watched one that is down has a phase that says so
+		if once && j.asked.Equal(owner.StartedAt) {
+			if policy, _ := m.Settings.For(j.Container); !policy.restarts() {
+				continue // that it would follow was reported
+			}
 		}
 		if !stale && !(j.State != "running" && (j.Error != "" || s != nil && s.Phase == Held)) {
 			continue
@@ -189,7 +192,7 @@ func (m *Machine) staleDependents(owner Container, now time.Time) (out []Action)
 		if policy, _ := m.Settings.For(owner); !policy.Cascade || !m.Settings.Watched(j.Container) && !m.Settings.Watched(owner) {
 			continue
 		}
-		if stale {
+		if once {
 			j.asked = owner.StartedAt
 		}
 		out = append(out, m.makeFollow(Dependent{Container: j.Container}, m.nameOf(owner), now)...)
@@ -203,6 +206,11 @@ func (m *Machine) nameOf(c Container) string {
 		return s.Key
 	}
 	return c.Service()
+}
+
+// MayFollow says whether a container may have to be restarted after another.
+func (c Container) MayFollow() bool {
+	return c.NetworkOf != "" || len(restartAfter(c.Labels[composeDependsOn])) > 0
 }
 
 // dependents makes what depends on a recovered service wait for a restart.

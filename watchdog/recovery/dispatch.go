@@ -89,7 +89,7 @@ func (m *Machine) dispatch(now time.Time) (out []Action) {
 			limited++
 			continue
 		}
-		if running >= most {
+		if running >= most && (s.comesNext() != RemedyNotify || s.policy.DryRun) { // people are notified at once
 			continue
 		}
 		if m.Gathers && !s.policy.DryRun && s.comesNext() != RemedyNotify && !s.evidence.taken {

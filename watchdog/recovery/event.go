@@ -111,7 +111,7 @@ var Events = []struct {
 	{EventSnoozed, "a person has asked for a pause"},
 	{EventPaused, "it needs a restart, which waits for the end of a snooze or of its quiet hours; once per pause"},
 	{EventSnoozeOver, "a snooze has ended, by time or by a person: what waits is decided anew"},
-	{EventReleased, "a hold went on for --hold-max, or its dependency's recovery did not help: it is restarted"},
+	{EventReleased, "a hold went on for --hold-max, or its dependency's recovery did not help: its action comes now"},
 	{EventNeedsPerson, "no restart can help against its cause; alert, critical"},
 	{EventOverloaded, "the host is overloaded, as the probes of most services or the calls to the engine say: nothing is restarted; alert, critical"},
 	{EventOverloadOver, "the host is not overloaded any more; alert, info"},

@@ -63,6 +63,25 @@ func TestRestartWaitsForEvidence(t *testing.T) {
 			t.Errorf("its evidence is an hour old: %+v", out)
 		}
 	})
+	t.Run("the engine is lost before it comes", func(t *testing.T) {
+		m := gathering(t)
+		m.Apply(Offline{}, t0.Add(1))
+		want(t, m, got, at, "")
+		out := m.Apply(Online{}, at.Add(time.Hour))
+		if kinds(out, DoGather) != 1 || kinds(out, DoRestart) != 0 {
+			t.Errorf("its evidence is an hour old: %+v", out)
+		}
+	})
+	t.Run("the engine is lost as it comes", func(t *testing.T) {
+		m := gathering(t)
+		m.Take(got, at)
+		m.Take(Offline{}, at)
+		want(t, m, Tick{}, at, "")
+		out := m.Apply(Online{}, at.Add(time.Hour))
+		if kinds(out, DoGather) != 1 || kinds(out, DoRestart) != 0 {
+			t.Errorf("its evidence is an hour old: %+v", out)
+		}
+	})
 	t.Run("of another container", func(t *testing.T) {
 		m := gathering(t)
 		out := m.Apply(Gathered{"app", "id0", "old"}, at)

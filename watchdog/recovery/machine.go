@@ -159,6 +159,7 @@ func (m *Machine) online(now time.Time) {
 		return
 	}
 	for _, s := range m.Services {
+		s.evidence.taken, s.evidence.id = false, "" // what came before or in the outage is old
 		switch {
 		case s.Phase != Verifying:
 		case m.offlineAt.IsZero():

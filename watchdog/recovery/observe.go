@@ -39,6 +39,9 @@ func (m *Machine) mark(id string, mark Mark, now time.Time) []Action {
 	if (s.Phase == Restarting || s.Phase == ShuttingDown) && s.container.ID == "" { // an earlier run asked, and may not have been heard
 		stopping = mark.Kind == Asked && mark.At.Sub(s.began) <= callReach || slices.ContainsFunc(s.Life.Marks, func(o Mark) bool { return o.Ours })
 	}
+	if (s.Phase == Waiting || s.Phase == GivenUp) && s.Stops > 0 { // the call to stop it has failed, and may stop it all the same
+		stopping = s.Life.asked(now, patience(s.container))
+	}
 	mark.Ours = (stopping || late) && !mark.At.Before(s.began) && !s.Life.ours(mark)
 	s.Life.note(mark)
 	m.touch(s)

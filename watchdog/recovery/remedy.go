@@ -57,9 +57,10 @@ func (s *Service) outOfAttempts() bool {
 	return s.policy.remedy() == RemedyRestart && s.Attempts >= s.policy.MaxAttempts && !s.Asked
 }
 
-// stopsAfterGivingUp says whether a service that was given up is stopped now.
+// stopsAfterGivingUp says whether a service that was given up is stopped now, or
+// was by a call that failed.
 func (s *Service) stopsAfterGivingUp() bool {
-	return s.policy.StopOnGiveUp && !s.policy.DryRun && s.container.State == "running"
+	return s.policy.StopOnGiveUp && !s.policy.DryRun && (s.container.State == "running" || s.Stops > 0 && s.Life.stoppedByUs())
 }
 
 // giveUp is the end of the attempts: one alert, and no more restarts. Where the
@@ -71,34 +72,46 @@ func (m *Machine) giveUp(s *Service, now time.Time) []Action {
 	if stop {
 		next = "it is stopped, and left down until somebody starts or recreates it, or resets it"
 	}
-	known := s.Phase == Waiting || s.Phase == ShuttingDown // that it was given up, and is to be stopped
 	s.Phase, s.Due = GivenUp, time.Time{}
 	s.After, s.Needs, s.Hold = "", nil, Hold{}
 	if stop {
 		s.Phase, s.Due = Waiting, s.nextStop(now)
 	}
-	if known && stop {
+	if s.GaveUp && stop { // people know
 		return nil
 	}
 	var out []Action
 	if s.Stops >= stopTries {
 		out = append(out, s.alert(EventStopFailed, Critical, "it could not be stopped, and is left alone until it is healthy, recreated, or reset: %s", s.Cause))
 	} else {
+		s.GaveUp = true
 		out = append(out, s.alert(EventGaveUp, Critical, "gave up after %d restarts: %s; %s", s.Attempts, s.Cause, next))
 	}
 	return append(out, m.unfollowAll(s.Key, now)...)
 }
 
-// comesNext is what is done to a service that waits for it.
+// comesNext is what is done to a service that waits for it, or is held, when its
+// time comes.
 func (s *Service) comesNext() Remedy {
 	switch r := s.policy.remedy(); {
 	case s.Asked || r == RemedyRestart && (s.After != "" || !s.outOfAttempts()):
 		return RemedyRestart
-	case r == RemedyRestart: // it was given up
+	case r == RemedyRestart && s.stopsAfterGivingUp():
 		return RemedyStop
+	case r == RemedyRestart: // it is given up
+		return RemedyNotify
 	default:
 		return r
 	}
+}
+
+// announced says in words what comes next; when follows.
+func (s *Service) announced() string {
+	text := map[Remedy]string{RemedyRestart: fmt.Sprintf("restart %d comes", s.Attempts+1), RemedyStop: "it is stopped", RemedyNotify: "people are notified"}[s.comesNext()]
+	if s.policy.DryRun {
+		return "dry run: " + text
+	}
+	return text
 }
 
 // nextStop is when the engine may be asked again to stop a container.
@@ -120,8 +133,9 @@ func (m *Machine) notifyAlone(s *Service, now time.Time) []Action {
 	return append(out, m.unfollowAll(s.Key, now)...)
 }
 
-// notFollowed is a service that runs, and whose action keeps it from being
-// restarted after what it depends on: its own probes say whether it suffers.
+// notFollowed is a service whose action keeps it from being restarted after what
+// it depends on. It runs, and its own probes say whether it suffers; or nobody
+// watches it, and nobody would see the end of an incident.
 func (m *Machine) notFollowed(s *Service, now time.Time) []Action {
 	open := s.Open
 	a := s.alert(EventNotFollowed, Warning, "not restarted, since its action is %s: %s", s.policy.Remedy, s.Cause)
@@ -181,11 +195,11 @@ func (m *Machine) shutDown(s *Service, now time.Time) []Action {
 	// Whatever becomes of this phase, as when it opts out for a while: it is as
 	// if a person had stopped it.
 	s.Life.Marks = []Mark{{Kind: Stopped, At: cmp.Or(later(s.container.FinishedAt, s.Life.Started), now), Received: now}}
-	gaveUp := s.outOfAttempts() && s.Open
+	known := s.GaveUp && s.Open
 	s.Phase, s.Due, s.Hold = ShutDown, time.Time{}, Hold{}
 	s.After, s.Needs, s.HealthySince, s.Stops = "", nil, time.Time{}, 0
 	const text = "it is down, and stays so until somebody starts or recreates it, or resets it"
-	if gaveUp { // people know
+	if known {
 		return []Action{s.log(EventShutDown, Warning, "stopped: "+text)}
 	}
 	return []Action{s.alert(EventShutDown, Critical, "not restarted, since its action is %s: %s; %s", s.policy.Remedy, s.Cause, text)}

@@ -137,6 +137,45 @@ func TestRemedies(t *testing.T) {
 			{0, Seen{healthy}, "info:recovered", Idle},
 			{0, Seen{failing}, "stop", ShuttingDown},
 		},
+		"stop: the call fails, and stops it all the same": {
+			{0, Seen{failing}, "stop", ShuttingDown},
+			ours[0],
+			{sec, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
+			{0, Exited{"id1", 143, t0.Add(sec)}, "", Waiting},
+			{0, Seen{stopped}, "", Waiting},
+			{0, StopDone{"id1", t0.Add(sec + 1)}, "", Waiting},
+			{2 * sec, Tick{}, "critical:shut_down", ShutDown},
+			{time.Hour, Seen{stopped}, "", ShutDown},
+		},
+		"stop: the call fails, and a person stops it": {
+			{0, Seen{failing}, "stop", ShuttingDown},
+			ours[0],
+			{sec, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
+			{0, Signalled{"id1", "15", t0.Add(sec)}, "", Idle},
+			{0, Exited{"id1", 143, t0.Add(sec + 1)}, "", Idle},
+			{0, Seen{stopped}, "", Idle},
+			{time.Minute, Tick{}, "", Idle},
+		},
+		"stop: the call is refused, and a person stops it": {
+			{0, Seen{failing}, "stop", ShuttingDown},
+			{sec, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
+			{0, Signalled{"id1", "15", t0.Add(sec)}, "", Idle},
+			{0, Exited{"id1", 143, t0.Add(sec + 1)}, "", Idle},
+			{0, Seen{stopped}, "", Idle},
+			{time.Minute, Tick{}, "", Idle},
+		},
+		"stop: the last call fails, and stops it all the same": {
+			{0, Seen{failing}, "stop", ShuttingDown},
+			{0, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
+			{2 * sec, Tick{}, "stop", ShuttingDown},
+			{0, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
+			{4 * sec, Tick{}, "stop", ShuttingDown},
+			{0, Signalled{"id1", "15", t0.Add(6*sec + 1)}, "", ShuttingDown},
+			{0, CallEnded{Key: "app", Err: boom, Seen: &failing}, "critical:stop_failed", GivenUp},
+			{sec, Exited{"id1", 143, t0.Add(7 * sec)}, "", GivenUp},
+			{0, StopDone{"id1", t0.Add(7*sec + 1)}, "", GivenUp},
+			{0, Seen{down(failing, 143, t0.Add(7*sec))}, "", GivenUp},
+		},
 		"stop: healthy by itself between two tries": {
 			{0, Seen{failing}, "stop", ShuttingDown},
 			{0, CallEnded{Key: "app", Err: boom, Seen: &failing}, "", Waiting},
@@ -203,6 +242,24 @@ func TestRemedies(t *testing.T) {
 			{0, CallEnded{Key: "app", Err: boom}, "critical:stop_failed", GivenUp},
 			{0, Seen{again(last, "healthy", t0.Add(sec))}, "info:recovered", Idle},
 		}...),
+		"give up: a stop that fails stops it all the same, with one alert": append(giveUp[:len(giveUp):len(giveUp)], []step{
+			{0, Signalled{"id1", "15", t0.Add(3 * sec)}, "", ShuttingDown},
+			{0, CallEnded{Key: "app", Err: boom}, "", Waiting},
+			{0, Exited{"id1", 143, t0.Add(4 * sec)}, "", Waiting},
+			{0, Seen{with(lastStopped, func(c *Container) { c.StartedAt = t0.Add(sec) })}, "", Waiting},
+			{0, StopDone{"id1", t0.Add(4*sec + 1)}, "", Waiting},
+			{2 * sec, Tick{}, "", ShutDown},
+		}...),
+		"give up: fewer attempts while it waits, and people know before it is stopped": {
+			{0, Seen{with(last, func(c *Container) { c.Labels["watchdog.max-attempts"] = "2" })}, "restart1", Restarting},
+			{sec, ok(again(last, "starting", t0.Add(sec))), "warning:restarted", Verifying},
+			{0, Seen{with(again(last, "starting", t0.Add(sec)), func(c *Container) { c.Labels["watchdog.max-attempts"] = "2" })}, "", Verifying},
+			{0, Seen{with(again(last, "unhealthy", t0.Add(sec)), func(c *Container) { c.Labels["watchdog.max-attempts"] = "2" })}, "", Waiting},
+			{sec, Seen{again(last, "unhealthy", t0.Add(sec))}, "", Waiting},
+			{4 * sec, Tick{}, "critical:gave_up stop", ShuttingDown},
+			{sec, CallEnded{Key: "app", Seen: new(down(again(last, "unhealthy", t0.Add(sec)), 143, t0.Add(7*sec)))}, "", ShutDown},
+			{sec, ResetAsked{"app"}, "info:reset restart1", Restarting},
+		},
 		"give up: in quiet hours people know at once, and it is stopped behind them": {
 			{0, Seen{with(last, func(c *Container) {
 				c.Labels["watchdog.max-attempts"], c.Labels["watchdog.quiet-hours"] = "0", t0.Local().Format("Mon 15:04")+"-"+t0.Add(time.Minute).Local().Format("15:04")
@@ -214,7 +271,16 @@ func TestRemedies(t *testing.T) {
 			{0, SnoozeAsked{Until: t0.Add(time.Minute)}, "", Idle},
 			{0, Seen{with(last, func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", Waiting},
 			{sec, Seen{labelled("healthy")}, "info:recovered", Idle},
+			{sec, Seen{with(last, func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", Waiting}, // that is news
+			{sec, Seen{labelled("healthy")}, "info:recovered", Idle},
 			{time.Hour, Tick{}, "", Idle},
+		},
+		"give up: more attempts before the stop, and the next give-up is news": {
+			{0, SnoozeAsked{Until: t0.Add(time.Minute)}, "", Idle},
+			{0, Seen{with(last, func(c *Container) { c.Labels["watchdog.max-attempts"] = "0" })}, "critical:gave_up", Waiting},
+			{sec, Seen{last}, "", Waiting},
+			{time.Minute, Tick{}, "restart1", Restarting},
+			{sec, ok(again(last, "unhealthy", t0.Add(62*sec))), "warning:restarted critical:gave_up stop", ShuttingDown},
 		},
 		"give up: what is down already needs no stop": {
 			{0, Seen{labelled("healthy", "on-give-up", "stop", "max-attempts", "0")}, "", Idle},
@@ -280,6 +346,26 @@ func TestRemediesAndLimits(t *testing.T) {
 	m.Apply(gone, t0)
 	want(t, m, ResetAsked{"a"}, t0, "info:reset restart1")
 	want(t, m, one("b", "stop"), t0, "critical:throttled")
+}
+
+// Who is notified alone waits for no call of another; who would be, in a dry run,
+// comes as the restart would.
+func TestNotificationsWaitForNoCall(t *testing.T) {
+	s := settings()
+	s.MaxConcurrent = 1
+	m := online(t, s)
+	want(t, m, Seen{named("a", "unhealthy")}, t0, "restart1")
+	one := func(name string, labels ...string) Seen {
+		return Seen{with(named(name, "unhealthy"), func(c *Container) {
+			for i := 0; i < len(labels); i += 2 {
+				c.Labels["watchdog."+labels[i]] = labels[i+1]
+			}
+		})}
+	}
+	want(t, m, one("b", "action", "notify"), t0, "critical:not_restarted")
+	want(t, m, one("c", "action", "stop"), t0, "")
+	want(t, m, one("d", "action", "notify", "dry-run", "true"), t0, "")
+	want(t, m, one("e"), t0, "")
 }
 
 // What is not to be restarted is not restarted for another's sake, and what
@@ -352,5 +438,59 @@ func TestAskedForIsRestored(t *testing.T) {
 		m.Restore(map[string]*Service{"app": {ID: "id1", Name: "app", Phase: Waiting, Asked: true, Due: t0, Life: Life{Started: t0.Add(-time.Hour), Marks: []Mark{{Kind: Ended, At: t0, Received: t0, Ours: true}}}}}, nil, t0)
 		m.Apply(Seen{down(labelled("unhealthy", labels...), 143, t0)}, t0)
 		want(t, m, Online{}, t0.Add(time.Second), "restart1")
+	}
+}
+
+// One that nobody watches, and that could not be started with the container
+// whose network it lives in, is told of once, with no incident of which nobody
+// would see the end.
+func TestRemediesOfWhatIsNotWatched(t *testing.T) {
+	for _, action := range []string{"notify", "stop"} {
+		t.Run(action, func(t *testing.T) {
+			side := with(joined(""), func(c *Container) {
+				c.State, c.ExitCode, c.Error, c.Health = "exited", 128, "cannot join network of a non running container", ""
+				c.HasHealthcheck = false
+				c.Labels = map[string]string{"watchdog.action": action}
+			})
+			m := online(t, settings(), side)
+			want(t, m, Seen{container("healthy")}, t0.Add(time.Second), "warning:not_followed")
+			for i := range 3 {
+				at := t0.Add(time.Duration(i+1) * time.Minute)
+				want(t, m, Seen{side}, at, "")
+				want(t, m, Seen{container("healthy")}, at, "")
+			}
+			if s := m.Services["side"]; s != nil {
+				t.Errorf("%+v", *s)
+			}
+			// It runs, and its owner is restarted: the network that it lives in is no more.
+			up := with(side, func(c *Container) { c.State, c.Error, c.StartedAt = "running", "", t0.Add(time.Hour) })
+			m.Apply(Seen{up}, t0.Add(time.Hour))
+			owner := restarted("healthy", t0.Add(2*time.Hour))
+			want(t, m, Seen{owner}, t0.Add(2*time.Hour), "warning:not_followed")
+			for i := range 3 {
+				want(t, m, Seen{owner}, t0.Add(2*time.Hour+time.Duration(i)*time.Minute), "")
+			}
+		})
+	}
+}
+
+// That people know of a give-up is not told by an open incident, which a restart
+// opens as well; it outlives the program.
+func TestGaveUpIsRestored(t *testing.T) {
+	for gaveUp, wanted := range map[bool]string{true: "", false: "critical:gave_up"} {
+		m := NewMachine(settings())
+		m.Restore(map[string]*Service{"app": {ID: "id1", Name: "app", Phase: Waiting, Attempts: 1, Open: true, GaveUp: gaveUp, Due: t0, Life: Life{Started: t0.Add(-time.Hour)}}}, nil, t0)
+		want(t, m, Seen{labelled("unhealthy", "on-give-up", "stop", "max-attempts", "1")}, t0, wanted)
+		want(t, m, Online{}, t0.Add(time.Second), "stop")
+	}
+	m := online(t, settings(), container("healthy"))
+	m.Changed()
+	s := m.Services["app"]
+	s.Open, s.Phase = true, GivenUp
+	m.touch(s)
+	m.Changed()
+	s.GaveUp = true
+	if m.touch(s); !m.Changed() {
+		t.Error("it is not saved")
 	}
 }

@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"fmt"
 	"maps"
 	"time"
 )
@@ -90,17 +89,7 @@ func (m *Machine) plan(s *Service, now time.Time) []Action {
 	if !s.Due.After(now) {
 		return nil
 	}
-	would := fmt.Sprintf("restart %d comes", s.Attempts+1)
-	switch s.policy.Remedy {
-	case RemedyStop:
-		would = "it is stopped"
-	case RemedyNotify:
-		would = "people are notified"
-	}
-	if s.policy.DryRun {
-		would = "dry run: " + would
-	}
-	a := s.log(EventWaiting, Info, "%s in %s", would, s.Due.Sub(now).Round(time.Millisecond))
+	a := s.log(EventWaiting, Info, "%s in %s", s.announced(), s.Due.Sub(now).Round(time.Millisecond))
 	a.Delay = s.Due.Sub(now)
 	if len(look) > 0 {
 		return []Action{a, {Kind: DoLook, Key: s.Key, IDs: look}}

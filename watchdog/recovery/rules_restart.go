@@ -34,9 +34,13 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 	case s.policy.DryRun:
 		return m.rehearse(s)
 	case s.comesNext() == RemedyRestart:
-	case r == RemedyRestart && !s.stopsAfterGivingUp():
-		return m.giveUp(s, now)
-	case r != RemedyRestart && s.After != "" && s.container.State == "running":
+	case r == RemedyRestart && (!s.GaveUp || !s.stopsAfterGivingUp()): // its policy may have changed while it waited
+		out := m.giveUp(s, now)
+		if s.Phase == Waiting {
+			out = append(out, m.beginStop(s, now)...)
+		}
+		return out
+	case r != RemedyRestart && s.After != "" && (s.container.State == "running" || !s.watched):
 		return m.notFollowed(s, now)
 	case r == RemedyNotify:
 		return m.notifyAlone(s, now)
@@ -53,7 +57,7 @@ func (m *Machine) begin(s *Service, now time.Time) []Action {
 		s.Attempts++
 		text = fmt.Sprintf("restart %d of %d", s.Attempts, s.policy.MaxAttempts)
 	}
-	s.Phase, s.Due, s.LastRestart, s.began, s.Asked = Restarting, time.Time{}, now, now, false
+	s.Phase, s.Due, s.LastRestart, s.began, s.Asked, s.GaveUp = Restarting, time.Time{}, now, now, false, false
 	if s.container.State == "running" { // else they say why it is down
 		s.Life.forgetOurs()
 	}

@@ -106,7 +106,7 @@ type signature struct {
 	id, after, holdOn         string
 	phase                     Phase
 	attempts, stops, marks    int
-	open, gone, asked         bool
+	open, gone, asked, gaveUp bool
 	due, lastRestart, started int64
 }
 
@@ -114,7 +114,7 @@ func (s *Service) signature() signature {
 	if !s.Persistent() {
 		return signature{}
 	}
-	return signature{s.ID, s.After, string(s.Hold.Kind) + s.Hold.On, s.Phase, s.Attempts, s.Stops, len(s.Life.Marks), s.Open, !s.Gone.IsZero(), s.Asked,
+	return signature{s.ID, s.After, string(s.Hold.Kind) + s.Hold.On, s.Phase, s.Attempts, s.Stops, len(s.Life.Marks), s.Open, !s.Gone.IsZero(), s.Asked, s.GaveUp,
 		s.Due.UnixNano(), s.LastRestart.UnixNano(), s.Life.Started.UnixNano()}
 }
 

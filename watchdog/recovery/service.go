@@ -44,6 +44,8 @@ type Service struct {
 	Output   string `json:"output,omitempty"`
 	// Open says that people were notified of something that is not over.
 	Open bool `json:"open,omitempty"`
+	// GaveUp says that people were notified that no restart is left.
+	GaveUp bool `json:"gave_up,omitempty"`
 	// Revivals is the engine's count of restarts by the container's own policy
 	// when it was last healthy.
 	Revivals int `json:"revivals,omitempty"`
@@ -86,7 +88,7 @@ func (s *Service) inFlight() bool {
 func (s *Service) rest() {
 	s.Phase, s.Due = Idle, time.Time{}
 	s.After, s.Needs, s.Hold, s.Released = "", nil, Hold{}, false
-	s.Stops, s.Asked = 0, false
+	s.Stops, s.Asked, s.GaveUp = 0, false, false
 	s.FailingSince = time.Time{}
 }
 

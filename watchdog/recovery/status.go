@@ -19,7 +19,8 @@ type ServiceStatus struct {
 	Due         time.Time `json:"due,omitzero"`
 	LastRestart time.Time `json:"last_restart,omitzero"`
 	Cause       string    `json:"cause,omitempty"`
-	// Next is what is done to a service that waits, when its time comes.
+	// Next is what is done to a service that waits, or is held until Due, when its
+	// time comes.
 	Next Remedy `json:"next,omitempty"`
 	// Waits is what a held or dependent service waits for.
 	Waits        string    `json:"waits_for,omitempty"`
@@ -57,7 +58,7 @@ func (m *Machine) Status(now time.Time) []ServiceStatus {
 		}
 		v := ServiceStatus{Service: s.Key, Container: s.Name, ID: ShortID(s.ID), Health: s.health(), Phase: s.Phase.String(), Attempts: s.Attempts,
 			MaxAttempts: s.policy.MaxAttempts, Due: s.Due, LastRestart: s.LastRestart, HealthySince: s.HealthySince}
-		if s.Phase == Waiting {
+		if s.Phase == Waiting || s.Phase == Held && !s.Due.IsZero() {
 			v.Next = s.comesNext()
 		}
 		if s.Phase != Idle {

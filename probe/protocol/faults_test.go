@@ -315,9 +315,10 @@ func TestPostgresHosts(t *testing.T) {
 	wantFailure(t, err, probe.StageResponse, "the query hangs")
 }
 
-// What hangs is named with its stage, be it for one host or the whole check.
-func TestPostgresStageThatHangs(t *testing.T) {
-	// A listener whose queue is full drops what else connects.
+// droppingServer answers no attempt to connect: a listener whose queue is full
+// drops what else comes.
+func droppingServer(t *testing.T) string {
+	t.Helper()
 	full, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	must(t, err)
 	t.Cleanup(func() { syscall.Close(full) })
@@ -325,10 +326,16 @@ func TestPostgresStageThatHangs(t *testing.T) {
 	must(t, syscall.Listen(full, 0))
 	at, err := syscall.Getsockname(full)
 	must(t, err)
-	dropped := fmt.Sprintf("127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port)
-	queued, err := net.Dial("tcp4", dropped)
+	addr := fmt.Sprintf("127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port)
+	queued, err := net.Dial("tcp4", addr)
 	must(t, err)
 	t.Cleanup(func() { queued.Close() })
+	return addr
+}
+
+// What hangs is named with its stage, be it for one host or the whole check.
+func TestPostgresStageThatHangs(t *testing.T) {
+	dropped := droppingServer(t)
 	handshake := rawServer(t, func(c net.Conn) {
 		io.ReadFull(c, make([]byte, len(sslRequest)))
 		io.WriteString(c, "S")

@@ -39,13 +39,16 @@ func (p *postgresCheck) runReady(ctx context.Context) (probe.Finding, error) {
 	return probe.Finding{}, p.target.Errorf(stage, "none of its hosts serves: %s", strings.Join(faults, "; "))
 }
 
+// errShare is one of several hosts that takes too long.
+var errShare = errors.New("no answer within the time for one host")
+
 // greet begins a session with one of so many hosts that are left, and returns
 // what the server refuses it for, if it does. Its errors are StageErrors.
 func (p *postgresCheck) greet(ctx context.Context, host postgresHost, left int) (string, error) {
 	within := ctx
 	if end, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
-		within, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+		within, cancel = context.WithTimeoutCause(ctx, time.Until(end)/time.Duration(left), errShare)
 		defer cancel()
 	}
 	s := &postgresSession{check: p, host: host}
@@ -66,7 +69,7 @@ func (p *postgresCheck) greet(ctx context.Context, host postgresHost, left int) 
 	case err == nil && answer == nil, asksForPassword(conn.First):
 		return "", nil
 	case err != nil && within.Err() != nil && ctx.Err() == nil:
-		return "", &probe.StageError{Stage: probe.StageResponse, Err: errors.New("no answer within the time for one host")}
+		return "", &probe.StageError{Stage: probe.StageResponse, Err: errShare}
 	case err != nil:
 		return "", target.ProtocolFault(ctx, p.target, "PostgreSQL", conn, err)
 	case answer.code == "57P03":

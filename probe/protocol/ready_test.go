@@ -63,6 +63,9 @@ func TestPostgresReady(t *testing.T) {
 	if f, err := probeOnce(t, Postgres, "postgres://"+silent+","+greetingPostgres(t, &pgproto3.AuthenticationOk{})+plain, 2*second); err != nil {
 		t.Error(f, err)
 	}
+	dropped := droppingServer(t)
+	_, err = probeOnce(t, Postgres, "postgres://"+dropped+",127.0.0.1:1"+plain, second)
+	wantFailure(t, err, probe.StageConnect, dropped+": connect to "+dropped+": no answer within the time for one host; 127.0.0.1:1: connect to")
 	_, err = probeOnce(t, Postgres, "postgres://"+rawServer(t, func(c net.Conn) { c.Read(make([]byte, 512)); io.WriteString(c, "Ready\n"); untilClosed(c) })+plain, patience)
 	wantFailure(t, err, probe.StageResponse, "does not speak PostgreSQL")
 }

@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -132,6 +134,11 @@ func TestWaitSignals(t *testing.T) {
 		ln, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
+		}
+		if signal.Ignored(sig) { // as nohup has it, and what it starts
+			heard := make(chan os.Signal, 1)
+			signal.Notify(heard, sig)
+			defer signal.Stop(heard)
 		}
 		cmd := exec.CommandContext(t.Context(), binary, "wait", "--api", "http://"+ln.Addr().String(), "--", "true")
 		cmd.Env = []string{"PATH=/bin"}

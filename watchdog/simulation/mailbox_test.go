@@ -73,7 +73,7 @@ func (a *auditor) received(r *request) {
 		delete(m.open, subject)
 	case escalated && d.URL == "escalation":
 		m.open[subject] = &open{now, now}
-	case d.Severity == recovery.Info, a.brief(subject, text):
+	case d.Severity == recovery.Info, d.Severity == recovery.Warning && a.brief(subject, text):
 	default:
 		if o == nil {
 			o = &open{since: now}

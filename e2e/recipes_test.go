@@ -196,6 +196,8 @@ func TestRecipesOnStandIns(t *testing.T) {
 			w.Write([]byte(`{"models":[{"name":"llama3.1:latest","size":100,"size_vram":80}]}`))
 		case "/v1/models":
 			w.Write([]byte(`{"data":[{"id":"m"}]}`))
+		case "/v1/completions": // the canary
+			w.Write([]byte(`{"choices":[{"text":"."}]}`))
 		case "/metrics":
 			w.Write([]byte("vllm:iteration_tokens_total_count 1\nllamacpp:n_decode_total 1\nnv_inference_exec_count{model=\"m\"} 1\n"))
 		case "/collections/documents":

@@ -18,7 +18,7 @@ type mutant struct {
 var mutants = []mutant{
 	{"a person's stop is taken for an end by itself", "watchdog/recovery/life.go", "\t\t\treturn endByPerson\n", "\t\t\treturn endByItself\n"},
 	{"an overloaded host holds nothing back", "watchdog/recovery/decide.go", "if s.policy.ByCause && !s.Released && m.heldByLoad(s) {", "if false {"},
-	{"one restart more at once", "watchdog/recovery/dispatch.go", "if running >= most {", "if running > most {"},
+	{"one restart more at once", "watchdog/recovery/dispatch.go", "if running >= most && (", "if running > most && ("},
 	{"one restart more in the window", "watchdog/recovery/dispatch.go", "if own && len(m.Restarts) >= m.Settings.MaxRestarts {", "if own && len(m.Restarts) > m.Settings.MaxRestarts {"},
 	{"one attempt more", "watchdog/recovery/remedy.go", "s.Attempts >= s.policy.MaxAttempts", "s.Attempts > s.policy.MaxAttempts"},
 	{"a pause too short", "watchdog/recovery/policy.go", "math.Pow(p.Multiplier, float64(n))", "math.Pow(p.Multiplier, float64(n-1))"},

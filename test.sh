@@ -148,15 +148,15 @@ if [ "$mode" = kubelet ]; then
 fi
 
 cat <<'PLAN'
-Everything, with the seconds that each part takes on 2 cores: compiled before, and on a fresh machine.
+Everything, with about the seconds that each part takes on 2 cores: compiled before, and on a fresh machine.
   format          1     1   gofmt
-  tools           1    90   what the tests need, from Debian's packages
+  tools           1   150   what the tests need, from Debian's packages
   vet             5   210   go vet, in every module
   staticcheck     5    70   staticcheck -checks all
   cross           1    40   both programs for arm64
   unit tests     95   250   with -race; those that need root too
   test servers    1   420   Weaviate and FerretDB, built in the background from here on
-  e2e           560   680   on the Docker engine, with real servers, and the release
+  e2e           650   770   on the Docker engine, with real servers, and the release
 PLAN
 
 # What the tests need of other people's programs is kept from run to run.

@@ -36,8 +36,13 @@ func number(file string) int {
 	return n
 }
 
+// write replaces a file as a whole: whoever reads it finds a number.
 func write(file string, n int) {
-	if err := os.WriteFile(file, []byte(strconv.Itoa(n)), 0o644); err != nil {
+	err := os.WriteFile(file+".new", []byte(strconv.Itoa(n)), 0o644)
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}

@@ -258,7 +258,7 @@ func callTime(stop time.Duration) time.Duration { return min(stop+killWait+start
 // its alerts go out. Without a restart in flight it ends at once.
 func ShutdownTime(stop time.Duration) time.Duration {
 	const calls, saves = 2, 3
-	return evidenceTime + calls*(callTime(stop)+callTimeout) + saves*saveWait + alert.DrainTime
+	return calls*(callTime(stop)+callTimeout) + saves*saveWait + alert.DrainTime
 }
 
 // cascade asks for the restart of the dependents of a container that has
